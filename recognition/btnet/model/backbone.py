@@ -1,0 +1,149 @@
+"""What every backbone shares: units run in order, taps, an early stop, gradient checkpointing."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from typing_extensions import Self
+
+from btnet.model import coupling
+from btnet.model.coupling import Unit
+
+Taps = dict[str, Tensor]
+
+
+class Backbone(nn.Module):
+    """A face encoder that states where it reduces the size of its input.
+
+    A subclass builds its modules from `strides_at(...)` and answers `units()`; branches, overlays, FLOP
+    counts and export follow from that. Nothing else of a backbone is known outside its file.
+
+    Attributes:
+        arch: the keyword arguments, without `input_size`, that build it again; plain numbers and strings.
+        canonical_size: the trunk's input size in px.
+        input_size: this network's input size in px, the canonical one or one of its pyramid.
+        embedding_size: length of the embedding.
+        gradient_checkpointing: recompute units in the backward pass instead of keeping their activations.
+    """
+
+    arch: dict[str, Any]
+    canonical_size: int
+    input_size: int
+    embedding_size: int
+    gradient_checkpointing: bool = False
+    moves_alone: bool = True
+
+    @abstractmethod
+    def units(self) -> list[Unit]:
+        """The steps of the forward in order, with their strides at canonical size."""
+
+    def rebuild(self, input_size: int) -> Self:
+        """A freshly initialised network of this architecture for another input size."""
+        return type(self)(**self.arch, input_size=input_size)
+
+    def coupling_layer(self, resolution: int) -> str:
+        """Name of the unit whose output at canonical size has `resolution` px."""
+        return coupling.coupling_layer(self.units(), self.canonical_size, resolution)
+
+    def forward(self, x: Tensor, *, taps: Collection[str] = ()) -> Any:
+        """Embed a batch.
+
+        Args:
+            x: images in [-1, 1], RGB, [B, 3, input_size, input_size].
+            taps: names of units whose outputs are wanted.
+
+        Returns:
+            The embedding [B, embedding_size], not normalised; with taps, (embedding, {unit name: feature}).
+
+        Raises:
+            ValueError: for a batch of another size or an unknown unit.
+        """
+        features = self._run(x, len(self.units()) - 1, taps)
+        embedding = features.pop("")
+        return (embedding, features) if taps else embedding
+
+    def forward_to(self, x: Tensor, unit: str) -> Tensor:
+        """Feature map of `unit`, [B, C, H, W]; later units are not run."""
+        return self._run(x, coupling.unit_index(self.units(), unit), ())[""]
+
+    def _run(self, x: Tensor, last: int, taps: Collection[str]) -> Taps:
+        if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] != self.input_size or x.shape[3] != self.input_size:
+            raise ValueError(
+                f"images of shape {list(x.shape)}: this network takes [B, 3, {self.input_size}, {self.input_size}]; "
+                "choose the network for the faces' size, or resize them with btnet.data.resize"
+            )
+        units = self.units()
+        for name in taps:
+            coupling.unit_index(units, name)
+        features: Taps = {}
+        for unit in units[: last + 1]:
+            x = self._run_unit(unit, x)
+            if unit.name in taps:
+                features[unit.name] = x
+        features[""] = x
+        return features
+
+    def _run_unit(self, unit: Unit, x: Tensor) -> Tensor:
+        modules = [self.get_submodule(name) for name in unit.modules]
+        if unit.full_precision:
+            with torch.autocast(x.device.type, enabled=False):
+                return _chain(modules, x.to(_dtype(modules, x)))
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+
+            def contexts() -> tuple[Any, Any]:
+                return contextlib.nullcontext(), _frozen_statistics(modules)
+
+            out = checkpoint(_chain, modules, x, use_reentrant=False, context_fn=contexts)
+            assert isinstance(out, Tensor)
+            return out
+        return _chain(modules, x)
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        if not self.moves_alone:
+            raise RuntimeError(
+                "this network shares its frozen convolutions with the trunk, so its device and dtype cannot change "
+                "alone; move the BTNet it belongs to, or take BTNet.detached(resolution)"
+            )
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        return self
+
+
+def initialise(module: nn.Module) -> None:
+    """arcface_torch's initialisation: convolutions N(0, 0.1), normalisations the identity."""
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.normal_(part.weight, 0.0, 0.1)
+        elif isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            nn.init.ones_(part.weight)
+            nn.init.zeros_(part.bias)
+
+
+def _chain(modules: list[nn.Module], x: Tensor) -> Tensor:
+    for module in modules:
+        x = module(x)
+    return x
+
+
+def _dtype(modules: list[nn.Module], x: Tensor) -> torch.dtype:
+    weights = [p.dtype for module in modules for p in module.parameters()]
+    return weights[0] if weights else x.dtype
+
+
+@contextlib.contextmanager
+def _frozen_statistics(modules: list[nn.Module]) -> Iterator[None]:
+    """Normalise with the batch, as in the first pass, but do not count the batch a second time."""
+    norms = [m for module in modules for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    tracked = [norm.track_running_stats for norm in norms]
+    for norm in norms:
+        norm.track_running_stats = norm.track_running_stats and not norm.training
+    try:
+        yield
+    finally:
+        for norm, was in zip(norms, tracked, strict=True):
+            norm.track_running_stats = was
