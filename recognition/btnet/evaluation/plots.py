@@ -1,0 +1,227 @@
+"""Pictures of results: ROC curves, and what faces look like at each resolution.
+
+Drawn with matplotlib's figure objects, not pyplot: no global state, no display, safe in threads.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import PercentFormatter
+
+from btnet.data.atomic import replacing
+from btnet.data.resize import resize
+
+__all__ = ["plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
+
+Images = npt.NDArray[np.uint8]
+Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
+"""FAR and TAR, both rising, as `btnet.evaluation.verification.roc_curve` gives them."""
+
+# Okabe and Ito's palette: told apart by colour-blind readers. Line styles help on paper.
+_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+_LINES: Final = ("-", "--", "-.", ":")
+_INCHES_WIDE: Final = 10.0
+_GAP_PX: Final = 6
+
+
+def plot_roc(
+    curves: Mapping[str, Curve], path: str | Path, *, title: str = "Verification", dpi: int = 150
+) -> None:
+    """Draw ROC curves with a logarithmic FAR axis.
+
+    Args:
+        curves: name of each model -> (far, tar); "phi_bt" is set as a Greek letter with its index.
+        path: PNG to write; it appears complete or not at all.
+        title: above the curves, e.g. "112&14".
+        dpi: dots per inch.
+
+    Raises:
+        ValueError: if there is no curve, or one has no point.
+    """
+    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    _draw_roc(axes, curves, title)
+    axes.set_ylabel("true accept rate")
+    axes.legend(loc="best", frameon=False)
+    _save(figure, path, dpi)
+
+
+def plot_faces_at_resolutions(
+    images: Images,
+    resolutions: Sequence[int],
+    path: str | Path,
+    *,
+    interpolation: str = "bilinear",
+    title: str = "The same faces, pixel by pixel",
+    dpi: int = 150,
+) -> None:
+    """Draw faces in columns and resolutions in rows, enlarged so that every pixel shows.
+
+    Args:
+        images: uint8 RGB [N, S, S, 3].
+        resolutions: of the rows, in px, e.g. (112, 28, 14, 7).
+        path: PNG to write; it appears complete or not at all.
+        interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
+        title: above the faces.
+        dpi: dots per inch.
+
+    Raises:
+        ValueError: if there are no images or resolutions, or the images are not uint8 [N, S, S, 3].
+    """
+    mosaic = _mosaic(images, resolutions, interpolation)
+    figure = Figure(figsize=(_INCHES_WIDE, _inches_high(mosaic) + 0.5), layout="constrained")
+    _draw_faces(figure.add_subplot(), mosaic, resolutions, title)
+    _save(figure, path, dpi)
+
+
+def plot_faces_and_roc(
+    images: Images,
+    resolutions: Sequence[int],
+    panels: Mapping[str, Mapping[str, Curve]],
+    path: str | Path,
+    *,
+    interpolation: str = "bilinear",
+    faces_title: str = "The same faces, pixel by pixel",
+    roc_title: str = "Verification of people never trained on",
+    dpi: int = 150,
+) -> None:
+    """Draw the demo's picture: faces at each resolution above, ROC curves of each test below.
+
+    Args:
+        images: uint8 RGB [N, S, S, 3].
+        resolutions: of the rows of faces, in px.
+        panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
+            colour in all panels.
+        path: PNG to write; it appears complete or not at all.
+        interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
+        faces_title: above the faces.
+        roc_title: above the curves.
+        dpi: dots per inch.
+
+    Raises:
+        ValueError: as `plot_faces_at_resolutions` and `plot_roc`; or if there is no panel.
+    """
+    if not panels:
+        raise ValueError("no panels to plot; expected at least one test with its curves")
+    mosaic = _mosaic(images, resolutions, interpolation)
+    heights = (_inches_high(mosaic) + 0.5, 4.1)
+    figure = Figure(figsize=(_INCHES_WIDE, sum(heights)), layout="constrained")
+    grid = figure.add_gridspec(2, 1, height_ratios=heights)
+    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
+    _draw_faces(above.add_subplot(), mosaic, resolutions, faces_title)
+
+    models = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    all_axes = below.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (test, curves) in zip(all_axes, panels.items(), strict=True):
+        _draw_roc(axes, curves, test, models)
+    all_axes[0].set_ylabel("true accept rate")
+    below.suptitle(roc_title, fontsize=12, fontweight="bold")
+    _legend_of_all(below, list(all_axes))
+    _save(figure, path, dpi)
+
+
+def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:
+    if not curves:
+        raise ValueError(f"no curves to plot for {title!r}; expected at least one (far, tar)")
+    order = list(models) or list(curves)
+    smallest = 1.0
+    for name, (far, tar) in curves.items():
+        if len(far) == 0 or len(far) != len(tar):
+            raise ValueError(
+                f"curve {name!r} of {title!r} has {len(far)} FAR and {len(tar)} TAR values; "
+                "expected as many of both, at least one"
+            )
+        positive = np.asarray(far)[np.asarray(far) > 0]
+        smallest = min([smallest, *positive.tolist()])
+        index = order.index(name)
+        # Steps, because between two scores no threshold does better. FAR 0 cannot stand on a log axis: the
+        # step to the first impostor begins at the left edge.
+        axes.step(
+            np.maximum(far, 1e-12),
+            tar,
+            where="post",
+            label=_label(name),
+            color=_COLOURS[index % len(_COLOURS)],
+            linestyle=_LINES[index % len(_LINES)],
+            linewidth=1.8,
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(min(smallest, 0.1), 1)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set_xlabel("false accept rate")
+    axes.set_title(title, fontsize=11)
+    axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _legend_of_all(figure: SubFigure, all_axes: Sequence[Axes]) -> None:
+    entries: dict[str, Any] = {}
+    for axes in all_axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(entries.values()), list(entries), loc="outside lower center", ncols=len(entries), frameon=False
+    )
+
+
+def _draw_faces(axes: Axes, mosaic: Images, resolutions: Sequence[int], title: str) -> None:
+    axes.imshow(mosaic, interpolation="nearest")
+    step = mosaic.shape[0] / len(resolutions)
+    axes.set_yticks([step * (i + 0.5) for i in range(len(resolutions))], [f"{r} px" for r in resolutions])
+    axes.set_xticks([])
+    axes.tick_params(length=0, labelsize=11)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.set_title(title, fontsize=12, fontweight="bold")
+
+
+def _mosaic(images: Images, resolutions: Sequence[int], interpolation: str) -> Images:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        raise ValueError(
+            f"images are {images.dtype} of shape {list(images.shape)}, expected uint8 RGB [N, S, S, 3]"
+        )
+    if len(images) == 0 or not resolutions:
+        raise ValueError(
+            f"{len(images)} images at {len(resolutions)} resolutions make no picture; expected one of both"
+        )
+    height, width = images.shape[1:3]
+    step_y, step_x = height + _GAP_PX, width + _GAP_PX
+    mosaic: Images = np.full((step_y * len(resolutions), step_x * len(images), 3), 255, dtype=np.uint8)
+    for row, resolution in enumerate(resolutions):
+        for column, image in enumerate(images):
+            shrunk = resize(image, resolution, interpolation)
+            # Nearest: each pixel becomes a block, also where the sizes do not divide.
+            rows = np.arange(height) * resolution // height
+            columns = np.arange(width) * resolution // width
+            y, x = row * step_y + _GAP_PX // 2, column * step_x + _GAP_PX // 2
+            mosaic[y : y + height, x : x + width] = shrunk[rows][:, columns]
+    return mosaic
+
+
+def _inches_high(mosaic: Images) -> float:
+    # The labels of the rows take 0.6 inch of the width.
+    rows, columns = mosaic.shape[:2]
+    return (_INCHES_WIDE - 0.6) * int(rows) / int(columns)
+
+
+def _label(name: str) -> str:
+    model, _, index = name.partition("_")
+    if model != "phi" or not index:
+        return name
+    return rf"$\phi_{{\mathrm{{{index}}}}}$".replace("_v", r"\ v")
+
+
+def _save(figure: Figure, path: str | Path, dpi: int) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")

@@ -1,0 +1,316 @@
+"""1:1 verification: 10-fold accuracy, VAL and TAR at FAR, ROC, and the gains of the paper.
+
+Arrays in, numbers out. `kfold_accuracy` and `val_at_far` follow the protocol of InsightFace's arcface_torch
+(squared Euclidean distance, fixed threshold grids, folds in file order), so their numbers can stand beside
+published ones. `tar_at_far` and `roc_curve` are exact: their thresholds are the scores themselves.
+"""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["flip_sum", "gain", "kfold_accuracy", "pair_scores", "roc_curve", "tar_at_far", "val_at_far"]
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+# arcface_torch: squared distances of unit vectors lie in [0, 4]; VAL is read off a ten times finer grid.
+_ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
+_VAL_THRESHOLDS = np.arange(0, 4, 0.001)
+
+
+def flip_sum(embeddings: npt.NDArray[Any], flipped: npt.NDArray[Any]) -> Floats:
+    """Add the embeddings of images and of their mirror images, then L2-normalise.
+
+    Args:
+        embeddings: [N, D], un-normalised as networks return them.
+        flipped: those of the mirrored images, [N, D].
+
+    Returns:
+        float64 [N, D], rows of unit length.
+
+    Raises:
+        ValueError: if the shapes differ, or an embedding is NaN or infinite.
+    """
+    first, second = _embeddings(embeddings, flipped)
+    return _normalise(first + second)
+
+
+def pair_scores(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:
+    """Cosine similarity of each pair.
+
+    Args:
+        embeddings1: [N, D], of any length.
+        embeddings2: their partners, [N, D].
+
+    Returns:
+        float64 [N] in [-1, 1]; 0 where an embedding is the zero vector.
+
+    Raises:
+        ValueError: if the shapes differ, or an embedding is NaN or infinite.
+    """
+    first, second = _embeddings(embeddings1, embeddings2)
+    scores: Floats = np.einsum("nd,nd->n", _normalise(first), _normalise(second))
+    return scores
+
+
+def kfold_accuracy(
+    embeddings1: npt.NDArray[Any],
+    embeddings2: npt.NDArray[Any],
+    issame: npt.NDArray[Any],
+    num_folds: int = 10,
+) -> tuple[float, float]:
+    """Verification accuracy by the LFW protocol as InsightFace's arcface_torch runs it.
+
+    Each fold is judged at the threshold (0, 0.01 .. 3.99 on the squared distance, the first of equals) that
+    does best on the other folds. Folds are consecutive pairs, the first N mod num_folds one pair longer.
+
+    Args:
+        embeddings1: [N, D]; L2-normalised here, computed in float64.
+        embeddings2: their partners, [N, D].
+        issame: [N], true where a pair shows one person.
+        num_folds: 2 or more, at most N.
+
+    Returns:
+        Mean and (population) standard deviation of the folds' accuracies, in [0, 1].
+
+    Raises:
+        ValueError: if lengths disagree, an embedding is not finite, all pairs are of one kind, or there are
+            fewer pairs than folds.
+    """
+    distances = _squared_distances(embeddings1, embeddings2)
+    same = _labels(issame, len(distances))
+    folds = _folds(len(distances), num_folds)
+    accepted_same = _accepted_per_fold(distances, same, folds, _ACCURACY_THRESHOLDS)
+    accepted_different = _accepted_per_fold(distances, ~same, folds, _ACCURACY_THRESHOLDS)
+    num_different = np.array([np.count_nonzero(~same[fold]) for fold in folds])
+    num_pairs = np.array([fold.stop - fold.start for fold in folds])
+
+    correct = accepted_same + num_different[:, None] - accepted_different
+    correct_elsewhere = correct.sum(axis=0) - correct
+    best = correct_elsewhere.argmax(axis=1)
+    accuracies = correct[np.arange(num_folds), best] / num_pairs
+    return float(accuracies.mean()), float(accuracies.std())
+
+
+def val_at_far(
+    embeddings1: npt.NDArray[Any],
+    embeddings2: npt.NDArray[Any],
+    issame: npt.NDArray[Any],
+    far: float = 1e-3,
+    num_folds: int = 10,
+) -> tuple[float, float, float]:
+    """Validation rate at a target FAR, as arcface_torch reports it ("VAL").
+
+    Each fold's threshold (0, 0.001 .. 3.999, interpolated) is the one at which the other folds reach the
+    target FAR. Of thresholds with equal FAR the largest counts: `scipy.interpolate.interp1d`, which
+    arcface_torch calls, is not defined for repeated x and refuses them by now. Where the impostors are too
+    few to reach the FAR at all, nobody is accepted. A coarse number: for anything new, take `tar_at_far`.
+
+    Args:
+        embeddings1: [N, D]; L2-normalised here, computed in float64.
+        embeddings2: their partners, [N, D].
+        issame: [N], true where a pair shows one person.
+        far: target false accept rate, in (0, 1).
+        num_folds: 2 or more, at most N.
+
+    Returns:
+        Mean and standard deviation of the validation rate over folds, and the mean FAR the folds reached.
+        A fold without matched (or without impostor) pairs is left out of the VAL (or FAR) mean.
+
+    Raises:
+        ValueError: as `kfold_accuracy`; or if `far` is outside (0, 1), or all impostors lie in one fold.
+    """
+    _check_far(far)
+    distances = _squared_distances(embeddings1, embeddings2)
+    same = _labels(issame, len(distances))
+    folds = _folds(len(distances), num_folds)
+    accepted = _accepted_per_fold(distances, ~same, folds, _VAL_THRESHOLDS)
+    num_impostors = np.array([np.count_nonzero(~same[fold]) for fold in folds])
+    rates_same, rates_different = [], []
+    for index, fold in enumerate(folds):
+        num_elsewhere = num_impostors.sum() - num_impostors[index]
+        if num_elsewhere == 0:
+            raise ValueError(
+                f"all impostor pairs lie in fold {index} of {num_folds}: nothing sets its threshold; "
+                "shuffle the pairs, or alternate matched and impostor blocks"
+            )
+        far_elsewhere = (accepted.sum(axis=0) - accepted[index]) / num_elsewhere
+        threshold = _threshold_at(far, far_elsewhere)
+        fold_distances, fold_same = distances[fold], same[fold]
+        rates_same += _rate(fold_distances[fold_same] < threshold)
+        rates_different += _rate(fold_distances[~fold_same] < threshold)
+    return float(np.mean(rates_same)), float(np.std(rates_same)), float(np.mean(rates_different))
+
+
+def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -> float:
+    """Largest true accept rate that any threshold reaches with a false accept rate of at most `far`.
+
+    Exact: the threshold is an impostor's score, and a pair must score above it. Of n impostors, floor(far n)
+    may be accepted; where ties would accept more, all of the tied ones are rejected, and matched pairs of
+    that very score too. With far < 1 / n no impostor is accepted.
+
+    Args:
+        scores: [N], larger = more alike (e.g. `pair_scores`).
+        issame: [N], true where a pair shows one person.
+        far: false accept rate, in (0, 1).
+
+    Returns:
+        TAR in [0, 1].
+
+    Raises:
+        ValueError: if lengths disagree, a score is NaN, `far` is outside (0, 1), or all pairs are of one
+            kind.
+    """
+    _check_far(far)
+    values = _scores(scores)
+    same = _labels(issame, len(values))
+    impostors = np.sort(values[~same])[::-1]
+    # 1e-9: 0.29 * 100 is 28.999999999999996.
+    threshold = impostors[int(far * len(impostors) + 1e-9)]
+    return float(np.mean(values[same] > threshold))
+
+
+def roc_curve(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> tuple[Floats, Floats, Floats]:
+    """Every point of the ROC: one per distinct score, accepting scores at or above it.
+
+    Args:
+        scores: [N], larger = more alike.
+        issame: [N], true where a pair shows one person.
+
+    Returns:
+        FAR and TAR, both rising from 0 to 1, and the falling thresholds (the first, inf, accepts nobody);
+        float64 [number of distinct scores + 1] each.
+
+    Raises:
+        ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
+    """
+    values = _scores(scores)
+    same = _labels(issame, len(values))
+    thresholds = np.unique(values)[::-1]
+    far = _share_at_or_above(values[~same], thresholds)
+    tar = _share_at_or_above(values[same], thresholds)
+    return (
+        np.concatenate(([0.0], far)),
+        np.concatenate(([0.0], tar)),
+        np.concatenate(([np.inf], thresholds)),
+    )
+
+
+def gain(accuracy: float, accuracy_hr: float, accuracy_mm: float) -> float | None:
+    """Share of the way from phi_hr to phi_mm that a model goes (eq. 4 across, eq. 5 at one resolution).
+
+        (M(phi) - M(phi_hr)) / |M(phi_mm) - M(phi_hr)|
+
+    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020), with phi_mm in the
+    place of the paragon. The denominator is absolute, so that the sign always says whether phi beats phi_hr,
+    also where phi_mm falls behind it (its models were never made to match each other).
+
+    Args:
+        accuracy: M(phi) of the model in question (phi_bt, phi_mr) at a pair of resolutions such as 112&14
+            (eq. 4) or 14&14 (eq. 5); accuracy, TAR or TPIR, all three in the same unit.
+        accuracy_hr: M(phi_hr) at that pair.
+        accuracy_mm: M(phi_mm) at that pair.
+
+    Returns:
+        1 where the model reaches phi_mm, more where it beats it, negative where it is worse than phi_hr;
+        None (print "-") where phi_mm and phi_hr are equal or a value is not finite.
+    """
+    if not np.isfinite([accuracy, accuracy_hr, accuracy_mm]).all():
+        return None
+    reference = abs(accuracy_mm - accuracy_hr)
+    # Equal accuracies may differ by the rounding of their means.
+    if reference < 1e-12:
+        return None
+    return (accuracy - accuracy_hr) / reference
+
+
+def _squared_distances(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:
+    first, second = _embeddings(embeddings1, embeddings2)
+    difference = _normalise(first) - _normalise(second)
+    distances: Floats = np.einsum("nd,nd->n", difference, difference)
+    return distances
+
+
+def _accepted_per_fold(distances: Floats, chosen: Bools, folds: list[slice], thresholds: Floats) -> Any:
+    # [folds, thresholds] counts of chosen pairs strictly below each threshold. Sorting replaces comparing
+    # every pair with every threshold.
+    return np.stack(
+        [np.searchsorted(np.sort(distances[fold][chosen[fold]]), thresholds, side="left") for fold in folds]
+    )
+
+
+def _threshold_at(far: float, far_of_threshold: Floats) -> float:
+    if far_of_threshold[-1] < far:
+        return 0.0
+    last_of_equals = np.append(far_of_threshold[1:] != far_of_threshold[:-1], True)
+    return float(np.interp(far, far_of_threshold[last_of_equals], _VAL_THRESHOLDS[last_of_equals]))
+
+
+def _rate(accepted: Bools) -> list[float]:
+    return [float(accepted.mean())] if accepted.size else []
+
+
+def _share_at_or_above(values: Floats, thresholds: Floats) -> Floats:
+    below = np.searchsorted(np.sort(values), thresholds, side="left")
+    return (len(values) - below) / len(values)
+
+
+def _folds(num_pairs: int, num_folds: int) -> list[slice]:
+    if not 2 <= num_folds <= num_pairs:
+        raise ValueError(
+            f"{num_pairs} pairs cannot be judged in {num_folds} folds; expected 2 <= num_folds <= pairs: "
+            "pass a smaller num_folds (and say so beside the number), or more pairs"
+        )
+    base, longer = divmod(num_pairs, num_folds)
+    starts = [i * base + min(i, longer) for i in range(num_folds + 1)]
+    return [slice(starts[i], starts[i + 1]) for i in range(num_folds)]
+
+
+def _embeddings(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[Floats, Floats]:
+    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
+    if left.ndim != 2 or left.shape != right.shape:
+        raise ValueError(
+            f"embeddings have shapes {list(left.shape)} and {list(right.shape)}, expected the same [N, D]"
+        )
+    for name, values in (("first", left), ("second", right)):
+        broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if broken.size:
+            raise ValueError(
+                f"{broken.size} of the {name} {len(values)} embeddings are NaN or infinite, the first in row "
+                f"{broken[0]}; the network diverged or its input was broken, no score can be given"
+            )
+    return left, right
+
+
+def _normalise(embeddings: Floats) -> Floats:
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    # The zero vector stays itself, as in sklearn.preprocessing.normalize.
+    return np.asarray(embeddings / np.where(norms == 0, 1.0, norms), dtype=np.float64)
+
+
+def _scores(scores: npt.NDArray[Any]) -> Floats:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or np.isnan(values).any():
+        raise ValueError(
+            f"scores have shape {list(values.shape)} and {np.isnan(values).sum()} NaN, expected [N] and none"
+        )
+    return values
+
+
+def _labels(issame: npt.NDArray[Any], num_pairs: int) -> Bools:
+    same = np.asarray(issame).astype(bool)
+    if same.shape != (num_pairs,):
+        raise ValueError(f"issame has shape {list(same.shape)}, expected [{num_pairs}]: one per pair")
+    if same.all() or not same.any():
+        kind = "matched" if num_pairs and same.all() else "impostor"
+        raise ValueError(
+            f"all {num_pairs} pairs are {kind} pairs; verification needs both kinds, check issame"
+        )
+    return same
+
+
+def _check_far(far: float) -> None:
+    if not 0 < far < 1:
+        raise ValueError(f"FAR {far} is no rate to aim at; expected a number between 0 and 1, e.g. 1e-3")

@@ -1,0 +1,71 @@
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from btnet.evaluation.plots import Curve, Images, plot_faces_and_roc, plot_faces_at_resolutions, plot_roc
+from btnet.evaluation.verification import roc_curve
+
+
+def drawn_faces(count: int = 4, size: int = 112) -> Images:
+    y, x = np.mgrid[:size, :size] / size
+    faces = np.full((count, size, size, 3), 200, dtype=np.uint8)
+    for i in range(count):
+        faces[i][(x - 0.5) ** 2 + ((y - 0.5) * 0.8) ** 2 < 0.14] = (220, 170 - 15 * i, 130)
+        for eye in (0.35, 0.65):
+            faces[i][(x - eye) ** 2 + (y - 0.42) ** 2 < 0.002 * (i + 1)] = (40, 40, 60 + 30 * i)
+    return faces
+
+
+def curve(separation: float, seed: int = 0) -> Curve:
+    rng = np.random.default_rng(seed)
+    same = np.arange(2000) % 2 == 0
+    far, tar, _ = roc_curve(rng.normal(size=2000) + separation * same, same)
+    return far, tar
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    content = path.read_bytes()
+    assert content.startswith(b"\x89PNG\r\n\x1a\n")
+    assert content.endswith(b"IEND\xaeB`\x82")
+    width, height = struct.unpack(">II", content[16:24])
+    return width, height
+
+
+def test_pictures_are_written_whole_and_leave_nothing_else(tmp_path: Path) -> None:
+    curves = {"phi_hr": curve(1), "phi_bt": curve(3)}
+    plot_roc(curves, tmp_path / "new" / "roc.png", title="112&14", dpi=80)
+    plot_faces_at_resolutions(drawn_faces(), (112, 28, 14, 7), tmp_path / "new" / "faces.png", dpi=80)
+    panels = {"112&112": {"phi_hr": curve(3)}, "112&14": curves}
+    plot_faces_and_roc(drawn_faces(), (112, 14), panels, tmp_path / "new" / "both.png", dpi=80)
+
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["both.png", "faces.png", "roc.png"]
+    for path in (tmp_path / "new").iterdir():
+        width, height = png_size(path)
+        assert 400 < width <= 800
+        assert 300 < height < 1500
+
+
+def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "roc.png"
+    plot_roc({"phi_hr": curve(1)}, path, dpi=50)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match=r"Unknown symbol"):
+        plot_roc({"$\\nosuchsymbol$": curve(1)}, path, dpi=50)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_bad_input_is_answered_with_what_is_expected(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    with pytest.raises(ValueError, match="no curves to plot"):
+        plot_roc({}, path)
+    with pytest.raises(ValueError, match="2 FAR and 3 TAR"):
+        plot_roc({"phi_hr": (np.zeros(2), np.zeros(3))}, path)
+    with pytest.raises(ValueError, match=r"expected uint8 RGB \[N, S, S, 3\]"):
+        plot_faces_at_resolutions(drawn_faces().transpose(0, 3, 1, 2), (7,), path)
+    with pytest.raises(ValueError, match="make no picture"):
+        plot_faces_at_resolutions(drawn_faces(), (), path)
+    with pytest.raises(ValueError, match="at least one test"):
+        plot_faces_and_roc(drawn_faces(), (7,), {}, path)
+    assert not path.exists()
