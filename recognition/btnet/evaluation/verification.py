@@ -203,9 +203,10 @@ def gain(accuracy: float, accuracy_hr: float, accuracy_mm: float) -> float | Non
 
         (M(phi) - M(phi_hr)) / |M(phi_mm) - M(phi_hr)|
 
-    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020), with phi_mm in the
-    place of the paragon. The denominator is absolute, so that the sign always says whether phi beats phi_hr,
-    also where phi_mm falls behind it (its models were never made to match each other).
+    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020) with phi_mm in the
+    place of the paragon; it was written from that, not copied from the paper's own lines. The denominator is
+    absolute, so that the sign always says whether phi beats phi_hr, also where phi_mm falls behind phi_hr
+    (its models were never made to match each other).
 
     Args:
         accuracy: M(phi) of the model in question (phi_bt, phi_mr) at a pair of resolutions such as 112&14
