@@ -1,0 +1,31 @@
+"""Files that are whole or absent: written under a temporary name, renamed when done."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+__all__ = ["replacing", "temporary_name"]
+
+
+def temporary_name(path: Path) -> Path:
+    """The name under which `path` is written: beside it, so that the rename stays in one file system."""
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path to write to; it becomes `path` at the end, or goes if the block raises.
+
+    Args:
+        path: the file to create or replace. Its folder must exist.
+
+    Yields:
+        The temporary path, in the same folder.
+    """
+    temporary = temporary_name(path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,113 @@
+"""Verification sets in InsightFace's `.bin` format: pairs of encoded images in one pickle.
+
+The pickle holds `(list of encoded images, list of bool)`, two images a pair, written by Python 2 or 3. A
+pickle can run code; this reader builds lists, bytes, numbers and plain byte arrays, and refuses the rest.
+"""
+
+import os
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.atomic import replacing
+from btnet.data.image_codec import decode_image, encode_png
+from btnet.data.safe_pickle import load_plain_pickle
+
+__all__ = ["read_bin", "write_bin"]
+
+
+def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Read a verification set.
+
+    Args:
+        path: the `.bin` file.
+
+    Returns:
+        images: uint8 RGB, [2 P, H, W, 3]; pair i is images 2i and 2i + 1.
+        issame: bool, [P]; whether a pair shows one person.
+
+    Raises:
+        ValueError: if the file is something else, its counts do not fit, an image does not decode, or the
+            images differ in size.
+    """
+    path = Path(path)
+    encoded, issame = _check_layout(path, load_plain_pickle(path))
+    first = _decode(path, encoded, 0)
+    images = np.empty((len(encoded), *first.shape), np.uint8)
+    for index in range(len(encoded)):
+        image = first if index == 0 else _decode(path, encoded, index)
+        if image.shape != first.shape:
+            raise ValueError(
+                f"{path}: image {index} is {_size(image)}, image 0 is {_size(first)}; one set has one size: "
+                "write it again with tools/make_bin.py --size"
+            )
+        images[index] = image
+    return images, issame
+
+
+def write_bin(
+    path: str | os.PathLike[str],
+    images: Sequence[bytes | NDArray[np.uint8]] | NDArray[np.uint8],
+    issame: Sequence[bool] | NDArray[np.bool_],
+) -> None:
+    """Write a verification set, whole or not at all.
+
+    Args:
+        path: the `.bin` file.
+        images: 2 P images: encoded bytes are stored as they are, arrays (uint8 RGB [H, W, 3]) as PNG, so
+            that reading gives the same pixels.
+        issame: P flags.
+
+    Raises:
+        ValueError: if the counts do not fit, or an array is no image.
+    """
+    path = Path(path)
+    if len(images) != 2 * len(issame) or not len(issame):
+        raise ValueError(
+            f"{path}: {len(images)} images for {len(issame)} pairs; "
+            "give two images for each of one or more pairs"
+        )
+    encoded = [
+        bytes(image) if isinstance(image, bytes) else encode_png(np.asarray(image)) for image in images
+    ]
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        # Protocol 4 is the oldest that stores bytes as bytes; 2 makes the file half as large again.
+        pickle.dump((encoded, [bool(same) for same in issame]), file, protocol=4)
+
+
+def _check_layout(path: Path, content: object) -> tuple[list[Any], NDArray[np.bool_]]:
+    if not isinstance(content, (tuple, list)) or len(content) != 2:
+        raise ValueError(f"{path}: holds a {type(content).__name__}, expected the pair (images, issame)")
+    images, flags = content
+    if not isinstance(images, list) or not isinstance(flags, (list, tuple, np.ndarray)):
+        raise ValueError(
+            f"{path}: holds ({type(images).__name__}, {type(flags).__name__}), expected (list of encoded "
+            "images, list of bool); the file is no verification set"
+        )
+    for index, flag in enumerate(flags):
+        if flag not in (0, 1):
+            raise ValueError(f"{path}: issame of pair {index} is {flag!r}, expected True or False")
+    if len(images) != 2 * len(flags) or not len(flags):
+        raise ValueError(
+            f"{path}: {len(images)} images for {len(flags)} pairs, expected two images for each of one or "
+            "more pairs; the file is damaged: copy it again"
+        )
+    return images, np.array([bool(flag) for flag in flags])
+
+
+def _decode(path: Path, encoded: list[Any], index: int) -> NDArray[np.uint8]:
+    data = encoded[index]
+    if isinstance(data, bytes) or (isinstance(data, np.ndarray) and data.dtype == np.uint8):
+        return decode_image(data, f"{path}: image {index}")
+    raise ValueError(
+        f"{path}: image {index} is a {type(data).__name__}, expected encoded bytes or a uint8 array; "
+        "write the set again with tools/make_bin.py"
+    )
+
+
+def _size(image: NDArray[np.uint8]) -> str:
+    return f"{image.shape[1]} x {image.shape[0]} px"

@@ -1,0 +1,166 @@
+"""Training sets of faces: what they have in common, and which kind a path names."""
+
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.folder_faces import FolderFaces
+from btnet.data.image_codec import CorruptImageError, decode_image, encode_jpeg
+from btnet.data.record_faces import RecordFaces
+
+__all__ = [
+    "CorruptImageError",
+    "FaceSet",
+    "FolderFaces",
+    "RecordFaces",
+    "SkipCorrupt",
+    "decode_image",
+    "encode_jpeg",
+    "open_faces",
+]
+
+_logger = logging.getLogger(__name__)
+
+_SYNTHETIC = re.compile(r"synthetic(?::(\d+):(\d+)(?::(\d+))?)?")
+
+
+class FaceSet(Protocol):
+    """A labelled set of faces, random access, picklable (workers may be spawned)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[NDArray[np.uint8], int]:
+        """An image, uint8 RGB [H, W, 3], and its label in [0, num_classes)."""
+
+    @property
+    def num_classes(self) -> int:
+        """Number of identities."""
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the identities in the order of the labels."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of every image, int64 [N]; may scan the set at the first access."""
+
+    def describe(self, index: int, /) -> str:
+        """Where an image comes from (file and key), for error texts."""
+
+    def fingerprint(self) -> str:
+        """Sha256 that changes with the classes, their order and the images; cheap."""
+
+
+def open_faces(spec: str | os.PathLike[str], *, corrupt: Literal["raise", "skip"] = "raise") -> FaceSet:
+    """Open a training set by what its name says.
+
+    Args:
+        spec: a `.rec` file, a folder of identity folders, or `synthetic:IDS:PER_ID[:SEED]` for rendered
+            faces (`synthetic` alone: 64 identities of 16 images).
+        corrupt: an image that does not decode stops the run, or is skipped and counted (`SkipCorrupt`).
+
+    Raises:
+        FileNotFoundError: if nothing lies there.
+        ValueError: if the name is none of the three kinds.
+    """
+    faces = _open(spec)
+    return SkipCorrupt(faces) if corrupt == "skip" else faces
+
+
+def _open(spec: str | os.PathLike[str]) -> FaceSet:
+    text = os.fspath(spec)
+    if text.startswith("synthetic"):
+        match = _SYNTHETIC.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"{text}: expected synthetic:IDS:PER_ID or synthetic:IDS:PER_ID:SEED, all whole numbers"
+            )
+        # Only here: rendering pulls in more than reading files does.
+        from btnet.data.synthetic import SyntheticFaces
+
+        return SyntheticFaces(int(match[1] or 64), int(match[2] or 16), seed=int(match[3] or 0))
+    path = Path(text)
+    if path.is_dir():
+        return FolderFaces(path)
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path}: nothing lies there; expected a .rec file, a folder of identity folders, "
+            "or synthetic:IDS:PER_ID"
+        )
+    if path.suffix != ".rec":
+        raise ValueError(
+            f"{path}: cannot tell a training set from the ending {path.suffix!r}; expected a .rec file, "
+            "a folder of identity folders, or synthetic:IDS:PER_ID"
+        )
+    return RecordFaces(path)
+
+
+class SkipCorrupt:
+    """A set whose unreadable images are replaced by the next readable one, and counted.
+
+    Only images that do not decode are skipped: a damaged record file or a wrong label still raises. Each
+    loader worker holds its own copy, so `num_skipped` counts what this process met, and every process logs
+    each image once.
+    """
+
+    def __init__(self, faces: FaceSet) -> None:
+        """Wrap `faces`."""
+        self._faces = faces
+        self._corrupt: set[int] = set()
+
+    @property
+    def num_skipped(self) -> int:
+        """Number of different images this process found unreadable."""
+        return len(self._corrupt)
+
+    def __len__(self) -> int:
+        return len(self._faces)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """The image, or the next readable one behind it, with its own label.
+
+        Raises:
+            CorruptImageError: if the set has no readable image at all.
+        """
+        first = range(len(self))[index]
+        for step in range(len(self)):
+            candidate = (first + step) % len(self)
+            if candidate in self._corrupt:
+                continue
+            try:
+                return self._faces[candidate]
+            except CorruptImageError as error:
+                self._corrupt.add(candidate)
+                _logger.warning("%s; skipped, %d so far in process %d", error, self.num_skipped, os.getpid())
+        raise CorruptImageError(
+            f"{self.describe(first)}: this image is unreadable, and so are all {len(self)} of the set; "
+            "copy it again"
+        )
+
+    @property
+    def num_classes(self) -> int:
+        """Number of identities."""
+        return self._faces.num_classes
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the identities in the order of the labels."""
+        return self._faces.class_names
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels as listed, those of unreadable images included."""
+        return self._faces.labels
+
+    def describe(self, index: int) -> str:
+        """Where the image that is listed at `index` comes from."""
+        return self._faces.describe(index)
+
+    def fingerprint(self) -> str:
+        """That of the wrapped set."""
+        return self._faces.fingerprint()

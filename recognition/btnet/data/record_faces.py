@@ -1,0 +1,224 @@
+"""Training faces in InsightFace's `.rec` layout: read them, write them.
+
+    record 0            flag 2, labels [n_images + 1, end], no payload
+    records 1 .. n      the images, sorted by label
+    records n+1 .. end  one per identity: flag 2, labels [its first image, its last + 1], no payload
+
+Sets without record 0 as above exist: then every record is an image.
+"""
+
+import hashlib
+import math
+import os
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.atomic import replacing
+from btnet.data.image_codec import decode_image
+from btnet.data.recordio import Header, RecordReader, RecordWriter
+
+__all__ = ["RecordFaces", "class_names_path", "write_record_faces"]
+
+_FLOAT32_EXACT = 1 << 24  # counts above this are rounded in a record's float32 labels
+_NUM_HASHED_LABELS = 4096
+
+
+def class_names_path(rec_path: Path) -> Path:
+    """Where the names of the classes stand, one a line in the order of the labels."""
+    return rec_path.with_suffix(".classes.txt")
+
+
+class RecordFaces:
+    """The images of a `.rec` as a sequence of (uint8 RGB [H, W, 3], label).
+
+    Attributes:
+        num_classes: number of identities.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Open a record file and find its images.
+
+        Args:
+            path: the `.rec`; its `.idx` lies beside it, and `NAME.classes.txt` if there are names.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if the file holds no image, lacks records, or names another number of classes.
+        """
+        self._reader = RecordReader(path)
+        self._path = self._reader.path
+        self._keys, num_ranges = self._find_images()
+        if not len(self._keys):
+            raise ValueError(f"{self._path}: holds no image record; pack it again with tools/make_rec.py")
+        # While the classes are being counted, any whole number is a label.
+        self._label_end = num_ranges or math.inf
+        self.num_classes = num_ranges or int(self.labels.max()) + 1
+
+    def _find_images(self) -> tuple[NDArray[np.int64], int]:
+        """Keys of the images, and the number of identities where the file tells (else 0)."""
+        keys = self._reader.keys
+        if not len(keys) or keys[0] != 0:
+            return keys, 0
+        header, payload = self._reader.read(0)
+        # A vector-labelled image may have flag 2 as well; it has a payload.
+        if payload or isinstance(header.label, float) or len(header.label) != 2:
+            return keys, 0
+        end_of_images, end = int(header.label[0]), int(header.label[1])
+        if max(end_of_images, end) > _FLOAT32_EXACT:
+            end = int(keys[-1]) + 1
+            end_of_images = self._find_end_of_images(end_of_images, end)
+        num_images = int(np.searchsorted(keys, end_of_images)) - 1
+        if num_images != end_of_images - 1:
+            raise ValueError(
+                f"{self._path}: record 0 announces images 1 .. {end_of_images - 1}, the index has "
+                f"{num_images} keys in that range; copy the .idx again, or rebuild it with "
+                "tools/make_rec.py --index"
+            )
+        # Some tools write something else as `end`: believed only if that many records follow.
+        num_ranges = end - end_of_images
+        is_plausible = 0 < num_ranges <= num_images and int(keys[-1]) + 1 == end == len(keys)
+        return keys[1 : num_images + 1], num_ranges if is_plausible else 0
+
+    def _find_end_of_images(self, rounded: int, end: int) -> int:
+        """The first record without payload, near a count that float32 has rounded."""
+        spacing = max(1, int(np.spacing(np.float32(rounded))))
+        for key in range(max(1, rounded - spacing), min(rounded + spacing + 1, end)):
+            if not self._reader.read(key)[1]:
+                return key
+        return min(rounded, end)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """Decode one image.
+
+        Raises:
+            CorruptImageError: if it does not decode.
+            ValueError: if its label is no class, or the record is damaged.
+        """
+        header, payload = self._reader.read(int(self._keys[index]))
+        label = header.label if isinstance(header.label, float) else float(header.label[0])
+        if not (0 <= label < self._label_end and label.is_integer()):
+            raise self._bad_label(index, label)
+        return decode_image(payload, self.describe(index)), int(label)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of every image, int64 [N]; the first access scans the record headers.
+
+        Raises:
+            ValueError: naming the record, if a label is no class.
+        """
+        labels = self._reader.read_first_labels(self._keys)
+        is_class = (labels >= 0) & (labels < self._label_end) & (labels == np.floor(labels))
+        bad = np.flatnonzero(~is_class)
+        if len(bad):
+            raise self._bad_label(int(bad[0]), float(labels[bad[0]]))
+        return labels.astype(np.int64)
+
+    @cached_property
+    def class_names(self) -> list[str]:
+        """Names in the order of the labels: from `NAME.classes.txt`, else the labels themselves."""
+        path = class_names_path(self._path)
+        if not path.is_file():
+            return [str(label) for label in range(self.num_classes)]
+        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        if len(names) != self.num_classes:
+            raise ValueError(
+                f"{path}: {len(names)} names, but {self._path.name} has {self.num_classes} classes; "
+                "the file belongs to another set: copy the right one, or delete it"
+            )
+        return names
+
+    def describe(self, index: int) -> str:
+        """File and key of an image, for error texts."""
+        return f"{self._path}: record {self._keys[index]}"
+
+    def fingerprint(self) -> str:
+        """Sha256 over class names, record keys and offsets, and up to 4096 evenly spaced labels.
+
+        Changes when a class or an image is added, removed, renamed or replaced by one of another size.
+        Reads the index, not the images.
+        """
+        digest = hashlib.sha256("\n".join(["record", *self.class_names]).encode())
+        digest.update(self._keys.astype("<i8").tobytes())
+        digest.update(self._reader.offsets_of(self._keys).astype("<i8").tobytes())
+        sample = np.linspace(0, len(self) - 1, min(len(self), _NUM_HASHED_LABELS)).astype(np.int64)
+        digest.update(self._reader.read_first_labels(self._keys[sample]).astype("<f4").tobytes())
+        return digest.hexdigest()
+
+    def _bad_label(self, index: int, label: float) -> ValueError:
+        return ValueError(
+            f"{self.describe(index)}: label {label}, expected a whole number in [0, {self._label_end}); "
+            "pack the set again with contiguous labels"
+        )
+
+
+def write_record_faces(
+    path: str | os.PathLike[str],
+    labels: Sequence[int],
+    images: Iterable[bytes],
+    *,
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Write a training set as InsightFace's tools do, so that arcface_torch reads it.
+
+    Args:
+        path: the `.rec` to write; the `.idx`, and `NAME.classes.txt` if names are given, land beside it.
+        labels: label of each image, ascending, 0 .. C - 1 without a gap.
+        images: the encoded images in the same order; an iterator is consumed one by one.
+        class_names: C names in the order of the labels.
+
+    Raises:
+        ValueError: if the labels are not sorted or have a gap, or the counts differ; nothing is left then.
+    """
+    path = Path(path)
+    starts = _class_starts(path, labels)
+    num_images, num_classes = len(labels), len(starts)
+    names = None if class_names is None else _encode_names(path, class_names, num_classes)
+    end_of_images = num_images + 1
+    with RecordWriter(path) as writer:
+        writer.write(0, Header(2, np.array([end_of_images, end_of_images + num_classes], np.float32)), b"")
+        for key, (label, image) in enumerate(zip(labels, images, strict=True), start=1):
+            writer.write(key, Header(0, float(label), key), image)
+        for label, start in enumerate(starts):
+            stop = starts[label + 1] if label + 1 < num_classes else num_images
+            key = end_of_images + label
+            writer.write(key, Header(2, np.array([start + 1, stop + 1], np.float32), key), b"")
+    if names is None:
+        class_names_path(path).unlink(missing_ok=True)  # of a set that stood here before
+    else:
+        with replacing(class_names_path(path)) as temporary:
+            temporary.write_bytes(names)
+
+
+def _encode_names(path: Path, names: Sequence[str], num_classes: int) -> bytes:
+    """The contents of `NAME.classes.txt`."""
+    if len(names) != num_classes:
+        raise ValueError(f"{path}: {len(names)} class names for {num_classes} classes; give one for each")
+    for name in names:
+        if "\n" in name or "\r" in name:
+            raise ValueError(f"{path}: class name {name!r} holds a line break; rename that class")
+    return "".join(f"{name}\n" for name in names).encode()
+
+
+def _class_starts(path: Path, labels: Sequence[int]) -> list[int]:
+    """Position of each class's first image."""
+    starts: list[int] = []
+    for position, label in enumerate(labels):
+        if label == len(starts):
+            starts.append(position)
+        elif label != len(starts) - 1:
+            raise ValueError(
+                f"{path}: image {position} has label {label} where {max(len(starts) - 1, 0)} or "
+                f"{len(starts)} is due; labels must ascend from 0 without a gap: "
+                "sort the images and renumber the classes"
+            )
+    if not starts:
+        raise ValueError(f"{path}: no image to write; check the input folder or list")
+    return starts

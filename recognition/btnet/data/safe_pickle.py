@@ -1,0 +1,130 @@
+"""A pickle reader for plain data: lists, bytes, numbers, byte arrays; nothing in the file is run.
+
+NumPy's own reconstruction functions are not called either: the names a pickle uses for them are mapped to
+functions of this file, which accept byte-sized items only. That also covers both homes of these names
+(`numpy.core` before NumPy 2, `numpy._core` since), whichever NumPy is installed.
+"""
+
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["load_plain_pickle"]
+
+# Byte-sized item types, as Python 2 (bytes) and 3 (str) spell them.
+_DTYPES = {"u1": np.uint8, "b1": np.bool_}
+
+
+def load_plain_pickle(path: Path) -> Any:
+    """Load a pickle of plain data written by Python 2 or 3.
+
+    Args:
+        path: the file. Strings of Python 2 come back as bytes.
+
+    Returns:
+        Nested lists and tuples of numbers, bytes, strings and uint8 or bool arrays.
+
+    Raises:
+        ValueError: if the file is no pickle, was cut short, or names anything but the types above.
+    """
+    with open(path, "rb") as file:
+        try:
+            return _plain(_PlainUnpickler(file, encoding="bytes").load())
+        # A damaged pickle can fail in as many ways as there are instructions in it.
+        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
+            raise ValueError(f"{path}: not readable as plain data: {error}") from error
+        except (AttributeError, OverflowError, MemoryError, RecursionError, ImportError) as error:
+            raise ValueError(f"{path}: not readable as plain data: {error!r}") from error
+
+
+class _Array:
+    """An array under construction: unpickling makes it empty, then hands it its state."""
+
+    value: NDArray[Any] | None = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, dtype, is_fortran, data = state
+        self.value = _frombuffer(data, dtype, shape, "F" if is_fortran else "C")
+
+
+class _Dtype:
+    """A byte-sized item type; its state (byte order, alignment) says nothing for one byte."""
+
+    def __init__(self, type_: type[np.generic]) -> None:
+        self.type = type_
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _reconstruct(*subtype_shape_code: object) -> _Array:
+    return _Array()
+
+
+def _dtype(code: str | bytes, align: object = False, copy: object = True) -> _Dtype:
+    name = code.decode("latin-1") if isinstance(code, bytes) else code
+    if name.lstrip("|") not in _DTYPES:
+        raise pickle.UnpicklingError(f"array of type {name!r}, expected uint8 or bool")
+    return _Dtype(_DTYPES[name.lstrip("|")])
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> int:
+    return int(np.frombuffer(data, dtype.type, count=1)[0])
+
+
+def _frombuffer(data: bytes | bytearray, dtype: _Dtype, shape: tuple[int, ...], order: str) -> NDArray[Any]:
+    return np.frombuffer(bytes(data), dtype.type).reshape(shape, order="F" if order == "F" else "C")
+
+
+def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
+    # Python 3 writes bytes so in protocols 0 to 2.
+    if encoding not in ("latin1", b"latin1"):
+        raise pickle.UnpicklingError(f"text in encoding {encoding!r}, expected latin1")
+    return text.encode("latin1")
+
+
+def _bytes(text: str | bytes = b"", encoding: str = "latin-1") -> bytes:
+    return text.encode("latin-1") if isinstance(text, str) else bytes(memoryview(text))
+
+
+# Where Python 2 and 3, and NumPy before 2 and since, keep the same things.
+_BUILTINS = ("builtins", "__builtin__")
+_NUMPY_CORES = ("numpy.core", "numpy._core")
+
+_ALLOWED: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "ndarray"): _reconstruct,  # never called: handed to _reconstruct as its first argument
+    ("numpy", "dtype"): _dtype,
+    ("_codecs", "encode"): _encode,
+    **{(home, name): _bytes for home in _BUILTINS for name in ("bytes", "bytearray")},
+    **{(f"{home}.multiarray", "_reconstruct"): _reconstruct for home in _NUMPY_CORES},
+    **{(f"{home}.multiarray", "scalar"): _scalar for home in _NUMPY_CORES},
+    **{(f"{home}.numeric", "_frombuffer"): _frombuffer for home in _NUMPY_CORES},
+}
+
+
+class _PlainUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        function = _ALLOWED.get((module, name))
+        if function is None:
+            raise pickle.UnpicklingError(
+                f"it asks for {module}.{name}, which plain data does not need; do not trust this file"
+            )
+        # Wrapped anew each time: a pickle can set attributes (__defaults__ ...) on whatever it is given.
+        return lambda *arguments: function(*arguments)
+
+
+def _plain(value: Any) -> Any:
+    """Replace arrays under construction by arrays, and bytearrays by bytes, in nested lists and tuples."""
+    if isinstance(value, _Array):
+        if value.value is None:
+            raise ValueError("an array without contents")
+        return value.value
+    if isinstance(value, bytearray):
+        return bytes(value)
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value
