@@ -201,8 +201,9 @@ def _parse(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
                 continue
             parts.append(_parse_lines(text, path, num_lines))
             num_lines += len(parts[-1])
-    table = np.concatenate(parts) if parts else np.empty((0, 2), np.int64)
-    return np.ascontiguousarray(table[:, 0]), np.ascontiguousarray(table[:, 1])
+    if not parts:
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return np.concatenate([part[:, 0] for part in parts]), np.concatenate([part[:, 1] for part in parts])
 
 
 def _parse_lines(text: bytes, path: Path, num_lines_before: int) -> NDArray[np.int64]:
