@@ -51,6 +51,32 @@ class Backbone(nn.Module):
         """Name of the unit whose output at canonical size has `resolution` px."""
         return coupling.coupling_layer(self.units(), self.canonical_size, resolution)
 
+    def owned_keys(self, tail_from: str) -> list[str]:
+        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm behind it.
+
+        Args:
+            tail_from: name of the unit where the shared tail starts.
+        """
+        start = coupling.unit_index(self.units(), tail_from)
+        return [
+            key
+            for i, unit in enumerate(self.units())
+            for key, is_norm in self._unit_keys(unit)
+            if i < start or is_norm
+        ]
+
+    def shared_parameters(self, tail_from: str) -> list[str]:
+        """State keys of the tail that are the trunk's: all but the BatchNorms."""
+        owned = set(self.owned_keys(tail_from))
+        return [key for key in self.state_dict() if key not in owned]
+
+    def _unit_keys(self, unit: Unit) -> Iterator[tuple[str, bool]]:
+        for root in unit.modules:
+            for name, module in self.get_submodule(root).named_modules(prefix=root):
+                is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+                direct = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+                yield from ((f"{name}.{key}", is_norm) for key, _ in direct)
+
     def forward(self, x: Tensor, *, taps: Collection[str] = ()) -> Any:
         """Embed a batch.
 

@@ -1,0 +1,290 @@
+"""BTNet: a frozen trunk and one network per resolution that shares the tail's convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import Self
+
+from btnet.data.atomic import replacing
+from btnet.model import coupling
+from btnet.model.backbone import Backbone
+from btnet.model.manifest import read_manifest, write_manifest
+from btnet.model.overlay import Overlay, check_tensors, fingerprint
+from btnet.model.trunk_file import adopt, load_trunk
+
+
+class BTNet(nn.Module):
+    """Branch-to-Trunk network ("Learning Unified Representations for Multi-Resolution Face Recognition").
+
+    The network of resolution r is an ordinary backbone with `input_size=r`. From `tail_from` on, its
+    parameters other than BatchNorm *are* the trunk's (the same `nn.Parameter` objects), frozen; all else is
+    its own and starts from the trunk's values. The trunk is never touched: it stays in eval mode and
+    receives no gradient.
+
+    Args:
+        trunk: a backbone of ours, or arcface_torch's own instance, whose tensors are then shared, not copied.
+            Its parameters are frozen.
+        resolutions: sizes in px to have branches for.
+        tail_from: unit where the shared tail starts, for all resolutions or per resolution. Default: behind
+            the coupling layer (paper, section 3.2). A unit before the coupling layer is shared with stride 1.
+        interpolation: how low-resolution faces are made; recorded in the overlays.
+
+    Raises:
+        ValueError: for a resolution without coupling layer or an unknown unit.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        resolutions: Iterable[int] = (28, 14, 7),
+        *,
+        tail_from: str | Mapping[int, str] | None = None,
+        interpolation: str = "bilinear",
+    ):
+        super().__init__()
+        self.trunk = adopt(trunk)
+        self.trunk.requires_grad_(False).eval()
+        self.interpolation = interpolation
+        self.resolutions = tuple(sorted(set(resolutions), reverse=True))
+        self.tail_from = {r: _tail_of(self.trunk, r, tail_from) for r in self.resolutions}
+        self.networks = nn.ModuleDict({str(r): self.trunk.rebuild(r) for r in self.resolutions})
+        for r in self.resolutions:
+            self._inherit(r)
+        self._share()
+        self.register_state_dict_post_hook(_drop_shared)
+        self.register_load_state_dict_pre_hook(_restore_shared)
+
+    def network(self, resolution: int) -> Backbone:
+        """The network for r x r faces; at the canonical size, the trunk.
+
+        Raises:
+            ValueError: if there is no branch for this resolution.
+        """
+        if resolution == self.trunk.canonical_size:
+            return self.trunk
+        if resolution not in self.resolutions:
+            sizes = ", ".join(map(str, (self.trunk.canonical_size, *self.resolutions)))
+            raise ValueError(
+                f"no branch for {resolution} px: this model takes {sizes} px; choose one with "
+                "btnet.inference.select and resize the face to it with btnet.data.resize"
+            )
+        network = self.networks[str(resolution)]
+        assert isinstance(network, Backbone)
+        return network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed a batch with the network of its spatial size.
+
+        Args:
+            images: RGB in [-1, 1], [B, 3, r, r].
+
+        Returns:
+            Embeddings [B, embedding_size], not normalised.
+
+        Raises:
+            ValueError: for images that are not square or of a size without branch.
+        """
+        if images.ndim != 4 or images.shape[-1] != images.shape[-2]:
+            raise ValueError(f"images of shape {list(images.shape)}: expected a batch [B, 3, r, r]")
+        embedding: Tensor = self.network(images.shape[-1])(images)
+        return embedding
+
+    def owned(self, resolution: int) -> dict[str, Tensor]:
+        """The state entries (parameters and buffers themselves, no copy) that this resolution has for itself."""
+        network = self.network(resolution)
+        state = network.state_dict(keep_vars=True)
+        return {key: state[key] for key in network.owned_keys(self.tail_from[resolution])}
+
+    def learnt_parameters(self, resolution: int) -> dict[str, nn.Parameter]:
+        """What the optimiser of this branch trains, by name: B_r and every BatchNorm's affine parameters."""
+        owned = self.owned(resolution).items()
+        return {key: value for key, value in owned if isinstance(value, nn.Parameter) and value.requires_grad}
+
+    def bn_set(self, resolution: int) -> dict[str, Tensor]:
+        """Copies of all BatchNorm weights, biases and running statistics of one resolution."""
+        network = self.network(resolution)
+        state = network.state_dict()
+        return {key: state[key].clone() for key in _norm_keys(network)}
+
+    def load_bn_set(self, resolution: int, bn_set: Mapping[str, Tensor]) -> None:
+        """Put a BN set in place.
+
+        Raises:
+            ValueError: for the trunk's resolution, whose embeddings must not move, or a set that does not fit.
+        """
+        if resolution == self.trunk.canonical_size:
+            raise ValueError(f"{resolution} px is the trunk, which is frozen; BN sets of branches can be swapped")
+        state = self.network(resolution).state_dict()
+        expected = {key: state[key] for key in _norm_keys(self.network(resolution))}
+        check_tensors(bn_set, expected, f"BN set for {resolution} px")
+        _copy(bn_set, expected)
+
+    def trunk_fingerprint(self) -> str:
+        """Fingerprint of the trunk's state, see `btnet.model.overlay.fingerprint`."""
+        return fingerprint(self.trunk.state_dict())
+
+    def overlay(self, resolution: int) -> Overlay:
+        """A copy, on the CPU, of what this resolution stores."""
+        if resolution == self.trunk.canonical_size:
+            raise ValueError(f"{resolution} px is the trunk; overlays exist for {list(self.resolutions)}")
+        network = self.network(resolution)
+        tensors = {key: value.detach().cpu().clone() for key, value in self.owned(resolution).items()}
+        return Overlay(
+            tensors={k: t.float() if t.is_floating_point() else t for k, t in tensors.items()},
+            resolution=resolution,
+            arch=dict(self.trunk.arch),
+            canonical_size=self.trunk.canonical_size,
+            tail_from=self.tail_from[resolution],
+            interpolation=self.interpolation,
+            dropped_keys=tuple(k for k in self.trunk.state_dict() if k not in network.state_dict()),
+            num_learnt=sum(p.numel() for p in self.learnt_parameters(resolution).values()),
+            trunk_fingerprint=self.trunk_fingerprint(),
+        )
+
+    def load_overlay(self, overlay: Overlay) -> None:
+        """Put a branch in place.
+
+        Raises:
+            ValueError: if it belongs to another trunk, has no network here, another tail, or does not fit.
+        """
+        where = f"overlay for {overlay.resolution} px"
+        overlay.check_trunk(self.trunk_fingerprint(), where)
+        self.network(overlay.resolution)
+        if overlay.tail_from != self.tail_from[overlay.resolution]:
+            raise ValueError(
+                f"{where}: its tail starts at {overlay.tail_from}, here at {self.tail_from[overlay.resolution]}; "
+                "build the BTNet with tail_from of the overlay"
+            )
+        if overlay.interpolation != self.interpolation:
+            raise ValueError(
+                f"{where}: trained on {overlay.interpolation} views, this model is for {self.interpolation}; "
+                "build the BTNet with interpolation of the overlay"
+            )
+        owned = self.owned(overlay.resolution)
+        check_tensors(overlay.tensors, owned, where)
+        _copy(overlay.tensors, owned)
+
+    def full_state_dict(self, resolution: int) -> dict[str, Tensor]:
+        """State dict that loads strictly into an ordinary backbone with `input_size=resolution`."""
+        return dict(self.network(resolution).state_dict())
+
+    def detached(self, resolution: int) -> Backbone:
+        """A deep copy that shares nothing: for export, `half()` or another device."""
+        network = self.trunk.rebuild(resolution)
+        state = {k: v.clone() for k, v in self.full_state_dict(resolution).items()}
+        network.load_state_dict(state, assign=True)
+        return network.eval()
+
+    def save(self, folder: str | Path, **sections: Any) -> None:
+        """Write `model.pt`, one overlay per resolution and `btnet.json`.
+
+        Args:
+            folder: created if absent.
+            sections: further entries of the manifest, such as `config`.
+        """
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / "model.pt") as temporary:
+            torch.save({k: v.detach().cpu() for k, v in self.trunk.state_dict().items()}, temporary)
+        for r in self.resolutions:
+            self.overlay(r).save(folder / f"overlay_r{r}.safetensors")
+        write_manifest(
+            folder,
+            arch=self.trunk.arch,
+            trunk_fingerprint=self.trunk_fingerprint(),
+            resolutions=list(self.resolutions),
+            interpolation=self.interpolation,
+            **sections,
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> BTNet:
+        """Read a folder that `save` or a training run wrote, in eval mode.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if a file is damaged or does not belong to the trunk.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        trunk = load_trunk(folder / "model.pt")
+        overlays = [Overlay.load(folder / f"overlay_r{r}.safetensors") for r in manifest["resolutions"]]
+        model = cls(
+            trunk,
+            manifest["resolutions"],
+            tail_from={o.resolution: o.tail_from for o in overlays},
+            interpolation=manifest["interpolation"],
+        )
+        for overlay in overlays:
+            model.load_overlay(overlay)
+        return model.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the branches' mode. The trunk stays in eval mode: its statistics must not move."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def _inherit(self, resolution: int) -> None:
+        network = self.network(resolution)
+        state = self.trunk.state_dict()
+        network.load_state_dict({key: state[key].clone() for key in network.state_dict()}, assign=True)
+
+    def _share(self) -> None:
+        for r in self.resolutions:
+            network = self.network(r)
+            for key in network.shared_parameters(self.tail_from[r]):
+                module, _, name = key.rpartition(".")
+                network.get_submodule(module)._parameters[name] = self.trunk.get_parameter(key)
+            network.moves_alone = False
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Self:
+        for r in self.resolutions:
+            self.network(r).moves_alone = True
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        # Some conversions (to the meta device, say) make new parameters instead of filling the old ones.
+        self._share()
+        return self
+
+
+def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str] | None) -> str:
+    default = coupling.default_tail(trunk.units(), trunk.canonical_size, resolution)
+    name = tail_from.get(resolution, default) if isinstance(tail_from, Mapping) else tail_from or default
+    coupling.unit_index(trunk.units(), name)
+    return name
+
+
+def _norm_keys(network: Backbone) -> list[str]:
+    return network.owned_keys(network.units()[0].name)
+
+
+def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for key, tensor in target.items():
+            tensor.copy_(source[key])
+
+
+def _shared_keys(model: BTNet, prefix: str) -> list[tuple[str, str]]:
+    return [
+        (f"{prefix}networks.{r}.{key}", f"{prefix}trunk.{key}")
+        for r in model.resolutions
+        for key in model.network(r).shared_parameters(model.tail_from[r])
+    ]
+
+
+def _drop_shared(model: nn.Module, state: dict[str, Any], prefix: str, _metadata: dict[str, Any]) -> None:
+    assert isinstance(model, BTNet)
+    for key, _ in _shared_keys(model, prefix):
+        state.pop(key, None)
+
+
+def _restore_shared(model: nn.Module, state: dict[str, Any], prefix: str, *_: object) -> None:
+    assert isinstance(model, BTNet)
+    for key, trunk_key in _shared_keys(model, prefix):
+        if trunk_key in state:
+            state[key] = state[trunk_key]

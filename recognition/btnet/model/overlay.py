@@ -1,0 +1,182 @@
+"""A branch as an overlay on the trunk's state dict: what it stores, its file, and the merge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from btnet.data.atomic import replacing
+
+FORMAT_VERSION = 1
+_FIELDS = (
+    "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
+    "dropped_keys", "num_learnt", "trunk_fingerprint", "digest", "adapters",
+)  # fmt: skip
+
+
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """sha256 over sorted keys, shapes and float32 bytes of a state dict, without `num_batches_tracked`."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        if key.endswith("num_batches_tracked"):
+            continue
+        tensor = state[key].detach().to("cpu", torch.float32).contiguous()
+        digest.update(f"{key}{list(tensor.shape)}".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """All that one resolution stores beside its trunk.
+
+    Attributes:
+        tensors: the owned state keys, buffers included, on the CPU.
+        resolution: r, the size in px of the faces it takes.
+        arch: keyword arguments of the trunk's backbone.
+        canonical_size: the trunk's input size in px.
+        tail_from: unit where the shared tail starts.
+        interpolation: how the faces it was trained on were made from larger ones.
+        dropped_keys: trunk keys that do not exist at this resolution.
+        num_learnt: elements that receive gradients, the paper's count of parameters.
+        trunk_fingerprint: of the trunk it belongs to, see `fingerprint`.
+    """
+
+    tensors: dict[str, Tensor]
+    resolution: int
+    arch: dict[str, Any]
+    canonical_size: int
+    tail_from: str
+    interpolation: str
+    dropped_keys: tuple[str, ...]
+    num_learnt: int
+    trunk_fingerprint: str
+
+    @property
+    def num_stored(self) -> int:
+        """Elements in the file: learnt parameters, fixed ones and running statistics."""
+        return sum(t.numel() for t in self.tensors.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes the tensors take in the file."""
+        return sum(t.numel() * t.element_size() for t in self.tensors.values())
+
+    def merge(self, trunk_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """State dict of the whole network: (trunk - dropped) | overlay, in the trunk's order.
+
+        Raises:
+            ValueError: if the trunk is not the one this overlay belongs to.
+        """
+        self.check_trunk(fingerprint(trunk_state))
+        kept = {key: value for key, value in trunk_state.items() if key not in self.dropped_keys}
+        return kept | self.tensors
+
+    def check_trunk(self, found: str, where: str = "overlay") -> None:
+        """Refuse a trunk other than the one this overlay was trained on.
+
+        Raises:
+            ValueError: if the fingerprints differ.
+        """
+        if found != self.trunk_fingerprint:
+            raise ValueError(
+                f"{where}: trained on trunk {self.trunk_fingerprint[:12]}, this trunk is {found[:12]}; "
+                "load it with that trunk, or retrain the branch"
+            )
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file, whole or not at all."""
+        metadata = {
+            "format_version": FORMAT_VERSION,
+            "arch": self.arch,
+            "canonical_size": self.canonical_size,
+            "resolution": self.resolution,
+            "tail_from": self.tail_from,
+            "interpolation": self.interpolation,
+            "dropped_keys": list(self.dropped_keys),
+            "num_learnt": self.num_learnt,
+            "trunk_fingerprint": self.trunk_fingerprint,
+            "digest": fingerprint(self.tensors),
+            "adapters": [],
+        }
+        with replacing(Path(path)) as temporary:
+            save_file(self.tensors, str(temporary), {"btnet": json.dumps(metadata)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Overlay:
+        """Read a file that `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if the file is damaged, of another kind, or of a newer format.
+        """
+        metadata, tensors = _read(Path(path))
+        missing = [field for field in _FIELDS if field not in metadata]
+        if missing:
+            raise ValueError(f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again")
+        if metadata["format_version"] != FORMAT_VERSION or metadata["adapters"]:
+            raise ValueError(
+                f"{path}: overlay format {metadata['format_version']} with {len(metadata['adapters'])} adapters, "
+                f"this version reads format {FORMAT_VERSION} without; update btnet"
+            )
+        if fingerprint(tensors) != metadata["digest"]:
+            raise ValueError(f"{path}: the tensors do not match their checksum, the file is damaged; copy it again")
+        return cls(
+            tensors=tensors,
+            resolution=int(metadata["resolution"]),
+            arch={k: tuple(v) if isinstance(v, list) else v for k, v in metadata["arch"].items()},
+            canonical_size=int(metadata["canonical_size"]),
+            tail_from=str(metadata["tail_from"]),
+            interpolation=str(metadata["interpolation"]),
+            dropped_keys=tuple(metadata["dropped_keys"]),
+            num_learnt=int(metadata["num_learnt"]),
+            trunk_fingerprint=str(metadata["trunk_fingerprint"]),
+        )
+
+
+def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], where: str) -> None:
+    """Refuse tensors whose names or shapes are not the expected ones.
+
+    Raises:
+        ValueError: naming the missing, unexpected or differently shaped keys.
+    """
+    problems = [
+        *(f"missing {key}" for key in expected if key not in found),
+        *(f"unexpected {key}" for key in found if key not in expected),
+        *(
+            f"{key} has shape {list(found[key].shape)} instead of {list(expected[key].shape)}"
+            for key in expected
+            if key in found and found[key].shape != expected[key].shape
+        ),
+    ]
+    if problems:
+        raise ValueError(f"{where} does not fit: {_shorten(problems)}; use the file made for this network")
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such overlay file")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("btnet", "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error}); copy or export it again") from error
+    if not isinstance(metadata, dict) or not metadata:
+        raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
+    return metadata, tensors
+
+
+def _shorten(problems: Iterable[str], limit: int = 6) -> str:
+    listed = list(problems)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more

@@ -1,0 +1,122 @@
+"""From a state dict to the backbone it belongs to: the architecture is read from keys and shapes."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from btnet.model.backbone import Backbone
+from btnet.model.iresnet import IResNet
+from btnet.model.mobilefacenet import MobileFaceNet
+from btnet.model.overlay import check_tensors
+
+
+def load_trunk(path: str | Path) -> Backbone:
+    """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`) in eval mode.
+
+    Depth, width, canonical size and embedding size follow from the keys. A whole training checkpoint
+    (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no state dict of an IResNet or MobileFaceNet.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path}: no such trunk file; give an arcface_torch model.pt or backbone.pth")
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: torch cannot read this as a file of weights ({str(error).splitlines()[0]}); "
+            "a state dict saved by torch.save is expected"
+        ) from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict_backbone"), Mapping):
+        state = state["state_dict_backbone"]
+    return backbone_of(state, where=str(path))
+
+
+def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str = "state dict") -> Backbone:
+    """Build the backbone a state dict belongs to and load it, in eval mode.
+
+    The network keeps the given tensors (no copy), so that a user's own module and ours share memory.
+
+    Args:
+        state: arcface_torch keys; a `module.` prefix, as DDP leaves it, is removed.
+        dropout: not stored in weights, so it must be said.
+        where: file or origin, for messages.
+
+    Raises:
+        ValueError: if the keys are not those of a known backbone.
+    """
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError(f"{where}: not a state dict (a mapping of names to tensors)")
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    if "layer1.0.bn1.weight" in state and "fc.weight" in state:
+        backbone = _iresnet(state, dropout, where)
+    elif "conv_sep.layers.0.weight" in state and "features.layers.2.weight" in state:
+        backbone = _mobilefacenet(state, where)
+    else:
+        raise ValueError(
+            f"{where}: neither an IResNet (layer1.0.bn1.weight, fc.weight) nor a MobileFaceNet "
+            f"(conv_sep.layers.0.weight); its keys start with {', '.join(list(state)[:3]) or 'nothing'}"
+        )
+    check_tensors(state, backbone.state_dict(), where)
+    backbone.load_state_dict(state, assign=True)
+    return backbone.eval()
+
+
+def adopt(module: nn.Module) -> Backbone:
+    """Our backbone around the tensors of a foreign module with arcface_torch's keys; ours pass through."""
+    if isinstance(module, Backbone):
+        return module
+    dropout = getattr(getattr(module, "dropout", None), "p", 0.0)
+    return backbone_of(module.state_dict(keep_vars=True), dropout=float(dropout), where=type(module).__name__)
+
+
+def _iresnet(state: Mapping[str, Tensor], dropout: float, where: str) -> IResNet:
+    blocks = [_count(state, rf"layer{stage}\.(\d+)\.") for stage in (1, 2, 3, 4)]
+    if 0 in blocks:
+        raise ValueError(f"{where}: an IResNet has four stages, this state dict has units {blocks}")
+    if "layer1.0.downsample.0.weight" not in state:
+        raise ValueError(
+            f"{where}: the network of a branch (layer1.0.downsample is missing), not a trunk; "
+            "give the 112 px trunk it was made from"
+        )
+    widths = [state[f"layer{stage}.0.conv1.weight"].shape[0] for stage in (1, 2, 3, 4)]
+    embedding_size, flat = state["fc.weight"].shape
+    return IResNet(
+        blocks,
+        widths=widths,
+        canonical_size=16 * _square_root(flat, widths[-1], where),
+        embedding_size=embedding_size,
+        dropout=dropout,
+    )
+
+
+def _mobilefacenet(state: Mapping[str, Tensor], where: str) -> MobileFaceNet:
+    first = _count(state, r"layers\.1\.layers\.(\d+)\.layers\.")
+    blocks = [first or 1, *(_count(state, rf"layers\.{i}\.layers\.(\d+)\.") for i in (3, 5, 7))]
+    return MobileFaceNet(
+        canonical_size=16 * state["features.layers.0.layers.0.weight"].shape[-1],
+        embedding_size=state["features.layers.2.weight"].shape[0],
+        blocks=blocks,
+        scale=state["layers.0.layers.0.weight"].shape[0] // 64,
+    )
+
+
+def _count(state: Mapping[str, Tensor], pattern: str) -> int:
+    found = [int(match.group(1)) for key in state if (match := re.match(pattern, key))]
+    return max(found, default=-1) + 1
+
+
+def _square_root(flat: int, channels: int, where: str) -> int:
+    size = math.isqrt(flat // channels)
+    if size * size * channels != flat:
+        raise ValueError(f"{where}: fc takes {flat} values, not a square map of {channels} channels")
+    return size
