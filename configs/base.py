@@ -1,0 +1,60 @@
+"""Every key of a configuration, its default, and one line of meaning. A config states only what differs."""
+
+from easydict import EasyDict
+
+config = EasyDict()
+
+# Data
+config.rec = ""  # training set: a .rec file, a folder of identity folders, or synthetic:IDS:PER_ID[:SEED]
+config.corrupt = "raise"  # an image that does not decode: "raise" stops the run, "skip" takes the next and counts
+config.val_targets = []  # verification sets: paths of .bin files, or names of .bin files beside `rec`
+config.val_pairs = []  # resolution pairs verified, e.g. ["112-14", "14-14"]; empty: the input size, and each branch
+config.num_workers = 2  # loader processes per rank; 0 decodes in the training process
+config.interpolation = "bilinear"  # bilinear, bicubic, area, bilinear_aa or bicubic_aa: how low-resolution views are made
+config.flip = True  # mirror each image with probability 1/2 in each epoch
+config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
+
+# Model
+config.network = "r50"  # r18 r34 r50 r100 r200 mbf mbf_large, or iresnet / mobilefacenet with network_args
+config.network_args = EasyDict()  # further arguments of the network: blocks, widths, scale, canonical_size
+config.embedding_size = 512  # length of the embedding
+config.dropout = 0.0  # probability before the last layer (IResNet)
+config.input_size = 0  # px the network takes; 0: its canonical size. Below it: phi_mm, trained natively for one size
+config.trunk = ""  # model.pt (or a run folder) of the pretrained trunk; to start from, or to add branches to
+config.branches = []  # resolutions to train branches for, e.g. [14]; empty: the trunk itself is trained
+config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer
+config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" as their code
+config.gradient_checkpointing = False  # recompute activations in the backward pass: less memory, more time
+
+# Loss
+config.loss = "CurricularFace"  # NormFace SphereFace CosFace ArcFace CurricularFace AdaFace
+config.scale = 64.0  # s, of every loss
+config.margin = None  # m; None: that of the loss's own paper
+config.classifier = ""  # old classifier: classifier.safetensors (or a run folder), or "prototype": made by the trunk
+config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
+config.influence_weight = 1.0  # weight of eq. 1
+config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
+config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
+config.embedding_cosine_weight = 0.0  # weight of 1 - cosine between the branch's and the trunk's embedding
+
+# Optimiser
+config.lr = 0.2  # peak learning rate, for the whole batch over all ranks
+config.momentum = 0.9
+config.weight_decay = 5e-4
+config.clip = 5.0  # largest gradient norm of the network; 0: no limit
+config.batch_size = 128  # images per rank and step
+config.num_epoch = 25  # passes over the training set
+config.warmup_epoch = 2  # epochs of linear warm-up; then the rate falls quadratically to 0
+config.precision = "auto"  # fp32, bf16, fp16; auto: bf16 where a GPU has it, else fp16 on a GPU and fp32 on a CPU
+config.channels_last = True  # memory layout of the convolutions
+config.compile = False  # torch.compile what trains: pays off on long runs
+config.seed = 2048  # of the order, the flips, the sizes and the initialisation
+
+# Run
+config.output = ""  # folder of the results; empty: runs/NAME
+config.device = ""  # cpu or cuda; empty: cuda where there is one
+config.frequent = 20  # steps between log lines
+config.verbose = 2000  # steps between verifications; the last step is always verified
+config.save_every = 2000  # steps between checkpoints
+config.keep_checkpoints = 2  # older ones are removed
+config.resume = False  # go on from the newest checkpoint in the output folder

@@ -1,0 +1,105 @@
+"""Load a configuration: a fresh object over `base.py`, unknown keys and wrong types refused."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import difflib
+import runpy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from easydict import EasyDict
+
+BASE = "base.py"
+
+
+def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
+    """Read an experiment's file over the `base.py` in its folder.
+
+    Args:
+        path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
+        overrides: `key=value` texts; the value is read as a Python literal, else as a string.
+
+    Returns:
+        A new object with every key of the base. `name` is the file's name; nothing else is derived.
+
+    Raises:
+        FileNotFoundError: if the file or its base is missing.
+        ValueError: for an unknown key, a value of the wrong type, or an override that is no `key=value`.
+    """
+    file = _find(Path(path))
+    base_file = file.parent / BASE
+    if not base_file.is_file():
+        raise FileNotFoundError(f"{base_file}: every config needs a base beside it; copy configs/base.py there")
+    base = _run(base_file)
+    config = EasyDict(copy.deepcopy(base))
+    if file != base_file:
+        _merge(config, _run(file), base, str(file))
+    for text in overrides:
+        _merge(config, dict([_parse(text)]), base, f"--set {text}")
+    config.name = file.stem
+    if not config.output:
+        config.output = str(Path("runs") / file.stem)
+    return config
+
+
+def _find(path: Path) -> Path:
+    candidates = (path, path.with_name(path.name + ".py"))
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    others = sorted(p.stem for p in path.parent.glob("*.py"))
+    near = difflib.get_close_matches(path.stem, others, 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise FileNotFoundError(f"{path}: no such config{hint}")
+
+
+def _run(file: Path) -> dict[str, Any]:
+    names = runpy.run_path(str(file))
+    if not isinstance(names.get("config"), Mapping):
+        raise ValueError(f"{file}: does not define `config = EasyDict()`")
+    return dict(names["config"])
+
+
+def _parse(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ValueError(f"--set {text}: expected key=value, such as lr=0.02")
+    try:
+        return key.strip(), ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key.strip(), value
+
+
+def _merge(config: EasyDict, values: Mapping[str, Any], base: Mapping[str, Any], where: str) -> None:
+    for key, value in values.items():
+        if key not in base:
+            near = difflib.get_close_matches(key, base, 1, cutoff=0.4)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise ValueError(f"{where}: unknown key {key!r}{hint}")
+        config[key] = _checked(key, value, base[key], where)
+
+
+def _checked(key: str, value: Any, default: Any, where: str) -> Any:
+    if default is None:
+        fits = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
+        expected = "a number or None"
+    elif isinstance(default, bool):
+        fits, expected = isinstance(value, bool), "True or False"
+    elif isinstance(default, float):
+        fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        value = float(value) if fits else value
+    elif isinstance(default, int):
+        fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+    elif isinstance(default, (list, tuple)):
+        fits, expected = isinstance(value, (list, tuple)), "a list"
+        value = list(value) if fits else value
+    elif isinstance(default, Mapping):
+        fits, expected = isinstance(value, Mapping), "a dict"
+    else:
+        fits, expected = isinstance(value, str), "a text"
+    if not fits:
+        raise ValueError(f"{where}: {key} = {value!r}, expected {expected} such as {default!r}")
+    return value

@@ -1,0 +1,102 @@
+"""Who this process is among how many: set up and torn down, never at import."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """This process's place in the run.
+
+    Attributes:
+        rank: number of this process.
+        world_size: number of processes.
+        device: where it computes.
+        precision: of activations under autocast; float32 means no autocast.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+    precision: torch.dtype
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of a tensor over all processes."""
+        if self.world_size == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values)
+        return values / self.world_size
+
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set in any process."""
+        if self.world_size == 1:
+            return flag
+        value = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(value, dist.ReduceOp.MAX)
+        return bool(value.item())
+
+
+@contextmanager
+def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[Context]:
+    """The context of a process started by torchrun, or alone.
+
+    Args:
+        device: "cpu", "cuda", or "" for cuda where there is one.
+        precision: fp32, bf16, fp16 or auto (bf16 where a GPU has it, fp16 on other GPUs, fp32 on a CPU:
+            there bf16 is slower).
+
+    Raises:
+        ValueError: for an unknown precision, or a device that is not there.
+    """
+    rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    chosen = _device(device)
+    if world_size > 1:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield Context(rank, world_size, chosen, _precision(precision, chosen))
+    finally:
+        if world_size > 1:
+            dist.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind not in ("cpu", "cuda"):
+        raise ValueError(f"device {name!r}: expected cpu or cuda; the rank chooses the GPU")
+    if kind == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("device 'cuda': torch finds no GPU; set device=cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
+
+
+def _precision(name: str, device: torch.device) -> torch.dtype:
+    known = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    if name == "auto":
+        if device.type == "cpu":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if name not in known:
+        raise ValueError(f"precision {name!r}: expected auto, {', '.join(known)}")
+    return known[name]
