@@ -1,1 +1,100 @@
-"""btnet.cli."""
+"""The command line: `btnet COMMAND`, one module of this package per command."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Final
+
+from btnet import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+# Each module says what it does in the first line of its docstring, declares its options in
+# `add_arguments(parser)` and does the work in `run(args)`.
+COMMANDS: Final = {
+    "demo": "btnet.cli.demo",
+    "train": "btnet.cli.train",
+    "evaluate": "btnet.cli.evaluate",
+    "export-onnx": "btnet.cli.export_onnx",
+    "make-rec": "btnet.cli.make_rec",
+    "make-bin": "btnet.cli.make_bin",
+    "build-classifier": "btnet.cli.build_classifier",
+    "model-cost": "btnet.cli.model_cost",
+}
+
+_INTERRUPTED = 130  # 128 + SIGINT, what shells expect
+# What the user can put right, answered in one line. All else is ours, and shows its traceback.
+_USERS_MISTAKES: Final = (
+    ValueError,
+    FileNotFoundError,
+    FileExistsError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: command and options; those of the process if None.
+
+    Returns:
+        Exit status: 0, 2 for a mistake of the user, 130 when interrupted.
+
+    Raises:
+        SystemExit: from argparse, for `--help`, `--version` and options that do not exist.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    args = _parse(argv)
+    try:
+        importlib.import_module(COMMANDS[args.command]).run(args)
+    except KeyboardInterrupt:
+        print("btnet: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+    except _USERS_MISTAKES as error:
+        if args.debug:
+            traceback.print_exc()
+        print(f"btnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="btnet", description="Multi-resolution face recognition that keeps your gallery."
+    )
+    parser.add_argument("--version", action="version", version=f"btnet {__version__}")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    # Only the chosen command's module is imported: the others may take seconds.
+    chosen = next((word for word in argv if not word.startswith("-")), None)
+    for name, module in COMMANDS.items():
+        summary = _summary(module)
+        command = commands.add_parser(name, help=summary, description=summary)
+        # Accepted behind the command too; without a default, which would undo `btnet --debug COMMAND`.
+        command.add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+        if name == chosen:
+            importlib.import_module(module).add_arguments(command)
+    return parser.parse_args(argv)
+
+
+def _summary(module: str) -> str:
+    """First line of a module's docstring, read without running the module."""
+    spec = find_spec(module)
+    assert spec is not None, f"{module} is listed in COMMANDS, but there is no such module"
+    assert spec.origin is not None
+    with open(spec.origin, encoding="utf-8") as source:
+        docstring = ast.get_docstring(ast.parse(source.read()))
+    assert docstring, f"{module} has no docstring to show as its help"
+    # argparse would read a % as the start of a placeholder.
+    return docstring.splitlines()[0].replace("%", "%%")
