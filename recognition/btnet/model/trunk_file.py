@@ -27,6 +27,16 @@ def load_trunk(path: str | Path) -> Backbone:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no state dict of an IResNet or MobileFaceNet.
     """
+    return backbone_of(read_weights(path), where=str(path))
+
+
+def read_weights(path: str | Path) -> Mapping[str, Tensor]:
+    """Read the state dict of a backbone, on the CPU, without building the backbone.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if torch cannot read it as weights.
+    """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such trunk file; give an arcface_torch model.pt or backbone.pth")
     try:
@@ -38,7 +48,9 @@ def load_trunk(path: str | Path) -> Backbone:
         ) from error
     if isinstance(state, Mapping) and isinstance(state.get("state_dict_backbone"), Mapping):
         state = state["state_dict_backbone"]
-    return backbone_of(state, where=str(path))
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f"{path}: not a state dict (a mapping of names to tensors)")
+    return state
 
 
 def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str = "state dict") -> Backbone:
@@ -58,7 +70,7 @@ def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str
         raise ValueError(f"{where}: not a state dict (a mapping of names to tensors)")
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if "layer1.0.bn1.weight" in state and "fc.weight" in state:
-        backbone = _iresnet(state, dropout, where)
+        backbone: Backbone = _iresnet(state, dropout, where)
     elif "conv_sep.layers.0.weight" in state and "features.layers.2.weight" in state:
         backbone = _mobilefacenet(state, where)
     else:
@@ -90,10 +102,12 @@ def _iresnet(state: Mapping[str, Tensor], dropout: float, where: str) -> IResNet
         )
     widths = [state[f"layer{stage}.0.conv1.weight"].shape[0] for stage in (1, 2, 3, 4)]
     embedding_size, flat = state["fc.weight"].shape
+    canonical_size = 16 * _square_root(flat, widths[-1], where)
     return IResNet(
         blocks,
         widths=widths,
-        canonical_size=16 * _square_root(flat, widths[-1], where),
+        input_size=canonical_size,
+        canonical_size=canonical_size,
         embedding_size=embedding_size,
         dropout=dropout,
     )
@@ -102,8 +116,10 @@ def _iresnet(state: Mapping[str, Tensor], dropout: float, where: str) -> IResNet
 def _mobilefacenet(state: Mapping[str, Tensor], where: str) -> MobileFaceNet:
     first = _count(state, r"layers\.1\.layers\.(\d+)\.layers\.")
     blocks = [first or 1, *(_count(state, rf"layers\.{i}\.layers\.(\d+)\.") for i in (3, 5, 7))]
+    canonical_size = 16 * state["features.layers.0.layers.0.weight"].shape[-1]
     return MobileFaceNet(
-        canonical_size=16 * state["features.layers.0.layers.0.weight"].shape[-1],
+        input_size=canonical_size,
+        canonical_size=canonical_size,
         embedding_size=state["features.layers.2.weight"].shape[0],
         blocks=blocks,
         scale=state["layers.0.layers.0.weight"].shape[0] // 64,
