@@ -1,0 +1,176 @@
+"""Results of verification as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from btnet.inference.model_folder import EvaluatedModel
+from btnet.inference.verify import FARS, Pair, VerificationResult
+from btnet.model.manifest import versions
+
+__all__ = ["SetResults", "print_report", "report"]
+
+_PROTOCOL = (
+    "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
+)
+_UNKNOWN = "-"
+
+
+@dataclass(frozen=True, eq=False)
+class SetResults:
+    """What all models reached on one verification set.
+
+    Attributes:
+        path: of the set.
+        sha256: of the file.
+        issame: [P].
+        by_model: name of the model -> its results, one for each pair of resolutions it has networks for.
+    """
+
+    path: Path
+    sha256: str
+    issame: NDArray[np.bool_]
+    by_model: dict[str, list[VerificationResult]]
+
+    def find(self, model: str, pair: Pair) -> VerificationResult | None:
+        """The result of a model at a pair of resolutions, None if it has none."""
+        return next((result for result in self.by_model[model] if result.pair == pair), None)
+
+
+def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolation: str) -> None:
+    """Print, per set and as the average of several, accuracy and TAR of each model at each pair."""
+    # Redirected into a file, nothing should be cut to the 80 columns of an imagined terminal.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    for results in sets:
+        num_same = int(results.issame.sum())
+        console.print(
+            f"\n[bold]{results.path.stem}[/]: {len(results.issame)} pairs, {num_same} of them the same person"
+        )
+        console.print(
+            _table(
+                "10-fold accuracy, %",
+                [results],
+                pairs,
+                lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
+            )
+        )
+        for far in FARS:
+            console.print(_table(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far)))
+    if len(sets) > 1:
+        console.print(f"\n[bold]Average of {len(sets)} sets[/]")
+        console.print(_table("10-fold accuracy, %", sets, pairs, _mean_accuracy))
+        for far in FARS:
+            console.print(_table(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far)))
+    console.print(f"\nFaces resized by {interpolation}; {_PROTOCOL}.", highlight=False)
+    for model, networks in _networks(sets).items():
+        used = "; ".join(f"{size} px: {name}" for size, name in networks.items())
+        console.print(f"{model}: {used}", highlight=False, markup=False)
+
+
+def report(
+    sets: Sequence[SetResults],
+    pairs: Sequence[Pair],
+    models: Sequence[EvaluatedModel],
+    paths: Sequence[str],
+    interpolation: str,
+) -> dict[str, Any]:
+    """The same as a JSON document, with what is needed to know what was measured.
+
+    Args:
+        sets: results.
+        pairs: of resolutions, in the order of the tables.
+        models: as evaluated.
+        paths: where each of them came from, as the user named it.
+        interpolation: of the views.
+
+    Returns:
+        Plain dicts, lists, numbers and strings; accuracies and rates in [0, 1], null where a model has none.
+    """
+    networks = _networks(sets)
+    return {
+        "task": "verification",
+        "protocol": _PROTOCOL,
+        "interpolation": interpolation,
+        "models": [
+            {
+                "name": model.name,
+                "path": path,
+                "networks": {
+                    str(size): {"name": name, "fingerprint": model.fingerprint(size)}
+                    for size, name in networks[model.name].items()
+                },
+            }
+            for model, path in zip(models, paths, strict=True)
+        ],
+        "sets": [
+            {
+                "name": results.path.stem,
+                "sha256": results.sha256,
+                "num_pairs": len(results.issame),
+                "num_same": int(results.issame.sum()),
+                "results": [
+                    _entry(model.name, pair, results.find(model.name, pair))
+                    for model in models
+                    for pair in pairs
+                ],
+            }
+            for results in sets
+        ],
+        "versions": versions(),
+    }
+
+
+def _entry(model: str, pair: Pair, result: VerificationResult | None) -> dict[str, Any]:
+    return {
+        "model": model,
+        "pair": list(pair),
+        "accuracy": None if result is None else result.accuracy,
+        "std": None if result is None else result.std,
+        "tar_at_far": None if result is None else {f"{far:g}": tar for far, tar in result.tar.items()},
+    }
+
+
+def _table(
+    title: str,
+    sets: Sequence[SetResults],
+    pairs: Sequence[Pair],
+    cell: Callable[[list[VerificationResult]], str],
+) -> Table:
+    table = Table(title=title, title_justify="left", title_style="")
+    table.add_column("model", overflow="fold")
+    for first, second in pairs:
+        table.add_column(f"{first}&{second}", justify="right", no_wrap=True)
+    for model in sets[0].by_model:
+        cells = []
+        for pair in pairs:
+            found = [result for results in sets if (result := results.find(model, pair)) is not None]
+            cells.append(cell(found) if found else _UNKNOWN)
+        table.add_row(model, *cells)
+    return table
+
+
+def _mean_accuracy(results: list[VerificationResult]) -> str:
+    return f"{100 * np.mean([result.accuracy for result in results]):.2f}"
+
+
+def _mean_tar(far: float) -> Callable[[list[VerificationResult]], str]:
+    return lambda results: f"{100 * np.mean([result.tar[far] for result in results]):.2f}"
+
+
+def _networks(sets: Sequence[SetResults]) -> dict[str, dict[int, str]]:
+    """Name of the network that embedded each size, by model."""
+    return {
+        model: {
+            size: name for result in results for size, name in zip(result.pair, result.networks, strict=True)
+        }
+        for model, results in sets[0].by_model.items()
+    }
