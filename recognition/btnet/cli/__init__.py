@@ -74,10 +74,11 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--version", action="version", version=f"btnet {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    # Only the chosen command's module is imported: the others may take seconds.
+    # Only the chosen command's module is imported: the others may take seconds. Where none is chosen, the
+    # summaries of all are listed.
     chosen = next((word for word in argv if not word.startswith("-")), None)
     for name, module in COMMANDS.items():
-        summary = _summary(module)
+        summary = _summary(module) if chosen in (None, name) else ""
         command = commands.add_parser(name, help=summary, description=summary)
         # Accepted behind the command too; without a default, which would undo `btnet --debug COMMAND`.
         command.add_argument(

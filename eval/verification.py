@@ -1,0 +1,8 @@
+"""Verify models on .bin pair sets: the same command as `btnet evaluate`."""
+
+import sys
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["evaluate", *sys.argv[1:]]))

@@ -1,0 +1,241 @@
+"""`btnet evaluate` and `verify`: numbers against the embeddings themselves, tables, JSON, pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from btnet.cli import main
+from btnet.data.bin_sets import read_bin, write_bin
+from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
+from btnet.inference.embedding import embed_images
+from btnet.inference.model_folder import EvaluatedModel, load_model
+from btnet.inference.verify import parse_pair, verify
+from btnet.model.btnet import BTNet
+from btnet.model.iresnet import IResNet
+from btnet.model.manifest import write_manifest
+from btnet.model.overlay import fingerprint
+
+SHARED = Path(os.environ.get("BTNET_SHARED", Path(__file__).parents[2] / ".." / "shared"))
+NUM_PAIRS = 40
+
+
+def tiny(input_size: int = 32) -> IResNet:
+    torch.manual_seed(0)
+    network = IResNet(
+        (1, 1, 1, 1), widths=(8, 8, 8, 8), canonical_size=32, embedding_size=8, input_size=input_size
+    )
+    # Statistics of some batch: without, all faces have nearly the same embedding.
+    for module in network.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network(torch.randn(64, 3, input_size, input_size))
+    return network.eval()
+
+
+@pytest.fixture
+def bin_path(tmp_path: Path) -> Path:
+    """Pairs that even an untrained network tells apart at 32 px, and hardly at 4 px."""
+    rng = np.random.default_rng(0)
+    images: list[NDArray[np.uint8]] = []
+    issame = [index % 2 == 0 for index in range(NUM_PAIRS)]
+    for same in issame:
+        faces = rng.integers(0, 256, (2, 6, 6, 3), dtype=np.uint8)
+        first = cv2.resize(faces[0], (32, 32)).astype(np.float64)
+        second = first if same else cv2.resize(faces[1], (32, 32)).astype(np.float64)
+        images += [
+            np.clip(face + rng.normal(0, 20, face.shape), 0, 255).astype(np.uint8) for face in (first, second)
+        ]
+    write_bin(tmp_path / "pairs.bin", images, issame)
+    return tmp_path / "pairs.bin"
+
+
+@pytest.fixture
+def phi_bt(tmp_path: Path) -> Path:
+    BTNet(tiny(), (8,)).save(tmp_path / "phi_bt")
+    return tmp_path / "phi_bt"
+
+
+@pytest.fixture
+def phi_hr(tmp_path: Path) -> Path:
+    torch.save(tiny().state_dict(), tmp_path / "phi_hr.pt")
+    return tmp_path / "phi_hr.pt"
+
+
+@pytest.fixture
+def phi_mm(tmp_path: Path) -> Path:
+    folder = tmp_path / "phi_mm"
+    folder.mkdir()
+    network = tiny(8)
+    torch.save(network.state_dict(), folder / "model.pt")
+    write_manifest(
+        folder,
+        arch=network.arch,
+        trunk_fingerprint=fingerprint(network.state_dict()),
+        resolutions=[],
+        interpolation="bilinear",
+        input_size=8,
+    )
+    return folder
+
+
+def results_of(path: Path) -> dict[tuple[str, tuple[int, int]], Any]:
+    [found] = json.loads(path.read_text())["sets"]
+    return {(entry["model"], tuple(entry["pair"])): entry for entry in found["results"]}
+
+
+def test_first_images_are_seen_at_the_first_resolution_and_second_ones_at_the_second(
+    bin_path: Path, phi_bt: Path
+) -> None:
+    images, issame = read_bin(bin_path)
+    model = load_model(phi_bt)
+    assert isinstance(model.model, BTNet)
+    first = embed_images(model.model.trunk, images[0::2], view_size=32)
+    second = embed_images(model.model.network(8), images[1::2], view_size=8)
+    [result] = verify(model, images, issame, [(32, 8)])
+    assert (result.accuracy, result.std) == kfold_accuracy(first, second, issame)
+    np.testing.assert_array_equal(result.scores, pair_scores(first, second))
+    assert result.tar[1e-2] == tar_at_far(result.scores, issame, 1e-2)
+    assert result.networks == ("trunk", "branch r8")
+    assert result.label == "32&8"
+
+
+def test_a_side_is_embedded_once_however_many_pairs_need_it(bin_path: Path, phi_bt: Path) -> None:
+    images, issame = read_bin(bin_path)
+    embedded: list[int] = []
+    pairs = [(32, 32), (32, 8), (8, 8)]
+    results = verify(load_model(phi_bt), images, issame, pairs, progress=embedded.append)
+    assert [result.pair for result in results] == pairs
+    assert embedded == [NUM_PAIRS] * 4  # both sides at both sizes
+
+
+def test_a_model_in_training_is_verified_and_left_in_training(bin_path: Path) -> None:
+    images, issame = read_bin(bin_path)
+    model = BTNet(tiny(), (8,)).train()
+    verify(EvaluatedModel("phi_bt", model), images, issame, [(8, 8)])
+    assert model.network(8).training
+    assert not model.trunk.training
+
+
+def test_a_pair_without_network_and_a_set_with_an_image_missing_are_refused(
+    bin_path: Path, phi_mm: Path
+) -> None:
+    images, issame = read_bin(bin_path)
+    with pytest.raises(ValueError, match="phi_mm takes 8 px faces only, not 32 px"):
+        verify(load_model(phi_mm), images, issame, [(32, 8)])
+    with pytest.raises(ValueError, match="79 images for 40 pairs"):
+        verify(load_model(phi_mm), images[1:], issame, [(8, 8)])
+
+
+@pytest.mark.parametrize("text", ["112", "112-", "112-14-7", "a-b", "0-14", "112&14"])
+def test_pairs_that_are_none_are_refused(text: str) -> None:
+    assert parse_pair(" 112-14 ") == (112, 14)
+    with pytest.raises(ValueError, match="expected two sizes in px such as 112-14"):
+        parse_pair(text)
+
+
+def test_the_command_prints_tables_and_writes_what_was_measured(
+    bin_path: Path, phi_bt: Path, phi_hr: Path, phi_mm: Path, tmp_path: Path, capsys: Any
+) -> None:
+    output = tmp_path / "results" / "verification.json"
+    argv = ["evaluate", *map(str, (phi_hr, phi_mm, phi_bt)), "--bin", str(bin_path), "--device", "cpu"]
+    argv += ["--pairs", "32-32,32-8,8-8", "--output", str(output), "--roc", str(tmp_path / "roc.png")]
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    assert "32&8" in out
+    assert "Faces resized by bilinear" in out
+    assert "phi_bt: 32 px: trunk; 8 px: branch r8" in out
+    assert "phi_hr: 32 px: trunk; 8 px: trunk, faces resized to 32 px" in out
+
+    found = results_of(output)
+    # Alone, phi_mm has no answer at the canonical size.
+    assert found["phi_mm", (32, 8)]["accuracy"] is None
+    assert found["phi_mm", (8, 8)]["accuracy"] is not None
+    # One trunk: equal at the canonical size, and phi_bt differs from phi_hr elsewhere.
+    assert found["phi_bt", (32, 32)]["accuracy"] == found["phi_hr", (32, 32)]["accuracy"] > 0.7
+    images, issame = read_bin(bin_path)
+    [expected] = verify(load_model(phi_bt), images, issame, [(32, 8)])
+    assert found["phi_bt", (32, 8)]["accuracy"] == expected.accuracy
+    assert f"{100 * expected.accuracy:.2f} ± {100 * expected.std:.2f}" in out
+
+    content = json.loads(output.read_text())
+    assert content["interpolation"] == "bilinear"
+    assert content["sets"][0]["sha256"] == hashlib.sha256(bin_path.read_bytes()).hexdigest()
+    networks = {model["name"]: model["networks"] for model in content["models"]}
+    assert networks["phi_bt"]["32"]["fingerprint"] == fingerprint(tiny().state_dict())
+    assert set(networks["phi_mm"]) == {"8"}
+    assert set(content["versions"]) >= {"btnet", "torch", "numpy"}
+    for pair in ("32-32", "32-8", "8-8"):
+        assert (tmp_path / f"roc_pairs_{pair}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_phi_hr_stands_in_for_the_canonical_side_of_phi_mm(
+    bin_path: Path, phi_mm: Path, phi_hr: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "x.json"
+    argv = ["evaluate", str(phi_mm), "--bin", str(bin_path), "--pairs", "32-8", "--device", "cpu"]
+    assert main([*argv, "--high-resolution", str(phi_hr), "--output", str(output)]) == 0
+    images, issame = read_bin(bin_path)
+    expected = kfold_accuracy(
+        embed_images(tiny(), images[0::2]), embed_images(tiny(8), images[1::2], view_size=8), issame
+    )
+    entry = results_of(output)["phi_mm", (32, 8)]
+    assert (entry["accuracy"], entry["std"]) == expected
+
+
+def test_several_sets_are_averaged_and_models_of_one_name_told_apart(
+    bin_path: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+) -> None:
+    other = tmp_path / "copy" / "phi_hr.pt"
+    other.parent.mkdir()
+    other.write_bytes(phi_hr.read_bytes())
+    images, issame = read_bin(bin_path)
+    write_bin(tmp_path / "half.bin", images[:NUM_PAIRS], issame[: NUM_PAIRS // 2])
+    argv = ["evaluate", str(phi_hr), str(other), "--bin", str(bin_path), str(tmp_path / "half.bin")]
+    assert main([*argv, "--pairs", "32-32", "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    model = load_model(phi_hr)
+    [whole] = verify(model, images, issame, [(32, 32)])
+    [half] = verify(model, images[:NUM_PAIRS], issame[: NUM_PAIRS // 2], [(32, 32)])
+    average = out[out.index("Average of 2 sets") :]
+    assert f"{50 * (whole.accuracy + half.accuracy):.2f}" in average
+    assert f"phi_hr ({phi_hr})" in out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--pairs", "32"], "resolution pair '32': expected two sizes"),
+        (["--pairs", "8-8,32-8"], "pair 32-8: no model given has networks for both sizes"),
+        (["--bin", "nothing.bin"], "nothing.bin"),
+    ],
+)
+def test_mistakes_are_answered_in_a_line(
+    options: list[str], message: str, bin_path: Path, phi_mm: Path, capsys: Any
+) -> None:
+    assert main(["evaluate", str(phi_mm), "--bin", str(bin_path), "--pairs", "8-8", *options]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_views_other_than_those_of_training_are_warned_of(
+    bin_path: Path, tmp_path: Path, capsys: Any
+) -> None:
+    BTNet(tiny(), (8,), interpolation="area").save(tmp_path / "phi_area")
+    argv = ["evaluate", str(tmp_path / "phi_area"), "--bin", str(bin_path), "--pairs", "8-8"]
+    assert main(argv) == 0
+    assert "phi_area was trained on area views" in capsys.readouterr().err
+    assert main([*argv, "--interpolation", "area"]) == 0
+    assert capsys.readouterr().err == ""
