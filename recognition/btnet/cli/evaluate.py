@@ -7,6 +7,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -95,13 +96,8 @@ def run(args: argparse.Namespace) -> None:
 def _tell_apart(models: list[EvaluatedModel], paths: Iterable[str]) -> list[EvaluatedModel]:
     names = [model.name for model in models]
     return [
-        EvaluatedModel(
-            f"{m.name} ({path})" if names.count(m.name) > 1 else m.name,
-            m.model,
-            m.high_resolution,
-            m.interpolation,
-        )
-        for m, path in zip(models, paths, strict=True)
+        replace(model, name=f"{model.name} ({path})") if names.count(model.name) > 1 else model
+        for model, path in zip(models, paths, strict=True)
     ]
 
 
@@ -145,8 +141,8 @@ def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
                 if result.pair == pair:
                     far, tar, _ = roc_curve(result.scores, results.issame)
                     curves[name] = (far, tar)
-        name = f"{path.stem}_{results.path.stem}_{pair[0]}-{pair[1]}.png"
-        plot_roc(curves, path.with_name(name), title=f"{results.path.stem}, {pair[0]}&{pair[1]}")
+        picture = f"{path.stem}_{results.path.stem}_{pair[0]}-{pair[1]}.png"
+        plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair[0]}&{pair[1]}")
 
 
 def _sha256(path: Path) -> str:
