@@ -1,1 +1,45 @@
-"""btnet.loss."""
+"""Margins, the sharded classifier, its file, and the objective."""
+
+from collections.abc import Callable
+
+from btnet.loss.adaface import AdaFace
+from btnet.loss.centres import shard_range
+from btnet.loss.classifier import ShardedClassifier
+from btnet.loss.classifier_file import ClassifierFile, load_classifier, save_classifier
+from btnet.loss.curricularface import CurricularFace
+from btnet.loss.margin import Margin
+from btnet.loss.objective import Objective, branch_distillation, embedding_cosine, embedding_mse
+from btnet.loss.prototype import build_prototypes
+from btnet.loss.stateless_margins import ArcFace, CombinedMargin, CosFace, NormFace, SphereFace
+
+__all__ = [
+    "MARGINS",
+    "AdaFace",
+    "ArcFace",
+    "ClassifierFile",
+    "CombinedMargin",
+    "CosFace",
+    "CurricularFace",
+    "Margin",
+    "NormFace",
+    "Objective",
+    "ShardedClassifier",
+    "SphereFace",
+    "branch_distillation",
+    "build_prototypes",
+    "embedding_cosine",
+    "embedding_mse",
+    "load_classifier",
+    "save_classifier",
+    "shard_range",
+]
+
+# by the names that configs use; all take the keywords `scale` and `margin`
+MARGINS: dict[str, Callable[..., Margin]] = {
+    "normface": NormFace,
+    "sphereface": SphereFace,
+    "cosface": CosFace,
+    "arcface": ArcFace,
+    "curricularface": CurricularFace,
+    "adaface": AdaFace,
+}

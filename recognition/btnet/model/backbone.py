@@ -164,7 +164,9 @@ def _dtype(modules: list[nn.Module], x: Tensor) -> torch.dtype:
 @contextlib.contextmanager
 def _frozen_statistics(modules: list[nn.Module]) -> Iterator[None]:
     """Normalise with the batch, as in the first pass, but do not count the batch a second time."""
-    norms = [m for module in modules for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    norms = [
+        m for module in modules for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
+    ]
     tracked = [norm.track_running_stats for norm in norms]
     for norm in norms:
         norm.track_running_stats = norm.track_running_stats and not norm.training

@@ -118,7 +118,9 @@ class BTNet(nn.Module):
             ValueError: for the trunk's resolution, whose embeddings must not move, or a set that does not fit.
         """
         if resolution == self.trunk.canonical_size:
-            raise ValueError(f"{resolution} px is the trunk, which is frozen; BN sets of branches can be swapped")
+            raise ValueError(
+                f"{resolution} px is the trunk, which is frozen; BN sets of branches can be swapped"
+            )
         state = self.network(resolution).state_dict()
         expected = {key: state[key] for key in _norm_keys(self.network(resolution))}
         check_tensors(bn_set, expected, f"BN set for {resolution} px")

@@ -69,7 +69,9 @@ class IResNet(Backbone):
     ):
         super().__init__()
         if len(blocks) != 4 or len(widths) != 4:
-            raise ValueError(f"blocks {list(blocks)} and widths {list(widths)}: IResNet has four stages, give four each")
+            raise ValueError(
+                f"blocks {list(blocks)} and widths {list(widths)}: IResNet has four stages, give four each"
+            )
         self.arch = {
             "blocks": tuple(blocks),
             "widths": tuple(widths),

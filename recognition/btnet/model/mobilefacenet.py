@@ -16,7 +16,14 @@ class ConvUnit(nn.Module):
     """Convolution, BatchNorm, and a PReLU unless `linear`."""
 
     def __init__(
-        self, in_channels: int, channels: int, kernel: int, *, stride: int = 1, groups: int = 1, linear: bool = False
+        self,
+        in_channels: int,
+        channels: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        groups: int = 1,
+        linear: bool = False,
     ):
         super().__init__()
         padding = 1 if kernel == 3 else 0
@@ -37,7 +44,9 @@ class ConvUnit(nn.Module):
 class DepthWise(nn.Module):
     """Expand to `hidden` channels, convolve each for itself, project back (MobileFaceNets, table 1)."""
 
-    def __init__(self, in_channels: int, channels: int, hidden: int, *, stride: int = 1, residual: bool = False):
+    def __init__(
+        self, in_channels: int, channels: int, hidden: int, *, stride: int = 1, residual: bool = False
+    ):
         super().__init__()
         self.residual = residual
         self.layers = nn.Sequential(
@@ -57,7 +66,9 @@ class Repeated(nn.Module):
 
     def __init__(self, channels: int, hidden: int, count: int):
         super().__init__()
-        self.layers = nn.Sequential(*(DepthWise(channels, channels, hidden, residual=True) for _ in range(count)))
+        self.layers = nn.Sequential(
+            *(DepthWise(channels, channels, hidden, residual=True) for _ in range(count))
+        )
 
 
 class GlobalDepthWise(nn.Module):
@@ -116,9 +127,7 @@ class MobileFaceNet(Backbone):
         self.canonical_size, self.input_size, self.embedding_size = canonical_size, input_size, embedding_size
         self._units = _units(blocks)
         strides = strides_at([u.stride for u in self._units], canonical_size, input_size)
-        s0, s2, s4, s6 = (
-            stride for u, stride in zip(self._units, strides, strict=True) if u.stride > 1
-        )
+        s0, s2, s4, s6 = (stride for u, stride in zip(self._units, strides, strict=True) if u.stride > 1)
         narrow, wide = 64 * scale, 128 * scale
         first = ConvUnit(narrow, narrow, 3, groups=64) if blocks[0] == 1 else Repeated(narrow, 128, blocks[0])
         self.layers = nn.ModuleList(

@@ -122,14 +122,18 @@ class Overlay:
         metadata, tensors = _read(Path(path))
         missing = [field for field in _FIELDS if field not in metadata]
         if missing:
-            raise ValueError(f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again")
+            raise ValueError(
+                f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again"
+            )
         if metadata["format_version"] != FORMAT_VERSION or metadata["adapters"]:
             raise ValueError(
                 f"{path}: overlay format {metadata['format_version']} with {len(metadata['adapters'])} adapters, "
                 f"this version reads format {FORMAT_VERSION} without; update btnet"
             )
         if fingerprint(tensors) != metadata["digest"]:
-            raise ValueError(f"{path}: the tensors do not match their checksum, the file is damaged; copy it again")
+            raise ValueError(
+                f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
+            )
         return cls(
             tensors=tensors,
             resolution=int(metadata["resolution"]),
@@ -170,7 +174,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
             metadata = json.loads((file.metadata() or {}).get("btnet", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file ({error}); copy or export it again") from error
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({error}); copy or export it again"
+        ) from error
     if not isinstance(metadata, dict) or not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
     return metadata, tensors

@@ -1,0 +1,151 @@
+"""The margins without state: NormFace, CosFace, ArcFace, SphereFace and all three kinds combined."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from btnet.loss.margin import Margin
+
+__all__ = ["ArcFace", "CombinedMargin", "CosFace", "NormFace", "SphereFace", "angle_added"]
+
+
+class NormFace(Margin):
+    """Softmax on scaled cosines, no margin (NormFace, Wang et al. 2017, eq. 6).
+
+    Args:
+        scale: s.
+        margin: 0; there for the same keywords everywhere.
+    """
+
+    def __init__(self, *, scale: float = 64.0, margin: float = 0.0) -> None:
+        super().__init__(scale=scale, margin=margin)
+        if margin != 0:
+            raise ValueError(f"margin {margin}: NormFace has none; leave it out, or take CosFace or ArcFace")
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """The cosine itself."""
+        return target
+
+
+class CosFace(Margin):
+    """Additive cosine margin: cos(theta) - m (CosFace, Wang et al. 2018, eq. 4).
+
+    Args:
+        scale: s.
+        margin: m, a difference of cosines. The paper's is 0.35; arcface_torch and the authors of BTNet
+            train with 0.40.
+    """
+
+    def __init__(self, *, scale: float = 64.0, margin: float = 0.35) -> None:
+        super().__init__(scale=scale, margin=margin)
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """cos(theta) - m."""
+        return target - self.margin
+
+
+class ArcFace(Margin):
+    """Additive angular margin: cos(theta + m) (ArcFace, Deng et al. 2019, eq. 3).
+
+    Beyond theta + m = pi the cosine would rise again and reward a worse embedding; there, as in its
+    authors' first code, the logit is cos(theta) - m sin(m), which keeps falling.
+
+    Args:
+        scale: s.
+        margin: m in radians, at most pi.
+    """
+
+    def __init__(self, *, scale: float = 64.0, margin: float = 0.5) -> None:
+        super().__init__(scale=scale, margin=margin)
+        if margin > math.pi:
+            raise ValueError(f"margin {margin}: an angle in radians, at most pi; the paper's is 0.5")
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """cos(theta + m), or its monotone continuation."""
+        return _monotone_angle_added(target, self.margin)
+
+
+class CombinedMargin(Margin):
+    """All three kinds at once: cos(m1 theta + m2) - m3 (ArcFace, Deng et al. 2019, eq. 4).
+
+    Beyond an angle of pi the cosine continues as SphereFace's psi (its eq. 7): (-1)^k cos(phi) - 2k with
+    k = floor(phi / pi). It is continuous and falls everywhere. (`ArcFace` continues as its own code.)
+
+    Args:
+        scale: s.
+        multiplier: m1, at least 1.
+        angle_rad: m2 in radians, at least 0.
+        margin: m3, a difference of cosines, at least 0.
+    """
+
+    def __init__(
+        self, *, scale: float = 64.0, multiplier: float = 1.0, angle_rad: float = 0.0, margin: float = 0.0
+    ) -> None:
+        super().__init__(scale=scale, margin=margin)
+        if not multiplier >= 1:
+            raise ValueError(f"multiplier {multiplier}: expected at least 1, which stretches no angle")
+        if not angle_rad >= 0:
+            raise ValueError(f"angle_rad {angle_rad}: expected an angle in radians, at least 0")
+        self.multiplier = multiplier
+        self.angle_rad = angle_rad
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """psi(m1 theta + m2) - m3."""
+        return _psi(target, self.multiplier, self.angle_rad) - self.margin
+
+    def extra_repr(self) -> str:
+        """All three margins, for `print`."""
+        return f"scale={self.scale}, m1={self.multiplier}, m2={self.angle_rad}, m3={self.margin}"
+
+
+class SphereFace(Margin):
+    """Multiplicative angular margin: psi(m theta) (SphereFace, Liu et al. 2017, eq. 7).
+
+    psi(m theta) = (-1)^k cos(m theta) - 2k for theta in [k pi / m, (k + 1) pi / m]. Two things differ from
+    the paper: embeddings are normalised and scaled by s, like those of every other margin here (the paper
+    keeps their length), and there is no annealing towards the plain softmax (which its eq. 7 does not have
+    either; its code does). From scratch m = 4 is hard to start with: take 1.35 to 1.7, or fine-tune.
+
+    Args:
+        scale: s.
+        margin: m, a factor on the angle, at least 1. The paper's is 4; it need not be an integer.
+    """
+
+    def __init__(self, *, scale: float = 64.0, margin: float = 4.0) -> None:
+        super().__init__(scale=scale, margin=margin)
+        if not margin >= 1:
+            raise ValueError(f"margin {margin}: SphereFace multiplies the angle, so expected at least 1")
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """psi(m theta)."""
+        return _psi(target, self.margin, 0.0)
+
+
+def angle_added(cosine: Tensor, angle_rad: float) -> Tensor:
+    """cos(theta + angle) from cos(theta), with a finite gradient at theta = 0 and pi.
+
+    Written out as cos(theta) cos(angle) - sin(theta) sin(angle): no acos. Its derivative still grows like
+    1 / sin(theta), so sin(theta) has a floor of about 3e-4 in float32, below which it counts as constant.
+    """
+    eps = torch.finfo(cosine.dtype).eps
+    sine = (1 - cosine.square()).clamp(min=eps).sqrt()
+    return cosine * math.cos(angle_rad) - sine * math.sin(angle_rad)
+
+
+def _monotone_angle_added(cosine: Tensor, angle_rad: float) -> Tensor:
+    """cos(theta + angle) up to theta + angle = pi, then cos(theta) - angle sin(angle), which falls on."""
+    beyond = cosine - angle_rad * math.sin(angle_rad)
+    return torch.where(cosine > math.cos(math.pi - angle_rad), angle_added(cosine, angle_rad), beyond)
+
+
+def _psi(cosine: Tensor, multiplier: float, angle_rad: float) -> Tensor:
+    """SphereFace's psi at phi = multiplier * theta + angle: the cosine, continued to fall beyond pi."""
+    # acos has no derivative at +-1; a row there (one that rounding put there) gets no gradient
+    limit = 1 - torch.finfo(cosine.dtype).eps
+    phi = multiplier * cosine.clamp(-limit, limit).acos() + angle_rad
+    k = (phi.detach() / math.pi).floor()
+    sign = 1 - 2 * k.remainder(2)
+    return sign * phi.cos() - 2 * k

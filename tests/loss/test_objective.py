@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from btnet.loss import Objective, branch_distillation, embedding_cosine, embedding_mse
+
+
+def pair(*shape: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(shape, generator=generator).requires_grad_(), torch.randn(shape, generator=generator)
+
+
+def test_branch_distillation_is_the_mean_squared_difference() -> None:
+    student, teacher = pair(2, 3, 4, 4)
+    expected = ((student.detach().double().numpy() - teacher.double().numpy()) ** 2).sum() / (2 * 3 * 4 * 4)
+    loss = branch_distillation(student, teacher)
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-6)
+    torch.autograd.backward(loss)
+    torch.testing.assert_close(student.grad, 2 * (student.detach() - teacher) / 96)
+
+
+def test_embedding_losses_follow_their_formulas() -> None:
+    student, teacher = pair(5, 7)
+    s, t = student.detach().double().numpy(), teacher.double().numpy()
+    cosine = (s * t).sum(1) / np.linalg.norm(s, axis=1) / np.linalg.norm(t, axis=1)
+    assert float(embedding_mse(student, teacher).detach()) == pytest.approx(((s - t) ** 2).mean(), rel=1e-6)
+    assert float(embedding_cosine(student, teacher).detach()) == pytest.approx((1 - cosine).mean(), rel=1e-6)
+    assert float(embedding_cosine(3 * teacher, teacher)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("loss", [branch_distillation, embedding_mse, embedding_cosine])
+def test_teacher_receives_no_gradient_and_half_precision_does_not_overflow(
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    student, teacher = (x.detach().mul(1e4).half().requires_grad_() for x in pair(4, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        value = loss(student, teacher)
+    assert value.dtype == torch.float32
+    assert math.isfinite(float(value.detach()))
+    torch.autograd.backward(value)
+    assert teacher.grad is None
+    assert student.grad is not None
+
+
+def test_default_objective_is_equation_3() -> None:
+    feature, embedding = pair(2, 3, 4, 4), pair(2, 8)
+    influence = torch.tensor(7.0, requires_grad=True)
+    losses = Objective()(
+        influence=influence,
+        student_feature=feature[0],
+        teacher_feature=feature[1],
+        student_embedding=embedding[0],
+        teacher_embedding=embedding[1],
+    )
+    assert list(losses) == ["influence", "branch_distillation", "total"]
+    torch.testing.assert_close(losses["total"], 7 + 0.5 * branch_distillation(*feature))
+    torch.autograd.backward(losses["total"])
+    assert influence.grad == 1
+    assert embedding[0].grad is None
+
+
+def test_every_term_enters_the_total_with_its_weight() -> None:
+    feature, embedding = pair(2, 3, 4, 4), pair(2, 8)
+    losses = Objective(2.0, 3.0, 5.0, 7.0)(
+        influence=torch.tensor(1.5),
+        student_feature=feature[0],
+        teacher_feature=feature[1],
+        student_embedding=embedding[0],
+        teacher_embedding=embedding[1],
+    )
+    weights = {"influence": 2, "branch_distillation": 3, "embedding_mse": 5, "embedding_cosine": 7}
+    assert set(losses) == {*weights, "total"}
+    torch.testing.assert_close(
+        losses["total"], torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
+    )
+
+
+def test_a_term_of_weight_zero_needs_no_input() -> None:
+    assert set(Objective(distillation_weight=0)(influence=torch.tensor(1.0))) == {"influence", "total"}
+
+
+def test_errors_name_value_and_remedy() -> None:
+    with pytest.raises(ValueError, match=r"teacher_feature is missing"):
+        Objective()(influence=torch.tensor(1.0), student_feature=torch.zeros(1, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"\[2, 3\] and teacher \[2, 4\].*same layer"):
+        branch_distillation(torch.zeros(2, 3), torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"embedding_mse_weight -1"):
+        Objective(embedding_mse_weight=-1)
+    with pytest.raises(ValueError, match=r"all weights.*are 0"):
+        Objective(0, 0, 0, 0)
