@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
@@ -92,12 +94,16 @@ def _collate(items: list[tuple[Tensor, int, int]]) -> Batch:
     return Batch(torch.stack(images).permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(keys))
 
 
-def _one_thread(_worker: int) -> None:
+def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    # Ctrl-C reaches the whole process group, and it is the training process that decides what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def make_loader(
-    faces: FaceSet, order: GlobalOrder, *, size: int, interpolation: str, num_workers: int, pin_memory: bool
+    faces: FaceSet, order: Sampler[list[int]], *, size: int, interpolation: str, num_workers: int, pin_memory: bool
 ) -> DataLoader[Batch]:
     """Decode the images of each step in worker processes.
 
@@ -110,5 +116,5 @@ def make_loader(
         num_workers=num_workers,
         collate_fn=_collate,
         pin_memory=pin_memory,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
     )

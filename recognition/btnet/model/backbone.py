@@ -98,6 +98,12 @@ class Backbone(nn.Module):
         """Feature map of `unit`, [B, C, H, W]; later units are not run."""
         return self._run(x, coupling.unit_index(self.units(), unit), ())[""]
 
+    def features(self, x: Tensor, units: Collection[str]) -> Taps:
+        """Feature maps of several units, {unit name: [B, C, H, W]}; units behind the last of them are not run."""
+        last = max((coupling.unit_index(self.units(), name) for name in units), default=0)
+        found = self._run(x, last, units)
+        return {name: found[name] for name in units}
+
     def _run(self, x: Tensor, last: int, taps: Collection[str]) -> Taps:
         if x.ndim != 4 or x.shape[1] != 3 or x.shape[2] != self.input_size or x.shape[3] != self.input_size:
             raise ValueError(

@@ -6,10 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+
+# The other ranks wait while the first one verifies.
+_TIMEOUT = timedelta(hours=2)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,8 @@ class Context:
         """Whether the flag is set in any process."""
         if self.world_size == 1:
             return flag
-        value = torch.tensor(float(flag), device=self.device)
+        # On the CPU, over gloo: asking must not wait for the GPU.
+        value = torch.tensor(float(flag))
         dist.all_reduce(value, dist.ReduceOp.MAX)
         return bool(value.item())
 
@@ -70,7 +76,8 @@ def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[C
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = _device(device)
     if world_size > 1:
-        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=_TIMEOUT)
     try:
         yield Context(rank, world_size, chosen, _precision(precision, chosen))
     finally:

@@ -32,11 +32,10 @@ class Schedule:
 
 
 def make_sgd(
-    network: Iterable[nn.Parameter], head: Iterable[nn.Parameter], *, momentum: float, weight_decay: float
+    parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float
 ) -> torch.optim.SGD:
     """SGD over what learns; the rate is set before each step, see `set_rate`."""
-    learnt = [p for p in (*network, *head) if p.requires_grad]
-    return torch.optim.SGD(learnt, lr=0.0, momentum=momentum, weight_decay=weight_decay)
+    return torch.optim.SGD(list(parameters), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

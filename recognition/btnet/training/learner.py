@@ -1,0 +1,99 @@
+"""What learns in a run: the trunk, or one branch, with all that belongs to its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp.grad_scaler import GradScaler
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
+
+from btnet.loss import Objective, ShardedClassifier
+from btnet.model.backbone import Backbone
+from btnet.training.distributed import Context
+from btnet.training.optimizer import make_sgd
+
+# (uint8 [B, 3, S, S], keys [B], epoch) -> uint8 [B, 3, r, r]
+View = Callable[[Tensor, Tensor, int], Tensor]
+
+
+@dataclass(eq=False)
+class Learner:
+    """One network in training. Several learners of a run share the images, the flips and the teacher only.
+
+    Attributes:
+        name: "trunk", or "r14" for the branch of 14 px; in logs and checkpoints.
+        network: what is trained.
+        classifier: of its influence loss or, for a trunk, its own.
+        objective: weighs its losses.
+        view: makes its input from the canonical images.
+        coupling: unit where the teacher's features are matched; None without a teacher.
+        learnt: the network's learnt parameters by state key.
+        owned: state entries a checkpoint keeps: learnt parameters and buffers.
+        forward: the network, compiled and wrapped for many ranks as the run asks.
+        optimizer: SGD over the learnt parameters, and the classifier's if it learns.
+        scaler: of the loss under fp16; passes everything through otherwise.
+    """
+
+    name: str
+    network: Backbone
+    classifier: ShardedClassifier
+    objective: Objective
+    view: View
+    coupling: str | None
+    learnt: dict[str, nn.Parameter]
+    owned: dict[str, Tensor]
+    forward: Callable[..., Any] = field(init=False)
+    optimizer: torch.optim.SGD = field(init=False)
+    scaler: GradScaler = field(init=False)
+
+    def prepare(self, context: Context, *, compiled: bool, momentum: float, weight_decay: float) -> None:
+        """Wrap the network for this run's ranks and make its optimiser; once, when all is on the device."""
+        runner: Callable[..., Any] = torch.compile(self.network) if compiled else self.network
+        if context.world_size > 1:
+            assert isinstance(runner, nn.Module)
+            # Statistics stay local, as in arcface_torch; they are averaged before they are used, see
+            # `average_statistics`.
+            runner = DistributedDataParallel(runner, broadcast_buffers=False)
+        self.forward = runner
+        self.optimizer = make_sgd(self.parameters().values(), momentum=momentum, weight_decay=weight_decay)
+        uses_scaler = context.precision == torch.float16
+        if context.world_size > 1 and uses_scaler:
+            # Each rank holds other classes: whether a gradient overflowed must be known to all.
+            self.scaler = ShardedGradScaler(context.device.type)
+        else:
+            self.scaler = GradScaler(context.device.type, enabled=uses_scaler)
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """All the optimiser moves, by a name that is stable over ranks and runs."""
+        named = {f"network.{key}": p for key, p in self.learnt.items()}
+        if self.classifier.weight.requires_grad:
+            named["classifier.weight"] = self.classifier.weight
+        return named
+
+    def train(self) -> None:
+        """Set what learns, and nothing else, to train mode."""
+        self.network.train()
+        self.classifier.train()
+
+    def statistics(self) -> dict[str, Tensor]:
+        """Running means and variances by state key: the one state of a network that differs between ranks."""
+        return {
+            f"{name}.{key}": value
+            for name, module in self.network.named_modules()
+            if isinstance(module, _BatchNorm)
+            for key, value in module.named_buffers(recurse=False)
+            if key != "num_batches_tracked"
+        }
+
+
+def average_statistics(learners: list[Learner], context: Context) -> None:
+    """Give every rank the mean of all ranks' running statistics; before anything looks at them."""
+    for learner in learners:
+        for value in learner.statistics().values():
+            value.copy_(context.mean(value))

@@ -1,0 +1,129 @@
+"""One step of training: views, teacher, student, losses, backward, clip, step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+
+from btnet.data.loader import Batch
+from btnet.data.views import flip, flip_mask, normalise
+from btnet.model.backbone import Backbone
+from btnet.training.distributed import Context
+from btnet.training.learner import Learner
+from btnet.training.optimizer import set_rate
+
+# canonical images as the networks eat them -> ({coupling layer: z_s}, embedding or None)
+Teacher = Callable[[Tensor], tuple[dict[str, Tensor], Tensor | None]]
+
+
+def make_teacher(trunk: Backbone, learners: Sequence[Learner]) -> Teacher | None:
+    """The frozen trunk, run as far as the learners' deepest coupling layer and no further.
+
+    To its end only where an objective compares embeddings; not at all where none asks for it.
+    """
+    couplings = sorted({learner.coupling for learner in learners if learner.coupling is not None})
+    if any(o.embedding_mse_weight or o.embedding_cosine_weight for o in (item.objective for item in learners)):
+
+        def to_the_end(x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
+            answer = trunk(x, taps=couplings)
+            return (answer[1], answer[0]) if couplings else ({}, answer)
+
+        return to_the_end
+    if not couplings:
+        return None
+    return lambda x: (trunk.features(x, couplings), None)
+
+
+@dataclass(frozen=True)
+class Step:
+    """Everything a step needs that does not change between steps.
+
+    Attributes:
+        context: device and precision.
+        learners: who learns.
+        teacher: see `make_teacher`.
+        mirror: flip images with probability 1/2.
+        seed: of the flips.
+        clip: largest gradient norm of each network; 0 for no limit.
+        memory_format: of the images.
+    """
+
+    context: Context
+    learners: Sequence[Learner]
+    teacher: Teacher | None
+    mirror: bool
+    seed: int
+    clip: float
+    memory_format: torch.memory_format
+
+    def __call__(self, batch: Batch, epoch: int, rate: float) -> dict[str, Tensor]:
+        """Learn from one batch.
+
+        Args:
+            batch: on any device.
+            epoch: counted from 0; decides the flips and random sizes.
+            rate: learning rate of this step.
+
+        Returns:
+            Named losses and gradient norms, scalars on the device: "r14/influence" and the like.
+        """
+        device = self.context.device
+        images = batch.images.to(device, non_blocking=True)
+        labels = batch.labels.to(device, non_blocking=True)
+        if self.mirror:
+            images = flip(images, flip_mask(batch.keys, seed=self.seed, epoch=epoch))
+        features: dict[str, Tensor] = {}
+        embedding: Tensor | None = None
+        if self.teacher is not None:
+            with torch.no_grad(), self._autocast():
+                features, embedding = self.teacher(self._enter(images))
+        losses: dict[str, Tensor] = {}
+        for learner in self.learners:
+            view = self._enter(learner.view(images, batch.keys, epoch))
+            named = self._losses(learner, view, labels, features, embedding)
+            named["gradient_norm"] = self._update(learner, named["total"], rate)
+            losses |= {f"{learner.name}/{name}": value.detach() for name, value in named.items()}
+        return losses
+
+    def _losses(
+        self,
+        learner: Learner,
+        view: Tensor,
+        labels: Tensor,
+        teacher_features: dict[str, Tensor],
+        teacher_embedding: Tensor | None,
+    ) -> dict[str, Tensor]:
+        with self._autocast():
+            if learner.coupling is None:
+                embedding, feature = learner.forward(view), None
+            else:
+                embedding, taps = learner.forward(view, taps=(learner.coupling,))
+                feature = taps[learner.coupling]
+            return learner.objective(
+                influence=learner.classifier(embedding, labels) if learner.objective.influence_weight else None,
+                student_feature=feature,
+                teacher_feature=teacher_features.get(learner.coupling or ""),
+                student_embedding=embedding,
+                teacher_embedding=teacher_embedding,
+            )
+
+    def _update(self, learner: Learner, loss: Tensor, rate: float) -> Tensor:
+        set_rate(learner.optimizer, rate)
+        learner.optimizer.zero_grad(set_to_none=True)
+        learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        learner.scaler.unscale_(learner.optimizer)
+        norm = clip_grad_norm_(learner.learnt.values(), self.clip or float("inf"))
+        learner.scaler.step(learner.optimizer)
+        learner.scaler.update()
+        return norm
+
+    def _enter(self, images: Tensor) -> Tensor:
+        return normalise(images).contiguous(memory_format=self.memory_format)
+
+    def _autocast(self) -> torch.autocast:
+        precision = self.context.precision
+        return torch.autocast(self.context.device.type, dtype=precision, enabled=precision != torch.float32)
