@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 from torch.nn.parallel import DistributedDataParallel
 
-from btnet.interop.partial_fc import as_margin_softmax
+from btnet.interop.arcface_torch import as_margin_softmax
 from btnet.loss import MARGINS, CurricularFace, ShardedClassifier, build_prototypes
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks

@@ -93,9 +93,9 @@ def export_onnx(
         difference = _difference(open_session(temporary), module)
         if not difference < TOLERANCE:  # also refuses NaN
             raise ValueError(
-                f"{path}: not written, since onnxruntime {onnxruntime.__version__} and torch {torch.__version__}"
-                f" differ by {difference:.1e} in the normalised embedding, expected < {TOLERANCE:.0e}; are the "
-                "network's weights finite? Else try another version of torch, onnxscript or onnxruntime"
+                f"{path}: not written, since onnxruntime and torch differ by {difference:.1e} in the "
+                f"normalised embedding, expected less than {TOLERANCE:.0e}; are the weights finite? "
+                f"Else try others than onnxruntime {onnxruntime.__version__}, torch {torch.__version__}"
             )
     return path
 

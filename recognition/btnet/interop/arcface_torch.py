@@ -1,0 +1,291 @@
+"""What arcface_torch calls and writes: `get_model`, `PartialFC_V2(margin_loss, ...)`, classifier shards."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from btnet.data.atomic import replacing
+from btnet.loss.margin import Margin, positive_cosine
+from btnet.loss.ranks import Ranks
+from btnet.model.backbone import Backbone
+from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
+from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
+
+__all__ = [
+    "MarginSoftmax",
+    "as_margin_softmax",
+    "get_model",
+    "merge_classifier_shards",
+    "shard_sizes",
+    "write_classifier_shards",
+]
+
+_IRESNETS: Final[dict[str, Callable[..., Backbone]]] = {
+    "r18": iresnet18,
+    "r34": iresnet34,
+    "r50": iresnet50,
+    "r100": iresnet100,
+    "r200": iresnet200,
+}
+_MOBILEFACENETS: Final[dict[str, Callable[..., Backbone]]] = {
+    "mbf": mobilefacenet,
+    "mbf_large": mobilefacenet_large,
+}
+
+# arcface_torch's checkpoints of a rank, and the BTNet authors' files of a rank's classifier
+_CHECKPOINT, _SOFTMAX_FC = "checkpoint_gpu_{}.pt", "softmax_fc_gpu_{}.pt"
+
+
+def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_features: int = 512) -> Backbone:
+    """A backbone by arcface_torch's name and arguments, in place of its `backbones.get_model`.
+
+    Args:
+        name: r18, r34, r50, r100, r200, mbf or mbf_large.
+        fp16: the network's forward runs under float16 autocast where there is CUDA; elsewhere no effect.
+        dropout: of the IResNets, before the embedding.
+        num_features: length of the embedding.
+
+    Returns:
+        A freshly initialised trunk for 112 px, in train mode.
+
+    Raises:
+        ValueError: for another name, or a MobileFaceNet with dropout, which it has none of.
+    """
+    if name in _IRESNETS:
+        network = _IRESNETS[name](embedding_size=num_features, dropout=dropout)
+    elif name in _MOBILEFACENETS:
+        if dropout:
+            raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
+        network = _MOBILEFACENETS[name](embedding_size=num_features)
+    else:
+        known = ", ".join([*_IRESNETS, *_MOBILEFACENETS])
+        raise ValueError(f"network {name!r} is unknown; of arcface_torch's names there are {known}")
+    if fp16:
+        network.register_forward_pre_hook(_enter_float16)
+        network.register_forward_hook(_leave_float16, always_call=True)
+    return network
+
+
+def as_margin_softmax(margin: Margin, group: dist.ProcessGroup | None = None) -> MarginSoftmax:
+    """Wrap a margin for `PartialFC_V2(margin_loss, embedding_size, num_classes, ...)`.
+
+        head = PartialFC_V2(as_margin_softmax(CurricularFace()), 512, num_classes)
+
+    PartialFC hands each rank its own columns only. CurricularFace needs more, every row's positive cosine: it
+    is summed over the ranks here. What PartialFC does around it stays: it samples negatives per rank.
+
+    Args:
+        margin: one of `btnet.loss.MARGINS`.
+        group: the ranks of the head; None for all.
+    """
+    return MarginSoftmax(margin, group)
+
+
+class MarginSoftmax(nn.Module):
+    """A margin with the signature of arcface_torch's losses, see `as_margin_softmax`."""
+
+    def __init__(self, margin: Margin, group: dist.ProcessGroup | None = None) -> None:
+        super().__init__()
+        self.margin = margin
+        self._group = group
+        self._norms: Tensor | None = None
+
+    def forward(self, cosine: Tensor, labels: Tensor) -> Tensor:
+        """Scaled logits.
+
+        Args:
+            cosine: of the global batch with this rank's centres, [B, C]. Not written to.
+            labels: column of each row's class, int64 [B, 1] or [B]; -1 where it lives on another rank.
+
+        Returns:
+            [B, C] in float32 (float64 if `cosine` is).
+        """
+        labels = labels.reshape(-1)
+        # half precision would round the positive before the margin sees it
+        cosine = cosine if cosine.dtype.itemsize > 4 else cosine.float()
+        target = Ranks.of(self._group).sum(positive_cosine(cosine, labels))
+        norms, self._norms = self._norms, None
+        logits: Tensor = self.margin(cosine, labels, target=target, norms=norms)
+        return logits
+
+    def observe(self, head: nn.Module) -> MarginSoftmax:
+        """Read the embeddings' lengths where they enter `head`: AdaFace needs them, PartialFC drops them.
+
+            softmax = as_margin_softmax(AdaFace())
+            head = PartialFC_V2(softmax, 512, num_classes)
+            softmax.observe(head)
+
+        Args:
+            head: a module called as `head(local_embeddings, local_labels)`.
+
+        Returns:
+            This object.
+        """
+        head.register_forward_pre_hook(self._keep_norms)
+        return self
+
+    def _keep_norms(self, head: nn.Module, args: tuple[Any, ...]) -> None:
+        embeddings: Tensor = args[0]
+        dtype = torch.promote_types(torch.float32, embeddings.dtype)
+        self._norms = Ranks.of(self._group).gather(embeddings.detach().to(dtype).norm(dim=1))
+
+
+def shard_sizes(num_classes: int, world_size: int) -> list[int]:
+    """Classes per rank as arcface_torch deals them out: the remainder goes to the first ranks.
+
+    `btnet.loss.shard_range` is another rule: ours.
+    """
+    share, remainder = divmod(num_classes, world_size)
+    return [share + (rank < remainder) for rank in range(world_size)]
+
+
+def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = None) -> Tensor:
+    """Join the class centres that the ranks of a training run left behind.
+
+    Reads arcface_torch's `checkpoint_gpu_{rank}.pt`, or the BTNet authors' `softmax_fc_gpu_{rank}.pt`.
+    `btnet.loss.save_classifier` makes the exchange file of the result.
+
+    Args:
+        folder: the run's output; it holds the files of all ranks.
+        num_classes: of the training set. Without it a missing last shard may go unnoticed: no shard says how
+            many there were.
+
+    Returns:
+        float32 [num_classes, D] on the CPU, in the order of the labels, as long as training left them.
+
+    Raises:
+        FileNotFoundError: if there are no shards, or one between others is missing.
+        ValueError: for a damaged or other file, shards of several runs or world sizes, embedding sizes that
+            differ, or another number of classes than `num_classes`.
+    """
+    paths = _shard_paths(Path(folder))
+    shards, steps = zip(*(_read_shard(path) for path in paths), strict=True)
+    for path, shard, step in zip(paths, shards, steps, strict=True):
+        if shard.shape[1] != shards[0].shape[1] or step != steps[0]:
+            what = (
+                f"embeddings of {shard.shape[1]} values, {paths[0].name} of {shards[0].shape[1]}"
+                if shard.shape[1] != shards[0].shape[1]
+                else f"global step {step}, {paths[0].name} has {steps[0]}"
+            )
+            raise ValueError(f"{path}: has {what}; keep only the files of one run in the folder")
+    sizes = [len(shard) for shard in shards]
+    expected = shard_sizes(sum(sizes), len(sizes))
+    if sizes != expected:
+        raise ValueError(
+            f"{folder}: shards of {sizes} classes, but {len(sizes)} ranks with {sum(sizes)} classes have "
+            f"{expected}; files of another world size are among them, or some are missing"
+        )
+    if num_classes not in (None, sum(sizes)):
+        raise ValueError(
+            f"{folder}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; shards are "
+            "missing behind the last one, or the run had another training set"
+        )
+    return torch.cat(shards)
+
+
+def write_classifier_shards(weight: Tensor, folder: str | Path, *, world_size: int) -> list[Path]:
+    """Write class centres as `checkpoint_gpu_{rank}.pt`, for tools that read arcface_torch's classifiers.
+
+    The files hold `state_dict_softmax_fc` only: arcface_torch cannot resume a training run from them.
+
+    Args:
+        weight: [num_classes, D], in the order of the labels.
+        folder: created if absent.
+        world_size: ranks of the run that will read them, at most one per class.
+
+    Returns:
+        The files, in rank order.
+
+    Raises:
+        ValueError: for another shape, or more ranks than classes.
+        FileExistsError: if the folder holds shards already; those of a run hold its whole state.
+    """
+    if weight.ndim != 2 or not 1 <= world_size <= len(weight):
+        raise ValueError(
+            f"classifier weight of shape {list(weight.shape)} for {world_size} ranks: expected "
+            "[num_classes, D] and from 1 rank to one per class"
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    present = sorted(folder.glob(_CHECKPOINT.format("*")))
+    if present:
+        raise FileExistsError(f"{present[0]}: exists; choose an empty folder, checkpoints are not replaced")
+    paths = []
+    shards = torch.split(weight.detach().cpu(), shard_sizes(len(weight), world_size))
+    for rank, shard in enumerate(shards):
+        path = folder / _CHECKPOINT.format(rank)
+        with replacing(path) as temporary:
+            # a view would be saved with the whole matrix behind it
+            torch.save({"state_dict_softmax_fc": {"weight": shard.clone()}}, temporary)
+        paths.append(path)
+    return paths
+
+
+def _shard_paths(folder: Path) -> list[Path]:
+    """The files of rank 0, 1, ... of the one kind that is there."""
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder; give the output of an arcface_torch run")
+    ranks = {
+        pattern: sorted(int(match[1]) for path in folder.iterdir() if (match := regex.fullmatch(path.name)))
+        for pattern in (_CHECKPOINT, _SOFTMAX_FC)
+        for regex in [re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))]
+    }
+    kinds = [pattern for pattern, found in ranks.items() if found]
+    if not kinds:
+        raise FileNotFoundError(
+            f"{folder}: holds no {_CHECKPOINT.format('0')} or {_SOFTMAX_FC.format('0')}; arcface_torch "
+            "writes them with `config.save_all_states = True`"
+        )
+    if len(kinds) > 1:
+        raise ValueError(
+            f"{folder}: holds both {kinds[0].format('*')} and {kinds[1].format('*')}; which are meant? "
+            "Move the others elsewhere"
+        )
+    [pattern] = kinds
+    found = ranks[pattern]
+    missing = sorted(set(range(found[-1])) - set(found))
+    if missing:
+        raise FileNotFoundError(
+            f"{folder / pattern.format(missing[0])}: missing, and there are {len(found)} others up to rank "
+            f"{found[-1]}; copy the files of all ranks"
+        )
+    return [folder / pattern.format(rank) for rank in found]
+
+
+def _read_shard(path: Path) -> tuple[Tensor, Any]:
+    """Centres of one rank in float32, and the training step if the file says it."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(
+            f"{path}: torch cannot read this as a file of weights ({str(error).splitlines()[0]}); "
+            "copy it again"
+        ) from error
+    state = content.get("state_dict_softmax_fc", content) if isinstance(content, dict) else {}
+    # Where negatives are sampled, `weight_activated` holds the last step's classes and `weight` all of them.
+    weight = state.get("weight", state.get("weight_activated"))
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        raise ValueError(
+            f"{path}: holds no class centres (state_dict_softmax_fc.weight, weight or weight_activated, "
+            "[classes, D]); was it written by another version of arcface_torch?"
+        )
+    return weight.float(), content.get("global_step")
+
+
+def _enter_float16(network: nn.Module, args: Any) -> None:
+    # On the module: a network runs one forward at a time in a thread, and a copy has no forward running.
+    autocast = torch.autocast("cuda", torch.float16, enabled=torch.cuda.is_available())
+    autocast.__enter__()  # type: ignore[no-untyped-call]
+    network.__dict__["_float16"] = autocast
+
+
+def _leave_float16(network: nn.Module, args: Any, output: Any) -> None:
+    network.__dict__.pop("_float16").__exit__(None, None, None)
