@@ -51,6 +51,7 @@ config.compile = False  # torch.compile what trains: pays off on long runs
 config.seed = 2048  # of the order, the flips, the sizes and the initialisation
 
 # Run
+config.role = ""  # name of the model in tables: phi_hr, phi_mr, phi_bt ...; empty: NAME
 config.output = ""  # folder of the results; empty: runs/NAME
 config.device = ""  # cpu or cuda; empty: cuda where there is one
 config.frequent = 20  # steps between log lines

@@ -37,6 +37,7 @@ _USERS_MISTAKES: Final = (
     IsADirectoryError,
     NotADirectoryError,
     PermissionError,
+    FloatingPointError,  # a loss that is not finite
 )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from btnet.training.distributed import Context
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(FloatingPointError):
     """A loss is not a finite number; the message names step, learning rate and the last finite losses."""
 
 

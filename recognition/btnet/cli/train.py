@@ -1,0 +1,27 @@
+"""Train a trunk, or branches for a pretrained trunk, as a config file says."""
+
+import argparse
+
+from btnet.config import load_config
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet train`."""
+    parser.add_argument("config", help="configs/NAME, with or without .py")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
+        help="override a key of the config; may be given several times",
+    )  # fmt: skip
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train.
+
+    Raises:
+        ValueError, FileNotFoundError: as `btnet.training.run.train`.
+    """
+    config = load_config(args.config, args.overrides)
+    # torch.distributed's checkpoints and TensorBoard take seconds to import: a typing error need not wait.
+    from btnet.training.run import train
+
+    train(config)

@@ -1,0 +1,271 @@
+"""A training run from its configuration to its output folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from btnet.data.atomic import replacing
+from btnet.data.bin_sets import read_bin
+from btnet.data.faces import FaceSet, open_faces
+from btnet.data.loader import GlobalOrder, make_loader
+from btnet.inference.model_folder import EvaluatedModel
+from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
+from btnet.loss import save_classifier
+from btnet.model.btnet import BTNet
+from btnet.model.manifest import write_manifest
+from btnet.model.overlay import fingerprint
+from btnet.training.checkpoint import Checkpoints, saved
+from btnet.training.distributed import Context, distributed_context
+from btnet.training.learner import average_statistics
+from btnet.training.meters import DivergedError, LossWindow
+from btnet.training.optimizer import Schedule
+from btnet.training.report import Report, logger
+from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, trunk_file
+from btnet.training.signals import stop_request
+from btnet.training.step import Step, make_teacher
+
+
+def train(config: Any) -> Path:
+    """Run a training to its end.
+
+    Args:
+        config: from `btnet.config.load_config`.
+
+    Returns:
+        The output folder.
+
+    Raises:
+        ValueError: for a configuration, data or files that do not fit together.
+        DivergedError: when a loss is not finite.
+        KeyboardInterrupt: when a signal stopped the run; a checkpoint was saved.
+    """
+    with distributed_context(config.device, config.precision) as context:
+        return _Run(config, context).run()
+
+
+class _Run:
+    def __init__(self, config: Any, context: Context):
+        self.config, self.context = config, context
+        self.folder = _prepare_folder(config, context)
+        self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
+        self.targets = {path.stem: path for path in _find_targets(config)}
+        self.built: Model = build_model(config, self.faces, context)
+        self.pairs = _pairs(config, self.built)
+        learners = self.built.learners
+        self.order = GlobalOrder(
+            len(self.faces),
+            batch_size=config.batch_size,
+            num_epochs=config.num_epoch,
+            seed=config.seed,
+            rank=context.rank,
+            world_size=context.world_size,
+        )
+        self.schedule = Schedule(
+            config.lr, config.warmup_epoch * self.order.steps_per_epoch, self.order.total_steps
+        )
+        self.step = Step(
+            context=context,
+            learners=learners,
+            teacher=make_teacher(self.built.trunk, learners),
+            mirror=config.flip,
+            seed=config.seed,
+            clip=config.clip,
+            memory_format=memory_format(config),
+        )
+        self.checkpoints = Checkpoints(
+            self.folder / "checkpoints",
+            keep=config.keep_checkpoints,
+            context=context,
+            learners=learners,
+            identity={
+                "global_batch": self.order.global_batch,
+                "total_steps": self.order.total_steps,
+                "data_fingerprint": self.faces.fingerprint(),
+                "trunk_fingerprint": fingerprint(self.built.trunk.state_dict()) if config.branches else "",
+            },
+        )
+
+    def run(self) -> Path:
+        config = self.config
+        # Behind the initialisation, which is the same on all ranks: dropout is not.
+        torch.manual_seed(config.seed + self.context.rank)
+        start = self.checkpoints.load_newest() if config.resume else 0
+        self.order.start_step = start
+        with self._report(start) as report, stop_request() as stop:
+            self._introduce(start)
+            window = LossWindow(self.context)
+            loader = make_loader(
+                self.faces,
+                self.order,
+                size=self.built.trunk.canonical_size,
+                interpolation=config.interpolation,
+                num_workers=config.num_workers,
+                pin_memory=self.context.device.type == "cuda",
+            )
+            for learner in self.built.learners:
+                learner.train()
+            for step, batch in enumerate(loader, start):
+                epoch, rate = step // self.order.steps_per_epoch, self.schedule(step)
+                window.add(step, rate, self.step(batch, epoch, rate))
+                done = step + 1
+                last = done == self.order.total_steps
+                stopping = self.context.any(stop.received)
+                saving = stopping or (done % config.save_every == 0 and not last)
+                if done % config.frequent == 0 or last or saving:
+                    means = window.close()
+                    if report:
+                        report.losses(step, epoch, rate, means)
+                with report.pause() if report else contextlib.nullcontext():
+                    if saving:
+                        # Behind `window.close()`: what has diverged is never saved.
+                        logger.info("saved %s", self.checkpoints.save(done))
+                    if not stopping and (last or done % config.verbose == 0):
+                        self._verify(done, report)
+                if stopping:
+                    logger.info("stopped after step %d; go on with --set resume=True", done)
+                    raise KeyboardInterrupt
+            self._publish()
+        return self.folder
+
+    @contextlib.contextmanager
+    def _report(self, start: int) -> Iterator[Report | None]:
+        if not self.context.is_main:
+            yield None
+            return
+        with Report(
+            self.folder,
+            total_steps=self.order.total_steps,
+            start_step=start,
+            batch_size=self.order.global_batch,
+        ) as report:
+            try:
+                yield report
+            except DivergedError as error:
+                logger.error("%s", error)
+                raise
+
+    def _introduce(self, start: int) -> None:
+        learnt = {item.name: sum(p.numel() for p in item.learnt.values()) for item in self.built.learners}
+        logger.info(
+            "%s: %d images of %d identities; %d steps of %d images on %d x %s, %s; learning %s",
+            self.config.name, len(self.faces), self.faces.num_classes, self.order.total_steps,
+            self.order.global_batch, self.context.world_size, self.context.device.type,
+            str(self.context.precision).removeprefix("torch."),
+            ", ".join(f"{count:,} parameters of {name}" for name, count in learnt.items()),
+        )  # fmt: skip
+        if self.config.resume:
+            logger.info("going on after step %d" if start else "no checkpoint: beginning at step %d", start)
+
+    def _verify(self, step: int, report: Report | None) -> None:
+        average_statistics(self.built.learners, self.context)
+        if report is not None:
+            model = EvaluatedModel(self.config.name, self.built.model)
+            for name, path in self.targets.items():
+                images, issame = read_bin(path)
+                results = verify(
+                    model, images, issame, self.pairs, interpolation=self.config.interpolation
+                )
+                report.verification(step, name, results)
+                _write_results(self.folder / "results" / f"{name}.json", step, results, self.config)
+        self.context.barrier()
+
+    def _publish(self) -> None:
+        """Write the model folder; the checkpoints have served."""
+        average_statistics(self.built.learners, self.context)
+        centres = self.built.learners[0].classifier.full_weight()
+        if centres is not None:
+            model, config = self.built.model, self.config
+            sections = {"role": config.role or config.name, "config": _plain(config)}
+            if isinstance(model, BTNet):
+                model.save(self.folder, **sections)
+            else:
+                with replacing(self.folder / MODEL) as temporary:
+                    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+                    torch.save(state, temporary)
+                write_manifest(
+                    self.folder,
+                    arch=model.arch,
+                    trunk_fingerprint=fingerprint(model.state_dict()),
+                    resolutions=[],
+                    interpolation=config.interpolation,
+                    input_size=model.input_size,
+                    **sections,
+                )
+            save_classifier(
+                self.folder / CLASSIFIER,
+                centres,
+                self.faces.class_names,
+                trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
+                data_fingerprint=self.faces.fingerprint(),
+            )
+            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+            logger.info("wrote %s", self.folder)
+        self.context.barrier()
+
+
+def _prepare_folder(config: Any, context: Context) -> Path:
+    folder = Path(config.output)
+    if not config.rec:
+        raise ValueError("rec is empty: name the training set, as in --set rec=train.rec")
+    if saved(folder / "checkpoints") and not config.resume:
+        raise ValueError(
+            f"{folder}: holds the checkpoints of an unfinished run; go on with --set resume=True, or choose "
+            "another folder with --set output=FOLDER"
+        )
+    if config.trunk and folder.resolve() == trunk_file(config.trunk).resolve().parent:
+        raise ValueError(f"output={folder}: is the trunk's own folder; choose another")
+    if context.is_main:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder}: cannot write there; choose another with --set output=FOLDER")
+    context.barrier()
+    return folder
+
+
+def _find_targets(config: Any) -> list[Path]:
+    """Verification sets by path, or by name beside the training set."""
+    beside = Path(config.rec).parent
+    found = []
+    for target in config.val_targets:
+        candidates = [Path(target), beside / target, beside / f"{target}.bin"]
+        path = next((c for c in candidates if c.is_file()), None)
+        if path is None:
+            raise FileNotFoundError(
+                f"val_targets: {target}: no such file, and none beside {config.rec}; give the path of a .bin"
+            )
+        found.append(path)
+    return found
+
+
+def _pairs(config: Any, built: Model) -> list[Pair]:
+    if config.val_pairs:
+        return [parse_pair(text) for text in config.val_pairs]
+    size = built.trunk.input_size
+    if not isinstance(built.model, BTNet):
+        return [(size, size)]
+    return [pair for r in built.model.resolutions for pair in ((r, r), (size, r))]
+
+
+def _write_results(path: Path, step: int, results: list[VerificationResult], config: Any) -> None:
+    rows = [
+        {"pair": r.label, "accuracy": r.accuracy, "std": r.std, "networks": list(r.networks)} for r in results
+    ]
+    path.parent.mkdir(exist_ok=True)
+    with replacing(path) as temporary:
+        record = {"step": step, "interpolation": config.interpolation, "results": rows}
+        temporary.write_text(json.dumps(record, indent=2) + "\n")
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    """The resolved configuration as JSON takes it."""
+    return json.loads(json.dumps(dict(config)))  # type: ignore[no-any-return]

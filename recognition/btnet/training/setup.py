@@ -1,0 +1,276 @@
+"""From a configuration to the models and learners of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from btnet.data.faces import FaceSet
+from btnet.data.loader import make_loader
+from btnet.data.views import MultiResolution, normalise, resize
+from btnet.loss import MARGINS, ClassifierFile, Objective, ShardedClassifier, build_prototypes, load_classifier
+from btnet.model.backbone import Backbone
+from btnet.model.btnet import BTNet
+from btnet.model.names import create
+from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import load_trunk
+from btnet.training.distributed import Context
+from btnet.training.learner import Learner, View
+
+PROTOTYPE = "prototype"
+MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a run trains and publishes.
+
+    Attributes:
+        model: BTNet (branches are trained), or the backbone itself (a trunk, or a phi_mm).
+        learners: one per branch, or one for the backbone.
+    """
+
+    model: BTNet | Backbone
+    learners: list[Learner]
+
+    @property
+    def trunk(self) -> Backbone:
+        """The network of canonical size; a phi_mm itself."""
+        return self.model.trunk if isinstance(self.model, BTNet) else self.model
+
+
+def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
+    """Build what the configuration asks for, on the device, ready for its first step.
+
+    Raises:
+        ValueError: for keys that do not fit together, or files that do not fit the data or the trunk.
+        FileNotFoundError: for a missing file.
+    """
+    torch.manual_seed(config.seed)
+    model = _branches(config, faces, context) if config.branches else _backbone(config, faces, context)
+    for learner in model.learners:
+        learner.network.gradient_checkpointing = config.gradient_checkpointing
+        learner.prepare(
+            context,
+            compiled=config.compile,
+            momentum=config.momentum,
+            weight_decay=config.weight_decay,
+        )
+    return model
+
+
+def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
+    if config.trunk:
+        network = load_trunk(trunk_file(config.trunk)).requires_grad_(True)
+        if config.input_size not in (0, network.input_size):
+            whole, network = network, network.rebuild(config.input_size)
+            state = whole.state_dict()
+            network.load_state_dict({key: state[key] for key in network.state_dict()})
+    else:
+        network = create_network(config)
+    if config.multi_resolution and network.input_size != network.canonical_size:
+        raise ValueError(
+            f"multi_resolution={config.multi_resolution!r} with input_size={network.input_size}: faces that go "
+            f"down and up again have {network.canonical_size} px; drop one of the two keys"
+        )
+    network.to(device=context.device, memory_format=memory_format(config))
+    classifier = _learnt_classifier(config, faces, network, context)
+    owned = network.state_dict(keep_vars=True)
+    learner = Learner(
+        name="trunk" if network.input_size == network.canonical_size else f"r{network.input_size}",
+        network=network,
+        classifier=classifier,
+        objective=Objective(distillation_weight=0.0),
+        view=_trunk_view(config, network),
+        coupling=None,
+        learnt={key: p for key, p in network.named_parameters() if p.requires_grad},
+        owned=dict(owned),
+    )
+    return Model(network, [learner])
+
+
+def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
+    if not config.trunk:
+        raise ValueError(f"branches={config.branches}: they need a pretrained trunk; set trunk=MODEL.pt or RUN_FOLDER")
+    if config.multi_resolution or config.input_size:
+        raise ValueError("multi_resolution and input_size are for trunks; remove them where branches are trained")
+    trunk = load_trunk(trunk_file(config.trunk))
+    model = BTNet(trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation)
+    model.to(device=context.device, memory_format=memory_format(config))
+    objective = Objective(
+        influence_weight=config.influence_weight,
+        distillation_weight=config.distillation_weight,
+        embedding_mse_weight=config.embedding_loss_weight,
+        embedding_cosine_weight=config.embedding_cosine_weight,
+    )
+    centres = _old_centres(config, faces, trunk, context)
+    learners: list[Learner] = []
+    for r in model.resolutions:
+        classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=True)
+        if learners:
+            classifier.weight = learners[0].classifier.weight  # one matrix for all branches
+        else:
+            centres(classifier)
+        owned = model.owned(r)
+        learnt = model.learnt_parameters(r, preset=config.learnt)
+        for key, value in owned.items():
+            if key not in learnt and value.requires_grad:
+                value.requires_grad_(False)
+        learners.append(
+            Learner(
+                name=f"r{r}",
+                network=model.network(r),
+                classifier=classifier,
+                objective=objective,
+                view=_native_view(r, config.interpolation),
+                coupling=trunk.coupling_layer(r) if config.distillation_weight else None,
+                learnt=learnt,
+                owned=owned,
+            )
+        )
+    return Model(model, learners)
+
+
+def create_network(config: Any) -> Backbone:
+    """A freshly initialised network as the configuration names it."""
+    arguments = dict(config.network_args, embedding_size=config.embedding_size)
+    if config.dropout:
+        arguments["dropout"] = config.dropout
+    if config.input_size:
+        arguments["input_size"] = config.input_size
+    return create(config.network, **arguments)
+
+
+def trunk_file(path: str) -> Path:
+    """The trunk's file, where its run folder was given."""
+    return Path(path) / MODEL if Path(path).is_dir() else Path(path)
+
+
+def memory_format(config: Any) -> torch.memory_format:
+    """Layout of images and convolutions."""
+    return torch.channels_last if config.channels_last else torch.contiguous_format
+
+
+def _trunk_view(config: Any, network: Backbone) -> View:
+    if not config.multi_resolution:
+        return _native_view(network.input_size, config.interpolation)
+    return MultiResolution(
+        config.multi_resolution,
+        canonical_size=network.canonical_size,
+        interpolation=config.interpolation,
+        seed=config.seed,
+    )
+
+
+def _native_view(size: int, interpolation: str) -> View:
+    def view(images: Tensor, _keys: Tensor, _epoch: int) -> Tensor:
+        return resize(images, size, interpolation)
+
+    return view
+
+
+def _learnt_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
+    classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
+    if config.classifier == PROTOTYPE:
+        raise ValueError("classifier='prototype' is for branches; a trunk that is trained learns its classifier")
+    if config.classifier:
+        found = load_classifier(classifier_file(config.classifier), expected_class_names=faces.class_names)
+        classifier.load_full_weight(found.weight)
+    return classifier
+
+
+def _classifier(
+    config: Any, num_classes: int, embedding_size: int, context: Context, *, frozen: bool
+) -> ShardedClassifier:
+    name = config.loss.lower()
+    if name not in MARGINS:
+        raise ValueError(f"loss {config.loss!r}: expected one of {', '.join(MARGINS)}")
+    arguments = {"scale": config.scale} | ({} if config.margin is None else {"margin": config.margin})
+    classifier = ShardedClassifier(
+        MARGINS[name](**arguments),
+        num_classes,
+        embedding_size,
+        sample_rate=1.0 if frozen else config.sample_rate,
+        frozen=frozen,
+        seed=config.seed,
+        device=context.device,
+    )
+    return classifier.to(context.device)
+
+
+def classifier_file(path: str) -> Path:
+    """The classifier's file, where its run folder was given."""
+    return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
+
+
+def _old_centres(
+    config: Any, faces: FaceSet, trunk: Backbone, context: Context
+) -> Callable[[ShardedClassifier], None]:
+    """What fills the old classifier: the file the config names, the one in the trunk's folder, or prototypes."""
+    if config.classifier == PROTOTYPE:
+        return lambda classifier: classifier.load_full_weight(prototypes(config, faces, trunk, context))
+    if config.classifier:
+        path = classifier_file(config.classifier)
+    else:
+        path = trunk_file(config.trunk).parent / CLASSIFIER
+        if not path.is_file():
+            raise ValueError(
+                f"{config.trunk}: has no {CLASSIFIER} beside it; set classifier=FILE, or classifier=prototype "
+                "to make one from the trunk's embeddings of the training set"
+            )
+
+    def load(classifier: ShardedClassifier) -> None:
+        found: ClassifierFile = load_classifier(
+            path,
+            expected_trunk=fingerprint(trunk.state_dict()),
+            expected_data=faces.fingerprint(),
+            expected_class_names=faces.class_names,
+            rows=(classifier.start, classifier.stop),
+        )
+        classifier.load_local_weight(found.weight)
+
+    return load
+
+
+def prototypes(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> Tensor:
+    """Class centres from the trunk's embeddings of the training set; each rank embeds its share."""
+    loader = make_loader(
+        faces,
+        _Share(len(faces), config.batch_size, context),
+        size=trunk.input_size,
+        interpolation=config.interpolation,
+        num_workers=config.num_workers,
+        pin_memory=context.device.type == "cuda",
+    )
+
+    def embed(images: Tensor) -> Tensor:
+        x = normalise(images).contiguous(memory_format=memory_format(config))
+        embedding: Tensor = trunk(x) + trunk(x.flip(-1))
+        return embedding
+
+    group = torch.distributed.group.WORLD if context.world_size > 1 else None
+    batches = ((batch.images, batch.labels) for batch in loader)
+    return build_prototypes(
+        embed, batches, faces.num_classes, trunk.embedding_size, context.device, group=group
+    )
+
+
+class _Share(Sampler[list[int]]):
+    """Every image once, in order; of each round of batches, one per rank."""
+
+    def __init__(self, num_images: int, batch_size: int, context: Context):
+        self.starts = range(context.rank * batch_size, num_images, context.world_size * batch_size)
+        self.num_images, self.batch_size = num_images, batch_size
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in self.starts:
+            yield list(range(start, min(start + self.batch_size, self.num_images)))
