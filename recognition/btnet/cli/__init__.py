@@ -18,14 +18,11 @@ __all__ = ["COMMANDS", "main"]
 # Each module says what it does in the first line of its docstring, declares its options in
 # `add_arguments(parser)` and does the work in `run(args)`.
 COMMANDS: Final = {
-    "demo": "btnet.cli.demo",
     "train": "btnet.cli.train",
     "evaluate": "btnet.cli.evaluate",
     "export-onnx": "btnet.cli.export_onnx",
     "make-rec": "btnet.cli.make_rec",
     "make-bin": "btnet.cli.make_bin",
-    "build-classifier": "btnet.cli.build_classifier",
-    "model-cost": "btnet.cli.model_cost",
 }
 
 _INTERRUPTED = 130  # 128 + SIGINT, what shells expect

@@ -98,7 +98,7 @@ class Backbone(nn.Module):
         """Feature map of `unit`, [B, C, H, W]; later units are not run."""
         return self._run(x, coupling.unit_index(self.units(), unit), ())[""]
 
-    def features(self, x: Tensor, units: Collection[str]) -> Taps:
+    def feature_maps(self, x: Tensor, units: Collection[str]) -> Taps:
         """Feature maps of several units, {unit name: [B, C, H, W]}; units behind the last of them are not run."""
         last = max((coupling.unit_index(self.units(), name) for name in units), default=0)
         found = self._run(x, last, units)

@@ -118,7 +118,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         else:
             centres(classifier)
         owned = model.owned(r)
-        learnt = model.learnt_parameters(r, preset=config.learnt)
+        learnt = model.learnt_parameters(r)
         for key, value in owned.items():
             if key not in learnt and value.requires_grad:
                 value.requires_grad_(False)

@@ -35,7 +35,7 @@ def make_teacher(trunk: Backbone, learners: Sequence[Learner]) -> Teacher | None
         return to_the_end
     if not couplings:
         return None
-    return lambda x: (trunk.features(x, couplings), None)
+    return lambda x: (trunk.feature_maps(x, couplings), None)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,11 @@
+from easydict import EasyDict
+
+config = EasyDict()
+config.rec = "synthetic:100:16"
+config.batch_size = 64
+config.role = "phi_bt r14"
+config.trunk = "runs/demo_hr"
+config.branches = [14]
+config.lr = 0.05
+config.num_epoch = 4
+config.warmup_epoch = 0
