@@ -1,3 +1,5 @@
+"""The demo's: small enough for two cores."""
+
 from easydict import EasyDict
 
 config = EasyDict()

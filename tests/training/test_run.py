@@ -1,0 +1,70 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from btnet import BTNet
+from btnet.config import load_config
+from btnet.training.run import train
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["rec=synthetic:8:8", "batch_size=16", "num_epoch=2", "frequent=2", "num_workers=0", "warmup_epoch=0"]
+
+
+def config(name, *overrides):
+    return load_config(ROOT / "configs" / name, [*SMALL, *overrides])
+
+
+def test_a_branch_is_trained_on_a_trunk_that_stays_as_it_is(tmp_path):
+    trunk = train(config("demo_hr", f"output={tmp_path / 'hr'}"))
+    branch = train(config("demo_btnet_r14", f"output={tmp_path / 'bt'}", f"trunk={trunk}"))
+    before = torch.load(trunk / "model.pt", weights_only=True)
+    after = torch.load(branch / "model.pt", weights_only=True)
+    assert all(torch.equal(before[key], after[key]) for key in before)
+    embedding = BTNet.load(branch)(torch.zeros(2, 3, 14, 14))
+    assert embedding.shape == (2, 128)
+    assert torch.isfinite(embedding).all()
+
+
+@pytest.mark.parametrize("processes", [2])
+def test_two_processes_train_under_torchrun(tmp_path, processes):
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    command += [str(ROOT / "train.py"), str(ROOT / "configs" / "demo_hr"), "--set", f"output={tmp_path}"]
+    for override in [*SMALL, "device=cpu"]:
+        command += ["--set", override]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "classifier.safetensors").is_file()
+
+
+def test_resuming_ends_with_the_weights_of_the_undisturbed_run(tmp_path, monkeypatch):
+    whole = train(config("demo_hr", f"output={tmp_path / 'whole'}"))
+
+    class Stopped(Exception):
+        pass
+
+    from btnet.training.checkpoint import Checkpoints
+
+    save = Checkpoints.save
+
+    def save_and_stop(self, step):
+        save(self, step)
+        raise Stopped
+
+    parts = ["save_every=3", f"output={tmp_path / 'parts'}"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_stop)
+        with pytest.raises(Stopped):
+            train(config("demo_hr", *parts))
+    with pytest.raises(ValueError, match="resume=True"):
+        train(config("demo_hr", *parts))
+    resumed = train(config("demo_hr", f"output={tmp_path / 'parts'}", "resume=True"))
+    expected = torch.load(whole / "model.pt", weights_only=True)
+    found = torch.load(resumed / "model.pt", weights_only=True)
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_an_unknown_key_is_refused_with_the_nearest():
+    with pytest.raises(ValueError, match="batch_size"):
+        config("demo_hr", "batch_sise=4")
