@@ -6,11 +6,15 @@ config = EasyDict()
 
 # Data
 config.rec = ""  # training set: a .rec file, a folder of identity folders, or synthetic:IDS:PER_ID[:SEED]
-config.corrupt = "raise"  # an image that does not decode: "raise" stops the run, "skip" takes the next and counts
+config.corrupt = (
+    "raise"  # an image that does not decode: "raise" stops the run, "skip" takes the next and counts
+)
 config.val_targets = []  # verification sets: paths of .bin files, or names of .bin files beside `rec`
 config.val_pairs = []  # resolution pairs verified, e.g. ["112-14", "14-14"]; empty: the input size, and each branch
 config.num_workers = 2  # loader processes per rank; 0 decodes in the training process
-config.interpolation = "bilinear"  # bilinear, bicubic, area, bilinear_aa or bicubic_aa: how low-resolution views are made
+config.interpolation = (
+    "bilinear"  # bilinear, bicubic, area, bilinear_aa or bicubic_aa: how low-resolution views are made
+)
 config.flip = True  # mirror each image with probability 1/2 in each epoch
 config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
 
@@ -19,7 +23,9 @@ config.network = "r50"  # r18 r34 r50 r100 r200 mbf mbf_large, or iresnet / mobi
 config.network_args = EasyDict()  # further arguments of the network: blocks, widths, scale, canonical_size
 config.embedding_size = 512  # length of the embedding
 config.dropout = 0.0  # probability before the last layer (IResNet)
-config.input_size = 0  # px the network takes; 0: its canonical size. Below it: phi_mm, trained natively for one size
+config.input_size = (
+    0  # px the network takes; 0: its canonical size. Below it: phi_mm, trained natively for one size
+)
 config.trunk = ""  # model.pt (or a run folder) of the pretrained trunk; to start from, or to add branches to
 config.branches = []  # resolutions to train branches for, e.g. [14]; empty: the trunk itself is trained
 config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer
@@ -30,7 +36,9 @@ config.gradient_checkpointing = False  # recompute activations in the backward p
 config.loss = "CurricularFace"  # NormFace SphereFace CosFace ArcFace CurricularFace AdaFace
 config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
-config.classifier = ""  # old classifier: classifier.safetensors (or a run folder), or "prototype": made by the trunk
+config.classifier = (
+    ""  # old classifier: classifier.safetensors (or a run folder), or "prototype": made by the trunk
+)
 config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
@@ -45,7 +53,9 @@ config.clip = 5.0  # largest gradient norm of the network; 0: no limit
 config.batch_size = 128  # images per rank and step
 config.num_epoch = 25  # passes over the training set
 config.warmup_epoch = 2  # epochs of linear warm-up; then the rate falls quadratically to 0
-config.precision = "auto"  # fp32, bf16, fp16; auto: bf16 where a GPU has it, else fp16 on a GPU and fp32 on a CPU
+config.precision = (
+    "auto"  # fp32, bf16, fp16; auto: bf16 where a GPU has it, else fp16 on a GPU and fp32 on a CPU
+)
 config.channels_last = True  # memory layout of the convolutions
 config.compile = False  # torch.compile what trains: pays off on long runs
 config.seed = 2048  # of the order, the flips, the sizes and the initialisation

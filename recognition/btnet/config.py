@@ -32,7 +32,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     file = _find(Path(path))
     base_file = file.parent / BASE
     if not base_file.is_file():
-        raise FileNotFoundError(f"{base_file}: every config needs a base beside it; copy configs/base.py there")
+        raise FileNotFoundError(
+            f"{base_file}: every config needs a base beside it; copy configs/base.py there"
+        )
     base = _run(base_file)
     config = EasyDict(copy.deepcopy(base))
     if file != base_file:

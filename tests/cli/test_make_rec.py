@@ -8,12 +8,13 @@ from types import ModuleType
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from btnet.cli import make_bin, make_rec
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import RecordFaces, decode_image, encode_jpeg
 from btnet.data.image_codec import encode_png
 from btnet.data.recordio import RecordReader
-from numpy.typing import NDArray
 
 
 def picture(seed: int, width: int = 112, height: int = 112) -> NDArray[np.uint8]:

@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
 from btnet.data import image_codec, record_faces
 from btnet.data.faces import (
     CorruptImageError,
@@ -24,7 +26,6 @@ from btnet.data.faces import (
 from btnet.data.image_codec import encode_png
 from btnet.data.record_faces import write_record_faces
 from btnet.data.recordio import Header, RecordReader, RecordWriter
-from numpy.typing import NDArray
 
 ASSETS = Path(__file__).parents[1] / "assets" / "recordio"
 META = json.loads((ASSETS / "meta.json").read_text())

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from btnet.data import record_index
 from btnet.data.record_index import rebuild_index
 from btnet.data.recordio import Header, RecordReader, RecordWriter
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 ASSETS = Path(__file__).parents[1] / "assets" / "recordio"
 META = json.loads((ASSETS / "meta.json").read_text())

@@ -6,6 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch.overrides import TorchFunctionMode
+
 from btnet.data.draws import _mix, _mix_python, draw
 from btnet.data.views import (
     INTERPOLATIONS,
@@ -17,10 +22,6 @@ from btnet.data.views import (
     resize,
     resize_float,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from PIL import Image
-from torch.overrides import TorchFunctionMode
 
 Pixels = npt.NDArray[np.uint8]
 OPENCV = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from btnet.evaluation.plots import Curve, Images, plot_faces_and_roc, plot_faces_at_resolutions, plot_roc
 from btnet.evaluation.verification import roc_curve
 

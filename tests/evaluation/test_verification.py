@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from btnet.evaluation.verification import (
     flip_sum,
     gain,
@@ -14,8 +17,6 @@ from btnet.evaluation.verification import (
     tar_at_far,
     val_at_far,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "assets" / "metrics.json").read_text())["verification"]
 PAIRS, DIM = GOLDEN["pairs"], GOLDEN["dim"]

@@ -1,7 +1,8 @@
 import pytest
-from btnet.inference.selection import INDICATORS, RULES, select
 from hypothesis import given
 from hypothesis import strategies as st
+
+from btnet.inference.selection import INDICATORS, RULES, select
 
 sides = st.integers(1, 300)
 pyramids = st.lists(st.integers(1, 200), min_size=1, max_size=6, unique=True)

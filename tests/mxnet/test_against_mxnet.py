@@ -5,12 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from btnet.data.image_codec import encode_jpeg
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.data.record_index import rebuild_index
 from btnet.data.recordio import Header, RecordReader, RecordWriter
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 mxnet_recordio: Any = pytest.importorskip(
     "mxnet.recordio", reason="needs MXNet 1.9.1: make test-mxnet builds its environment"

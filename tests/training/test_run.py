@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from btnet import BTNet
 from btnet.config import load_config
 from btnet.training.run import train

@@ -103,7 +103,13 @@ def _start_worker(_worker: int) -> None:
 
 
 def make_loader(
-    faces: FaceSet, order: Sampler[list[int]], *, size: int, interpolation: str, num_workers: int, pin_memory: bool
+    faces: FaceSet,
+    order: Sampler[list[int]],
+    *,
+    size: int,
+    interpolation: str,
+    num_workers: int,
+    pin_memory: bool,
 ) -> DataLoader[Batch]:
     """Decode the images of each step in worker processes.
 

@@ -135,7 +135,10 @@ class BTNet(nn.Module):
         if resolution == self.trunk.canonical_size:
             raise ValueError(f"{resolution} px is the trunk; overlays exist for {list(self.resolutions)}")
         network = self.network(resolution)
-        tensors = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in self.owned(resolution).items()}
+        tensors = {
+            key: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for key, value in self.owned(resolution).items()
+        }
         return Overlay(
             tensors={k: t.float() if t.is_floating_point() else t for k, t in tensors.items()},
             resolution=resolution,

@@ -132,15 +132,21 @@ class Checkpoints:
                     tensors[f"{learner.name}/network/{key}"] = value.detach()
             for key, value in statistics.items():
                 for k in ranks:
-                    tensors[f"{learner.name}/statistics/{k}/{key}"] = value if same else torch.empty_like(value)
+                    tensors[f"{learner.name}/statistics/{k}/{key}"] = (
+                        value if same else torch.empty_like(value)
+                    )
             for key, value in learner.classifier.state_dict().items():
                 if key != "weight":
                     tensors[f"{learner.name}/classifier/{key}"] = value
             if learner.classifier.weight.requires_grad:
-                tensors[f"{learner.name}/classifier/weight"] = self._sharded(learner, learner.classifier.weight)
+                tensors[f"{learner.name}/classifier/weight"] = self._sharded(
+                    learner, learner.classifier.weight
+                )
             for key, value in _momentum(learner).items():
                 sharded = key == "classifier.weight"
-                tensors[f"{learner.name}/momentum/{key}"] = self._sharded(learner, value) if sharded else value
+                tensors[f"{learner.name}/momentum/{key}"] = (
+                    self._sharded(learner, value) if sharded else value
+                )
         if same:
             tensors[f"random/{rank}/cpu"] = torch.get_rng_state()
             if self.context.device.type == "cuda":
@@ -161,7 +167,9 @@ class Checkpoints:
         for learner in self.learners:
             for key, value in learner.statistics().items():
                 prefix, suffix = f"{learner.name}/statistics/", f"/{key}"
-                found = [t for name, t in tensors.items() if name.startswith(prefix) and name.endswith(suffix)]
+                found = [
+                    t for name, t in tensors.items() if name.startswith(prefix) and name.endswith(suffix)
+                ]
                 if found[0] is not value:
                     value.copy_(torch.stack(found).mean(0))
             head = f"{learner.name}/classifier/"

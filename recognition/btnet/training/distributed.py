@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-
 # The other ranks wait while the first one verifies.
 _TIMEOUT = timedelta(hours=2)
 

@@ -31,9 +31,7 @@ class Schedule:
         return self.peak * max(0.0, left) ** 2
 
 
-def make_sgd(
-    parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float
-) -> torch.optim.SGD:
+def make_sgd(parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float) -> torch.optim.SGD:
     """SGD over what learns; the rate is set before each step, see `set_rate`."""
     return torch.optim.SGD(list(parameters), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 

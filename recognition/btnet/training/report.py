@@ -97,7 +97,9 @@ class Report:
             "step %d/%d  epoch %d  %s  lr %.4g  %.0f images/s  left %s",
             step + 1, self.total_steps, epoch, text, rate, speed, left,
         )  # fmt: skip
-        totals = "  ".join(f"{n.removesuffix('/total')} {v:.3f}" for n, v in means.items() if n.endswith("/total"))
+        totals = "  ".join(
+            f"{n.removesuffix('/total')} {v:.3f}" for n, v in means.items() if n.endswith("/total")
+        )
         self._progress.update(
             self._bar,
             completed=step + 1,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -172,9 +170,7 @@ class _Run:
             model = EvaluatedModel(self.config.name, self.built.model)
             for name, path in self.targets.items():
                 images, issame = read_bin(path)
-                results = verify(
-                    model, images, issame, self.pairs, interpolation=self.config.interpolation
-                )
+                results = verify(model, images, issame, self.pairs, interpolation=self.config.interpolation)
                 report.verification(step, name, results)
                 _write_results(self.folder / "results" / f"{name}.json", step, results, self.config)
         self.context.barrier()

@@ -14,7 +14,14 @@ from torch.utils.data import Sampler
 from btnet.data.faces import FaceSet
 from btnet.data.loader import make_loader
 from btnet.data.views import MultiResolution, normalise, resize
-from btnet.loss import MARGINS, ClassifierFile, Objective, ShardedClassifier, build_prototypes, load_classifier
+from btnet.loss import (
+    MARGINS,
+    ClassifierFile,
+    Objective,
+    ShardedClassifier,
+    build_prototypes,
+    load_classifier,
+)
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.names import create
@@ -97,11 +104,17 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
 
 def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     if not config.trunk:
-        raise ValueError(f"branches={config.branches}: they need a pretrained trunk; set trunk=MODEL.pt or RUN_FOLDER")
+        raise ValueError(
+            f"branches={config.branches}: they need a pretrained trunk; set trunk=MODEL.pt or RUN_FOLDER"
+        )
     if config.multi_resolution or config.input_size:
-        raise ValueError("multi_resolution and input_size are for trunks; remove them where branches are trained")
+        raise ValueError(
+            "multi_resolution and input_size are for trunks; remove them where branches are trained"
+        )
     trunk = load_trunk(trunk_file(config.trunk))
-    model = BTNet(trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation)
+    model = BTNet(
+        trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation
+    )
     model.to(device=context.device, memory_format=memory_format(config))
     objective = Objective(
         influence_weight=config.influence_weight,
@@ -178,7 +191,9 @@ def _native_view(size: int, interpolation: str) -> View:
 def _learnt_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
     classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
     if config.classifier == PROTOTYPE:
-        raise ValueError("classifier='prototype' is for branches; a trunk that is trained learns its classifier")
+        raise ValueError(
+            "classifier='prototype' is for branches; a trunk that is trained learns its classifier"
+        )
     if config.classifier:
         found = load_classifier(classifier_file(config.classifier), expected_class_names=faces.class_names)
         classifier.load_full_weight(found.weight)

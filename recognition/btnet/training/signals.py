@@ -32,4 +32,3 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in zip(_SIGNALS, before, strict=True):
             signal.signal(number, handler)
-

@@ -26,7 +26,9 @@ def make_teacher(trunk: Backbone, learners: Sequence[Learner]) -> Teacher | None
     To its end only where an objective compares embeddings; not at all where none asks for it.
     """
     couplings = sorted({learner.coupling for learner in learners if learner.coupling is not None})
-    if any(o.embedding_mse_weight or o.embedding_cosine_weight for o in (item.objective for item in learners)):
+    if any(
+        o.embedding_mse_weight or o.embedding_cosine_weight for o in (item.objective for item in learners)
+    ):
 
         def to_the_end(x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
             answer = trunk(x, taps=couplings)
@@ -104,7 +106,9 @@ class Step:
                 embedding, taps = learner.forward(view, taps=(learner.coupling,))
                 feature = taps[learner.coupling]
             return learner.objective(
-                influence=learner.classifier(embedding, labels) if learner.objective.influence_weight else None,
+                influence=learner.classifier(embedding, labels)
+                if learner.objective.influence_weight
+                else None,
                 student_feature=feature,
                 teacher_feature=teacher_features.get(learner.coupling or ""),
                 student_embedding=embedding,
