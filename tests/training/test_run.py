@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,11 +14,11 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["rec=synthetic:8:8", "batch_size=16", "num_epoch=2", "frequent=2", "num_workers=0", "warmup_epoch=0"]
 
 
-def config(name, *overrides):
+def config(name: str, *overrides: str) -> Any:
     return load_config(ROOT / "configs" / name, [*SMALL, *overrides])
 
 
-def test_a_branch_is_trained_on_a_trunk_that_stays_as_it_is(tmp_path):
+def test_a_branch_is_trained_on_a_trunk_that_stays_as_it_is(tmp_path: Path) -> None:
     trunk = train(config("demo_hr", f"output={tmp_path / 'hr'}"))
     branch = train(config("demo_btnet_r14", f"output={tmp_path / 'bt'}", f"trunk={trunk}"))
     before = torch.load(trunk / "model.pt", weights_only=True)
@@ -29,7 +30,7 @@ def test_a_branch_is_trained_on_a_trunk_that_stays_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("processes", [2])
-def test_two_processes_train_under_torchrun(tmp_path, processes):
+def test_two_processes_train_under_torchrun(tmp_path: Path, processes: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
     command += [str(ROOT / "train.py"), str(ROOT / "configs" / "demo_hr"), "--set", f"output={tmp_path}"]
     for override in [*SMALL, "device=cpu"]:
@@ -39,24 +40,24 @@ def test_two_processes_train_under_torchrun(tmp_path, processes):
     assert (tmp_path / "classifier.safetensors").is_file()
 
 
-def test_resuming_ends_with_the_weights_of_the_undisturbed_run(tmp_path, monkeypatch):
+def test_resuming_ends_with_the_weights_of_the_undisturbed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = train(config("demo_hr", f"output={tmp_path / 'whole'}"))
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     from btnet.training.checkpoint import Checkpoints
 
     save = Checkpoints.save
 
-    def save_and_stop(self, step):
+    def save_and_stop(self: Checkpoints, step: int) -> None:
         save(self, step)
-        raise Stopped
+        raise StoppedError
 
     parts = ["save_every=3", f"output={tmp_path / 'parts'}"]
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", save_and_stop)
-        with pytest.raises(Stopped):
+        with pytest.raises(StoppedError):
             train(config("demo_hr", *parts))
     with pytest.raises(ValueError, match="resume=True"):
         train(config("demo_hr", *parts))
@@ -66,6 +67,6 @@ def test_resuming_ends_with_the_weights_of_the_undisturbed_run(tmp_path, monkeyp
     assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
-def test_an_unknown_key_is_refused_with_the_nearest():
+def test_an_unknown_key_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         config("demo_hr", "batch_sise=4")

@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
-from torch.distributed.checkpoint import FileSystemReader, FileSystemWriter
+from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
@@ -64,7 +65,7 @@ class Checkpoints:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         self.context.barrier()
-        dcp.save(
+        save(
             {**self._tensors(), **self._facts(step)},
             storage_writer=FileSystemWriter(temporary),
             no_dist=self.context.world_size == 1,
@@ -100,13 +101,13 @@ class Checkpoints:
         facts = self._read_facts(path, reader)
         tensors = self._tensors(old_world_size=facts["world_size"])
         _check_fits(path, tensors, metadata)
-        dcp.load(tensors, storage_reader=reader, no_dist=self.context.world_size == 1)
+        load(tensors, storage_reader=reader, no_dist=self.context.world_size == 1)
         self._put_back(tensors, facts)
         return int(facts["step"])
 
     def _read_facts(self, path: Path, reader: FileSystemReader) -> dict[str, Any]:
         facts = self._facts(0)
-        dcp.load(facts, storage_reader=reader, no_dist=self.context.world_size == 1)
+        load(facts, storage_reader=reader, no_dist=self.context.world_size == 1)
         for name, value in self.identity.items():
             if facts[name] != value:
                 raise ValueError(

@@ -41,7 +41,7 @@ class Report:
         from torch.utils.tensorboard.writer import SummaryWriter
 
         self.total_steps, self.batch_size = total_steps, batch_size
-        self._writer: Any = SummaryWriter(folder / "tensorboard", purge_step=start_step or None)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(folder / "tensorboard", purge_step=start_step or None)
         self._file = logging.FileHandler(folder / "train.log", encoding="utf-8")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
         console = Console()

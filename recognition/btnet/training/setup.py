@@ -86,7 +86,8 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
             f"multi_resolution={config.multi_resolution!r} with input_size={network.input_size}: faces that go "
             f"down and up again have {network.canonical_size} px; drop one of the two keys"
         )
-    network.to(device=context.device, memory_format=memory_format(config))
+    network.to(context.device)
+    network.to(memory_format=memory_format(config))  # type: ignore[call-overload]
     classifier = _learnt_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
     learner = Learner(
@@ -115,7 +116,8 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     model = BTNet(
         trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation
     )
-    model.to(device=context.device, memory_format=memory_format(config))
+    model.to(context.device)
+    model.to(memory_format=memory_format(config))  # type: ignore[call-overload]
     objective = Objective(
         influence_weight=config.influence_weight,
         distillation_weight=config.distillation_weight,
