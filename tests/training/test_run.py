@@ -40,7 +40,9 @@ def test_two_processes_train_under_torchrun(tmp_path: Path, processes: int) -> N
     assert (tmp_path / "classifier.safetensors").is_file()
 
 
-def test_resuming_ends_with_the_weights_of_the_undisturbed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resuming_ends_with_the_weights_of_the_undisturbed_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     whole = train(config("demo_hr", f"output={tmp_path / 'whole'}"))
 
     class StoppedError(Exception):
