@@ -56,8 +56,8 @@ class BTNet(nn.Module):
         for r in self.resolutions:
             self._inherit(r)
         self._share()
-        self.register_state_dict_post_hook(_drop_shared)
-        self.register_load_state_dict_pre_hook(_restore_shared)
+        self.register_state_dict_post_hook(_drop_shared)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_restore_shared)  # type: ignore[no-untyped-call]
 
     def network(self, resolution: int) -> Backbone:
         """The network for r x r faces; at the canonical size, the trunk.

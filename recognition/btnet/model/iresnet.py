@@ -37,7 +37,8 @@ class ResidualUnit(nn.Module):
         out = self.prelu(self.bn2(self.conv1(self.bn1(x))))
         out = self.bn3(self.conv2(out))
         shortcut: Tensor = x if self.downsample is None else self.downsample(x)
-        return shortcut + out
+        summed: Tensor = shortcut + out
+        return summed
 
 
 class IResNet(Backbone):

@@ -83,7 +83,9 @@ class GlobalDepthWise(nn.Module):
             nn.BatchNorm1d(embedding_size),
         )
         # The kernel covers the whole map whatever its size, also where that happens to be 3.
-        self.layers[0].layers[0].padding = (0, 0)
+        convolution = self.get_submodule("layers.0.layers.0")
+        assert isinstance(convolution, nn.Conv2d)
+        convolution.padding = (0, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, 512, size, size] -> [B, embedding_size]."""
