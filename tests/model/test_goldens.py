@@ -1,8 +1,8 @@
 import pytest
 import torch
-from btnet import BTNet, iresnet18, iresnet50, mobilefacenet
 from torch import Tensor
 
+from btnet import BTNet, iresnet18, iresnet50, mobilefacenet
 from goldens import fill, images, load
 
 

@@ -113,7 +113,9 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
             "multi_resolution and input_size are for trunks; remove them where branches are trained"
         )
     if config.learnt != "paper":
-        raise ValueError(f"learnt={config.learnt!r}: only 'paper' is known, every BatchNorm of the tail learns")
+        raise ValueError(
+            f"learnt={config.learnt!r}: only 'paper' is known, every BatchNorm of the tail learns"
+        )
     trunk = load_trunk(trunk_file(config.trunk))
     model = BTNet(
         trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation
