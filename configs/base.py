@@ -29,7 +29,7 @@ config.input_size = (
 config.trunk = ""  # model.pt (or a run folder) of the pretrained trunk; to start from, or to add branches to
 config.branches = []  # resolutions to train branches for, e.g. [14]; empty: the trunk itself is trained
 config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer
-config.learnt = "paper"  # what of the tail learns: "paper": every BatchNorm
+config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
 config.gradient_checkpointing = False  # recompute activations in the backward pass: less memory, more time
 
 # Loss

@@ -3,10 +3,10 @@
 from easydict import EasyDict
 
 config = EasyDict()
-config.rec = "synthetic:100:16"
+config.rec = "synthetic:300:20"
 config.batch_size = 64
-config.role = "phi_bt r14"
-config.trunk = "runs/demo_hr"
+config.role = "phi_bt"
+config.trunk = "runs/demo_mr"
 config.branches = [14]
 config.lr = 0.05
 config.num_epoch = 4

@@ -21,6 +21,9 @@ COMMANDS: Final = {
     "train": "btnet.cli.train",
     "evaluate": "btnet.cli.evaluate",
     "export-onnx": "btnet.cli.export_onnx",
+    "demo": "btnet.cli.demo",
+    "build-classifier": "btnet.cli.build_classifier",
+    "model-cost": "btnet.cli.model_cost",
     "make-rec": "btnet.cli.make_rec",
     "make-bin": "btnet.cli.make_bin",
 }

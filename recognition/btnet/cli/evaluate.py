@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import sys
 from collections.abc import Iterable
@@ -19,7 +18,7 @@ from btnet.data.interpolation import INTERPOLATIONS
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
 from btnet.inference.model_folder import EvaluatedModel, load_model
-from btnet.inference.verification_report import SetResults, print_report, report
+from btnet.inference.verification_report import SetResults, print_report, report, sha256
 from btnet.inference.verify import Pair, answers, parse_pair, verify
 from btnet.training.distributed import distributed_context
 
@@ -130,7 +129,7 @@ def _verify_set(
                 batch_size=args.batch_size,
                 progress=lambda done, task=task: progress.advance(task, done),  # type: ignore[misc]
             )
-    return SetResults(path, _sha256(path), issame, by_model)
+    return SetResults(path, sha256(path), issame, by_model)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
@@ -143,11 +142,3 @@ def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
                     curves[name] = (far, tar)
         picture = f"{path.stem}_{results.path.stem}_{pair[0]}-{pair[1]}.png"
         plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair[0]}&{pair[1]}")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

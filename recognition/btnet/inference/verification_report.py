@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +14,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from btnet.evaluation.verification import gain
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import FARS, Pair, VerificationResult
 from btnet.model.manifest import versions
 
-__all__ = ["SetResults", "print_report", "report"]
+__all__ = ["SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
 
 _PROTOCOL = (
     "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
@@ -51,18 +53,7 @@ def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolatio
     # Redirected into a file, nothing should be cut to the 80 columns of an imagined terminal.
     console = Console(width=None if sys.stdout.isatty() else 200)
     for results in sets:
-        num_same = int(results.issame.sum())
-        console.print(
-            f"\n[bold]{results.path.stem}[/]: {len(results.issame)} pairs, {num_same} of them the same person"
-        )
-        console.print(
-            _table(
-                "10-fold accuracy, %",
-                [results],
-                pairs,
-                lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
-            )
-        )
+        print_accuracy(results, pairs, console)
         for far in FARS:
             console.print(_table(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far)))
     if len(sets) > 1:
@@ -74,6 +65,55 @@ def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolatio
     for model, networks in _networks(sets).items():
         used = "; ".join(f"{size} px: {name}" for size, name in networks.items())
         console.print(f"{model}: {used}", highlight=False, markup=False)
+
+
+def print_accuracy(results: SetResults, pairs: Sequence[Pair], console: Console) -> None:
+    """Print the 10-fold accuracy of each model at each pair of resolutions."""
+    num_same = int(results.issame.sum())
+    console.print(
+        f"\n[bold]{results.path.stem}[/]: {len(results.issame)} pairs, {num_same} of them the same person"
+    )
+    console.print(
+        _table(
+            "10-fold accuracy, %",
+            [results],
+            pairs,
+            lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
+        )
+    )
+
+
+def print_gains(
+    results: SetResults, pairs: Sequence[Pair], console: Console, *, high_resolution: str, matched: str
+) -> None:
+    """Print what each model gains on phi_hr, as a share of what phi_mm gains (eq. 4, 5).
+
+    Args:
+        results: of one set.
+        pairs: of resolutions, those of eq. 4 and eq. 5.
+        console: where to print.
+        high_resolution: name of phi_hr among the models.
+        matched: name of phi_mm.
+    """
+
+    def cell(found: list[VerificationResult]) -> str:
+        reference = [results.find(name, found[0].pair) for name in (high_resolution, matched)]
+        if None in reference:
+            return _UNKNOWN
+        value = gain(found[0].accuracy, *(r.accuracy for r in reference if r is not None))
+        return _UNKNOWN if value is None else f"{value:+.2f}"
+
+    title = f"gain on {high_resolution}, that of {matched} being 1 or -1 (eq. 4, 5)"
+    console.print(_table(title, [results], pairs, cell))
+
+
+def sha256(path: Path) -> str:
+    """Digest of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def report(

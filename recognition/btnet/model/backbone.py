@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -57,13 +57,22 @@ class Backbone(nn.Module):
         Args:
             tail_from: name of the unit where the shared tail starts.
         """
-        start = coupling.unit_index(self.units(), tail_from)
+        tail = set(self.tail_keys(tail_from))
         return [
             key
-            for i, unit in enumerate(self.units())
+            for unit in self.units()
             for key, is_norm in self._unit_keys(unit)
-            if i < start or is_norm
+            if is_norm or key not in tail
         ]
+
+    def tail_keys(self, tail_from: str) -> list[str]:
+        """State keys of `tail_from` and all units behind it."""
+        start = coupling.unit_index(self.units(), tail_from)
+        return [key for unit in self.units()[start:] for key, _ in self._unit_keys(unit)]
+
+    def fixed_by_authors(self, tail: Iterable[str]) -> list[str]:
+        """Of the tail's keys, the BatchNorms' that the authors' training leaves at the trunk's values."""
+        return []
 
     def shared_parameters(self, tail_from: str) -> list[str]:
         """State keys of the tail that are the trunk's: all but the BatchNorms."""
@@ -124,7 +133,7 @@ class Backbone(nn.Module):
     def _run_unit(self, unit: Unit, x: Tensor) -> Tensor:
         modules = [self.get_submodule(name) for name in unit.modules]
         if unit.full_precision:
-            with torch.autocast(x.device.type, enabled=False):
+            with _without_autocast(x.device):
                 return _chain(modules, x.to(_dtype(modules, x)))
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
 
@@ -154,6 +163,13 @@ def initialise(module: nn.Module) -> None:
         elif isinstance(part, (nn.BatchNorm1d, nn.BatchNorm2d)):
             nn.init.ones_(part.weight)
             nn.init.zeros_(part.bias)
+
+
+def _without_autocast(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    # The meta device, where costs are counted, knows no autocast at all.
+    if device.type == "meta":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
 
 
 def _chain(modules: list[nn.Module], x: Tensor) -> Tensor:

@@ -17,6 +17,8 @@ from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
 from btnet.model.trunk_file import adopt, load_trunk
 
+PRESETS = ("paper", "authors")
+
 
 class BTNet(nn.Module):
     """Branch-to-Trunk network ("Learning Unified Representations for Multi-Resolution Face Recognition").
@@ -100,10 +102,27 @@ class BTNet(nn.Module):
         state = network.state_dict(keep_vars=True)
         return {key: state[key] for key in network.owned_keys(self.tail_from[resolution])}
 
-    def learnt_parameters(self, resolution: int) -> dict[str, nn.Parameter]:
-        """What the optimiser of this branch trains, by name: B_r and every BatchNorm's affine parameters."""
-        owned = self.owned(resolution).items()
-        return {key: value for key, value in owned if isinstance(value, nn.Parameter) and value.requires_grad}
+    def learnt_parameters(self, resolution: int, preset: str = "paper") -> dict[str, nn.Parameter]:
+        """What the optimiser of this branch trains, by name.
+
+        Args:
+            resolution: r.
+            preset: "paper": B_r and the weights and biases of every BatchNorm; "authors": likewise, without the
+                BatchNorms of the tail that their code leaves as they are (`Backbone.fixed_by_authors`).
+
+        Raises:
+            ValueError: for another preset, or a resolution without branch.
+        """
+        if preset not in PRESETS:
+            raise ValueError(f"learnt {preset!r}: expected one of {', '.join(PRESETS)}")
+        network = self.network(resolution)
+        tail = network.tail_keys(self.tail_from[resolution])
+        fixed = set(network.fixed_by_authors(tail)) if preset == "authors" else set()
+        return {
+            key: value
+            for key, value in self.owned(resolution).items()
+            if isinstance(value, nn.Parameter) and value.requires_grad and key not in fixed
+        }
 
     def bn_set(self, resolution: int) -> dict[str, Tensor]:
         """Copies of all BatchNorm weights, biases and running statistics of one resolution."""

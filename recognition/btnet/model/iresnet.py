@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
@@ -47,7 +47,7 @@ class IResNet(Backbone):
     Args:
         blocks: residual units per stage.
         widths: channels per stage; the stem has those of the first.
-        input_size: size in px this network takes. Below the canonical size it is the authors' branch
+        input_size: size in px this network takes; None: the canonical size. Below it it is the authors' branch
             architecture: strides up to the coupling layer are 1, and the first unit needs no shortcut
             convolution (`layer1.0.downsample` does not exist).
         canonical_size: input size of the trunk, a multiple of 16.
@@ -63,12 +63,13 @@ class IResNet(Backbone):
         blocks: Sequence[int],
         *,
         widths: Sequence[int] = (64, 128, 256, 512),
-        input_size: int = 112,
+        input_size: int | None = None,
         canonical_size: int = 112,
         embedding_size: int = 512,
         dropout: float = 0.0,
     ):
         super().__init__()
+        input_size = canonical_size if input_size is None else input_size
         if len(blocks) != 4 or len(widths) != 4:
             raise ValueError(
                 f"blocks {list(blocks)} and widths {list(widths)}: IResNet has four stages, give four each"
@@ -107,6 +108,10 @@ class IResNet(Backbone):
     def units(self) -> list[Unit]:
         """Stem, one unit per residual block, head."""
         return self._units
+
+    def fixed_by_authors(self, tail: Iterable[str]) -> list[str]:
+        """Of the tail, the shortcuts' BatchNorms and the last one."""
+        return [key for key in tail if ".downsample.1." in key or key.startswith("features.")]
 
 
 def _units(blocks: Sequence[int]) -> list[Unit]:

@@ -97,7 +97,7 @@ class MobileFaceNet(Backbone):
     """MobileFaceNet for one input size.
 
     Args:
-        input_size: size in px this network takes; below the canonical size the strides up to the coupling
+        input_size: size in px this network takes; None: the canonical size. Below it the strides up to the coupling
             layer are 1.
         canonical_size: input size of the trunk, a multiple of 16.
         embedding_size: length of the embedding.
@@ -111,13 +111,14 @@ class MobileFaceNet(Backbone):
     def __init__(
         self,
         *,
-        input_size: int = 112,
+        input_size: int | None = None,
         canonical_size: int = 112,
         embedding_size: int = 512,
         blocks: Sequence[int] = (1, 4, 6, 2),
         scale: int = 2,
     ):
         super().__init__()
+        input_size = canonical_size if input_size is None else input_size
         if len(blocks) != 4:
             raise ValueError(f"blocks {list(blocks)}: MobileFaceNet has four stages, give four numbers")
         self.arch = {

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from btnet.data.faces import FaceSet
-from btnet.data.loader import make_loader
-from btnet.data.views import MultiResolution, normalise, resize
+from btnet.data.views import MultiResolution, resize
 from btnet.loss import (
     MARGINS,
     ClassifierFile,
     Objective,
     ShardedClassifier,
-    build_prototypes,
     load_classifier,
 )
 from btnet.model.backbone import Backbone
@@ -29,6 +26,7 @@ from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner, View
+from btnet.training.prototypes import embed_prototypes
 
 PROTOTYPE = "prototype"
 MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
@@ -112,10 +110,6 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         raise ValueError(
             "multi_resolution and input_size are for trunks; remove them where branches are trained"
         )
-    if config.learnt != "paper":
-        raise ValueError(
-            f"learnt={config.learnt!r}: only 'paper' is known, every BatchNorm of the tail learns"
-        )
     trunk = load_trunk(trunk_file(config.trunk))
     model = BTNet(
         trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation
@@ -137,7 +131,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         else:
             centres(classifier)
         owned = model.owned(r)
-        learnt = model.learnt_parameters(r)
+        learnt = model.learnt_parameters(r, config.learnt)
         for key, value in owned.items():
             if key not in learnt and value.requires_grad:
                 value.requires_grad_(False)
@@ -235,7 +229,17 @@ def _old_centres(
 ) -> Callable[[ShardedClassifier], None]:
     """What fills the old classifier: the file the config names, the one in the trunk's folder, or prototypes."""
     if config.classifier == PROTOTYPE:
-        return lambda classifier: classifier.load_full_weight(prototypes(config, faces, trunk, context))
+        return lambda classifier: classifier.load_full_weight(
+            embed_prototypes(
+                faces,
+                trunk,
+                context,
+                batch_size=config.batch_size,
+                interpolation=config.interpolation,
+                num_workers=config.num_workers,
+                memory_format=memory_format(config),
+            )
+        )
     if config.classifier:
         path = classifier_file(config.classifier)
     else:
@@ -257,41 +261,3 @@ def _old_centres(
         classifier.load_local_weight(found.weight)
 
     return load
-
-
-def prototypes(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> Tensor:
-    """Class centres from the trunk's embeddings of the training set; each rank embeds its share."""
-    loader = make_loader(
-        faces,
-        _Share(len(faces), config.batch_size, context),
-        size=trunk.input_size,
-        interpolation=config.interpolation,
-        num_workers=config.num_workers,
-        pin_memory=context.device.type == "cuda",
-    )
-
-    def embed(images: Tensor) -> Tensor:
-        x = normalise(images).contiguous(memory_format=memory_format(config))
-        embedding: Tensor = trunk(x) + trunk(x.flip(-1))
-        return embedding
-
-    group = torch.distributed.group.WORLD if context.world_size > 1 else None
-    batches = ((batch.images, batch.labels) for batch in loader)
-    return build_prototypes(
-        embed, batches, faces.num_classes, trunk.embedding_size, context.device, group=group
-    )
-
-
-class _Share(Sampler[list[int]]):
-    """Every image once, in order; of each round of batches, one per rank."""
-
-    def __init__(self, num_images: int, batch_size: int, context: Context):
-        self.starts = range(context.rank * batch_size, num_images, context.world_size * batch_size)
-        self.num_images, self.batch_size = num_images, batch_size
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for start in self.starts:
-            yield list(range(start, min(start + self.batch_size, self.num_images)))

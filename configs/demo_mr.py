@@ -1,0 +1,15 @@
+"""The demo's: small enough for two cores."""
+
+from easydict import EasyDict
+
+config = EasyDict()
+config.rec = "synthetic:300:20"
+config.batch_size = 64
+config.role = "phi_mr"
+config.multi_resolution = "v1"
+config.network = "iresnet"
+config.network_args = EasyDict(blocks=[1, 1, 1, 1], widths=[16, 32, 64, 128])
+config.embedding_size = 128
+config.lr = 0.1
+config.num_epoch = 6
+config.warmup_epoch = 1

@@ -1,0 +1,55 @@
+"""Verification pairs drawn from a labelled set of faces."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["draw_pairs"]
+
+
+def draw_pairs(
+    labels: NDArray[np.int64], num_pairs: int, *, seed: int = 0
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Draw as many pairs of one person as of two, in turns, so that every fold has both.
+
+    Args:
+        labels: identity of each image, [N].
+        num_pairs: P, even; no pair is drawn twice.
+        seed: of the draw.
+
+    Returns:
+        Positions of the images, int64 [2 P], pair i being 2 i and 2 i + 1; and whether it is the same person,
+        bool [P]: true for every even i.
+
+    Raises:
+        ValueError: for an odd number, or more pairs than there are.
+    """
+    if num_pairs < 2 or num_pairs % 2:
+        raise ValueError(f"{num_pairs} pairs: expected an even number, half of them of one person")
+    order = np.argsort(labels, kind="stable")
+    counts = np.unique(labels, return_counts=True)[1]
+    starts = np.cumsum(counts) - counts
+    per_person = counts * (counts - 1) // 2
+    num_same = int(per_person.sum())
+    num_different = len(labels) * (len(labels) - 1) // 2 - num_same
+    half = num_pairs // 2
+    # Pairs are drawn until they are new: with half of all still free, that takes two tries on average.
+    if half > num_same // 2 or half > num_different // 2:
+        raise ValueError(
+            f"{num_pairs} pairs of {len(labels)} images of {len(counts)} people: there are {num_same} pairs of "
+            f"one person and {num_different} of two, and at most half of each are drawn; ask for fewer pairs"
+        )
+    generator = np.random.default_rng(seed)
+    same: dict[tuple[int, int], None] = {}
+    while len(same) < half:
+        person = int(generator.choice(len(counts), p=per_person / num_same))
+        first, second = sorted(generator.choice(counts[person], 2, replace=False) + starts[person])
+        same[int(order[first]), int(order[second])] = None
+    different: dict[tuple[int, int], None] = {}
+    while len(different) < half:
+        first, second = sorted(generator.integers(len(labels), size=2))
+        if labels[first] != labels[second]:
+            different[int(first), int(second)] = None
+    positions = np.array([[*one, *two] for one, two in zip(same, different, strict=True)], dtype=np.int64)
+    return positions.reshape(-1), np.arange(num_pairs) % 2 == 0

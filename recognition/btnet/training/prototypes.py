@@ -1,0 +1,89 @@
+"""Class centres of a training set from a trunk's own embeddings, on all ranks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from btnet.data.faces import FaceSet
+from btnet.data.loader import make_loader
+from btnet.data.views import normalise
+from btnet.loss import build_prototypes
+from btnet.model.backbone import Backbone
+from btnet.training.distributed import Context
+
+
+def embed_prototypes(
+    faces: FaceSet,
+    trunk: Backbone,
+    context: Context,
+    *,
+    batch_size: int = 64,
+    interpolation: str = "bilinear",
+    num_workers: int = 2,
+    memory_format: torch.memory_format = torch.channels_last,
+) -> Tensor:
+    """Embed every image and its mirror image and average by class; each rank embeds its share.
+
+    Args:
+        faces: the training set.
+        trunk: on the context's device, in eval mode.
+        context: of the run.
+        batch_size: images per forward pass and rank.
+        interpolation: for images that have not the trunk's size.
+        num_workers: loader processes per rank.
+        memory_format: of the images.
+
+    Returns:
+        Rows of length 1, float32 [num_classes, D], the same on all ranks.
+
+    Raises:
+        ValueError: as `btnet.loss.build_prototypes`.
+    """
+    loader = make_loader(
+        faces,
+        _Share(len(faces), batch_size, context),
+        size=trunk.input_size,
+        interpolation=interpolation,
+        num_workers=num_workers,
+        pin_memory=context.device.type == "cuda",
+    )
+
+    def embed(images: Tensor) -> Tensor:
+        x = normalise(images).contiguous(memory_format=memory_format)
+        embedding: Tensor = trunk(x) + trunk(x.flip(-1))
+        return embedding
+
+    shown = track(
+        loader,
+        "class centres",
+        console=Console(stderr=True),
+        transient=True,
+        disable=not (context.is_main and sys.stderr.isatty()),
+    )
+    group = torch.distributed.group.WORLD if context.world_size > 1 else None
+    batches = ((batch.images, batch.labels) for batch in shown)
+    return build_prototypes(
+        embed, batches, faces.num_classes, trunk.embedding_size, context.device, group=group
+    )
+
+
+class _Share(Sampler[list[int]]):
+    """Every image once, in order; of each round of batches, one per rank."""
+
+    def __init__(self, num_images: int, batch_size: int, context: Context):
+        self.starts = range(context.rank * batch_size, num_images, context.world_size * batch_size)
+        self.num_images, self.batch_size = num_images, batch_size
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for start in self.starts:
+            yield list(range(start, min(start + self.batch_size, self.num_images)))

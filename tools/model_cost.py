@@ -1,0 +1,8 @@
+"""What each resolution costs: the same command as `btnet model-cost`."""
+
+import sys
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["model-cost", *sys.argv[1:]]))
