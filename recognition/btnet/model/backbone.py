@@ -189,11 +189,12 @@ def _frozen_statistics(modules: list[nn.Module]) -> Iterator[None]:
     norms = [
         m for module in modules for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)
     ]
-    tracked = [norm.track_running_stats for norm in norms]
+    kept = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = norm.track_running_stats and not norm.training
+        # Not by track_running_stats: the recomputation must save as many tensors as the first pass did.
+        norm.momentum, norm.num_batches_tracked = 0.0, None
     try:
         yield
     finally:
-        for norm, was in zip(norms, tracked, strict=True):
-            norm.track_running_stats = was
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
+            norm.momentum, norm.num_batches_tracked = momentum, count
