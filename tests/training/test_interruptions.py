@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from btnet.config import load_config
+from btnet.training.checkpoint import saved
+from btnet.training.meters import DivergedError
+from btnet.training.run import train
+
+ROOT = Path(__file__).parents[2]
+SMALL = ["rec=synthetic:8:8", "frequent=2", "num_workers=0", "warmup_epoch=0", "device=cpu"]
+
+
+def command(*overrides: str, processes: int = 1) -> list[str]:
+    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
+    start = [sys.executable, *(launcher if processes > 1 else []), str(ROOT / "train.py")]
+    return [*start, str(ROOT / "configs" / "demo_hr")] + [
+        part for override in [*SMALL, *overrides] for part in ("--set", override)
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    output = f"output={tmp_path}"
+    run = subprocess.Popen(
+        command(output, "batch_size=16", "num_epoch=1000"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "train.log"
+    deadline = time.monotonic() + 120
+    while not (log.is_file() and "step 4/" in log.read_text()):
+        assert run.poll() is None, run.communicate()[1]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    run.send_signal(number)
+    _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130, errors
+    [checkpoint] = saved(tmp_path / "checkpoints")
+    assert f"saved {checkpoint}" in log.read_text()
+    assert "resume=True" in log.read_text()
+    if number == signal.SIGTERM:
+        return
+
+    def going_on(*overrides: str, processes: int) -> subprocess.CompletedProcess[str]:
+        line = command(output, "resume=True", "num_epoch=1000", *overrides, processes=processes)
+        # Stopped again at once: that it goes on from the right step is what is asked.
+        return subprocess.run(line, capture_output=True, text=True, timeout=120)
+
+    refused = going_on("batch_size=8", processes=1)
+    assert refused.returncode == 2
+    assert "global batch was 16, now it is 8" in refused.stderr
+    line = command(output, "resume=True", "num_epoch=1000", "batch_size=8", processes=2)
+    second = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    steps = int(checkpoint.name.removeprefix("step_"))
+    while f"going on after step {steps}" not in log.read_text() or log.read_text().count("step ") < 8:
+        assert second.poll() is None, second.communicate()[1]
+        assert time.monotonic() < deadline + 60
+        time.sleep(0.1)
+    second.send_signal(signal.SIGTERM)
+    second.communicate(timeout=60)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
+    config = load_config(
+        ROOT / "configs" / "demo_hr",
+        [*SMALL, f"output={tmp_path}", "batch_size=16", "num_epoch=50", "lr=1e30", "clip=0"],
+    )
+    with pytest.raises(DivergedError, match=r"step \d+ \(learning rate 1e\+30\)"):
+        train(config)
+    assert "last finite losses" in (tmp_path / "train.log").read_text()
+    assert not (tmp_path / "model.pt").exists()
+
+
+def test_the_authors_preset_trains_less(tmp_path: Path) -> None:
+    trunk = train(
+        load_config(
+            ROOT / "configs/demo_hr", [*SMALL, f"output={tmp_path / 'hr'}", "batch_size=32", "num_epoch=1"]
+        )
+    )
+    arguments = [*SMALL, f"output={tmp_path / 'bt'}", f"trunk={trunk}", "batch_size=32", "num_epoch=1"]
+    branch = train(load_config(ROOT / "configs/demo_btnet_r14", [*arguments, "learnt=authors"]))
+    from safetensors.torch import load_file
+
+    before = torch.load(trunk / "model.pt", weights_only=True)
+    after = load_file(branch / "overlay_r14.safetensors")
+    assert torch.equal(after["features.bias"], before["features.bias"])
+    assert not torch.equal(after["bn1.bias"], before["bn1.bias"])
