@@ -76,7 +76,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
         ROOT / "configs" / "demo_hr",
         [*SMALL, f"output={tmp_path}", "batch_size=16", "num_epoch=50", "lr=1e30", "clip=0"],
     )
-    with pytest.raises(DivergedError, match=r"step \d+ \(learning rate 1e\+30\)"):
+    with pytest.raises(DivergedError, match=r"step \d+ \(learning rate \S+e\+\d\d\)"):
         train(config)
     assert "last finite losses" in (tmp_path / "train.log").read_text()
     assert not (tmp_path / "model.pt").exists()

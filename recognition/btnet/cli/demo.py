@@ -30,7 +30,7 @@ from btnet.interop.onnx import check_onnx, export_onnx, open_session
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14
 _PAIRS: list[Pair] = [(112, 112), (112, 14), (14, 14)]
-_HELD_OUT_IMAGES = 4  # of each person never trained on
+_HELD_OUT_IMAGES = 6  # of each person never trained on
 _NUM_SHOWN = 6
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.context import BaseContext
 
 import cv2
 import torch
@@ -123,4 +125,14 @@ def make_loader(
         collate_fn=_collate,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
+        multiprocessing_context=_clean_start() if num_workers else None,
     )
+
+
+def _clean_start() -> BaseContext:
+    """Workers forked from a process that has run nothing: OpenCV's and OpenMP's threads do not survive a fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is imported once, not by every worker
+    return context
