@@ -30,7 +30,7 @@ from btnet.interop.onnx import check_onnx, export_onnx, open_session
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14
 _PAIRS: list[Pair] = [(112, 112), (112, 14), (14, 14)]
-_HELD_OUT_IMAGES = 6  # of each person never trained on
+_HELD_OUT_IMAGES = 8  # of each person never trained on
 _NUM_SHOWN = 6
 
 
@@ -43,10 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configs", type=Path, default=Path("configs"), help="where demo_*.py are (default: %(default)s)"
     )
     parser.add_argument(
-        "--identities", type=int, default=200, help="people to train on (default: %(default)s)"
+        "--identities", type=int, default=250, help="people to train on (default: %(default)s)"
     )
     parser.add_argument("--images", type=int, default=20, help="images of each (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=1000, help="verification pairs (default: %(default)s)")
+    parser.add_argument("--pairs", type=int, default=2000, help="verification pairs (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                         help="override a key of all four configs")  # fmt: skip
 
