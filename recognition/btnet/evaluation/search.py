@@ -20,10 +20,11 @@ from btnet.loss.ranks import Ranks
 
 __all__ = ["Neighbours", "search", "search_sharded"]
 
-_BLOCK_ROWS = 8192
-_TILE_ROWS = 2048
+# 16 MB of scores: small enough to stay near the cores, large enough to keep a GPU busy.
+_BLOCK_ROWS = 4096
+_TILE_ROWS = 1024
 # Candidates sorted at a time; more are taken in several turns.
-_MAX_CANDIDATES = 1 << 20
+_MAX_CANDIDATES = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,41 +109,51 @@ def search_sharded(
 
 
 def _search(gallery: Array, probes: Array, *, k: int, device: torch.device, first_index: int) -> Neighbours:
-    tiles = torch.split(_unit(probes, 0, device, "probes"), _TILE_ROWS)
-    best = [
-        (tile.new_full((len(tile), k), -torch.inf), torch.full((len(tile), k), -1, device=device))
-        for tile in tiles
-    ]
+    queries_PD = _unit(probes, 0, device, "probes")
+    scores_Pk = queries_PD.new_full((len(probes), k), -torch.inf)
+    indices_Pk = torch.full((len(probes), k), -1, device=device)
     for start in range(0, len(gallery), _BLOCK_ROWS):
         block_BD = _unit(gallery[start : start + _BLOCK_ROWS], start, device, "gallery")
-        for number, tile_PD in enumerate(tiles):
-            best[number] = _absorb(*best[number], tile_PD @ block_BD.T, first_index + start)
-    scores, indices = (torch.cat(values).cpu().numpy() for values in zip(*best, strict=True))
-    return Neighbours(scores, indices)
+        for first in range(0, len(probes), _TILE_ROWS):
+            tile = slice(first, first + _TILE_ROWS)
+            new_PB = queries_PD[tile] @ block_BD.T
+            _absorb(scores_Pk[tile], indices_Pk[tile], new_PB, first_index + start)
+    return Neighbours(scores_Pk.cpu().numpy(), indices_Pk.cpu().numpy())
 
 
-def _absorb(scores_Pk: Tensor, indices_Pk: Tensor, new_PB: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """The k best of each row among the old ones and a block of new ones that come after them."""
-    # Strictly: of equals the earlier row stays.
-    row, column = (new_PB > scores_Pk[:, -1:]).nonzero(as_tuple=True)
-    num_probes, k = scores_Pk.shape
+def _absorb(scores_Pk: Tensor, indices_Pk: Tensor, new_PB: Tensor, first: int) -> None:
+    """Keep, in place, the k best of each row among those kept and a block of new ones that come after them."""
+    # Strictly better: of equals the earlier stays. Most rows have nothing better, and their maximum says so.
+    better = (new_PB.amax(dim=1) > scores_Pk[:, -1]).nonzero().squeeze(1)
+    if not len(better):
+        return
+    kept_scores, kept_indices, new_PB = scores_Pk[better], indices_Pk[better], new_PB[better]
+    is_better = new_PB > kept_scores[:, -1:]
     half = new_PB.shape[1] // 2
-    if len(row) > _MAX_CANDIDATES and half:
-        best = _absorb(scores_Pk, indices_Pk, new_PB[:, :half], first)
-        return _absorb(*best, new_PB[:, half:], first + half)
-    if not len(row):
-        return scores_Pk, indices_Pk
-    everybody = torch.arange(num_probes, device=row.device).repeat_interleave(k)
-    rows = torch.cat([everybody, row])
-    scores = torch.cat([scores_Pk.flatten(), new_PB[row, column]])
-    indices = torch.cat([indices_Pk.flatten(), column + first])
+    if half and int(is_better.count_nonzero()) > _MAX_CANDIDATES:
+        _absorb(kept_scores, kept_indices, new_PB[:, :half], first)
+        _absorb(kept_scores, kept_indices, new_PB[:, half:], first + half)
+    else:
+        row, column = is_better.nonzero(as_tuple=True)
+        _merge(kept_scores, kept_indices, row, new_PB[row, column], column + first)
+    scores_Pk[better], indices_Pk[better] = kept_scores, kept_indices
+
+
+def _merge(scores_Pk: Tensor, indices_Pk: Tensor, row: Tensor, scores: Tensor, indices: Tensor) -> None:
+    """Keep, in place, the k best of each row among those kept and listed candidates of higher index."""
+    num_rows, k = scores_Pk.shape
+    every_row = torch.arange(num_rows, device=row.device)
+    rows = torch.cat([every_row.repeat_interleave(k), row])
+    scores = torch.cat([scores_Pk.flatten(), scores])
+    indices = torch.cat([indices_Pk.flatten(), indices])
     order = scores.argsort(descending=True, stable=True)
     order = order[rows[order].argsort(stable=True)]
-    # The first k of each row; every row has at least the k old ones.
-    counts = rows.bincount(minlength=num_probes)
+    # Each row now begins with its best, and has at least the k that were kept.
+    counts = rows.bincount(minlength=num_rows)
     start = counts.cumsum(0) - counts
-    order = order[(start[:, None] + torch.arange(k, device=row.device)).flatten()]
-    return scores[order].view_as(scores_Pk), indices[order].view_as(indices_Pk)
+    best = order[start[:, None] + torch.arange(k, device=row.device)]
+    scores_Pk.copy_(scores[best])
+    indices_Pk.copy_(indices[best])
 
 
 def _unit(rows: Array, first: int, device: torch.device, name: str) -> Tensor:
