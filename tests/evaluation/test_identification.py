@@ -243,7 +243,7 @@ def test_names_serve_as_ids_and_the_order_of_the_gallery_does_not_matter() -> No
 
 
 def with_nan(rows: Array) -> Array:
-    broken = rows.copy()
+    broken: Array = rows.copy()
     broken[2, 1] = np.nan
     return broken
 
@@ -291,3 +291,11 @@ def test_bad_targets_and_galleries_are_answered_with_what_is_expected() -> None:
         ijb_1n_standard([(gallery, ids)], probes, probe_ids)
     with pytest.raises(ValueError, match="probes are in no gallery, the first is row 1 of id 14"):
         ijb_1n_standard([(gallery[:14], ids[:14]), (gallery[17:], ids[17:])], probes, probe_ids)
+    with pytest.raises(ValueError, match=r"probes: ids have shape \[89\] for 90 embeddings"):
+        ijb_1n_standard([(gallery[:17], ids[:17]), (gallery[17:], ids[17:])], probes, probe_ids[:-1])
+    with pytest.raises(ValueError, match=r"distractors have shape \[35, 23\] and gallery \[35, 24\]"):
+        closed_set(gallery, ids, probes, probe_ids, distractors=gallery[:, :-1])
+    with pytest.raises(ValueError, match="distractors: embeddings are NaN or infinite, the first in row 2"):
+        closed_set(gallery, ids, probes, probe_ids, distractors=with_nan(gallery))
+    with pytest.raises(ValueError, match="no mate in the gallery, the first is row 0 of id 3"):
+        closed_set(gallery[:3], ids[:3], probes, probe_ids)

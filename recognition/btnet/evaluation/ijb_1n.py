@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btnet.evaluation.cosine import Array
-from btnet.evaluation.mates import Gallery, rank_rates
+from btnet.evaluation.mates import Gallery, checked_ids, rank_rates
 from btnet.evaluation.verification import impostor_thresholds
 
 __all__ = ["Ijb1NResult", "ijb_1n", "ijb_1n_standard"]
@@ -115,21 +115,22 @@ def ijb_1n_standard(
     if not galleries:
         raise ValueError("no gallery to search; expected G1 and G2 as (templates, ids)")
     enrolled = [Gallery(templates, ids, one_per_id=True) for templates, ids in galleries]
-    nowhere = np.flatnonzero(~np.any([gallery.has(probe_ids) for gallery in enrolled], axis=0))
+    people = checked_ids(probe_ids, len(probes), "probes")
+    nowhere = np.flatnonzero(~np.any([gallery.has(people) for gallery in enrolled], axis=0))
     if nowhere.size:
         raise ValueError(
-            f"{nowhere.size} of {len(probe_ids)} probes are in no gallery, the first is row {nowhere[0]} of id "
-            f"{np.asarray(probe_ids)[nowhere[0]]!s}; check that ids of probes and galleries are of one kind"
+            f"{nowhere.size} of {len(people)} probes are in no gallery, the first is row {nowhere[0]} of id "
+            f"{people[nowhere[0]]!s}; check that ids of probes and galleries are of one kind"
         )
     each = []
     for number, gallery in enumerate(enrolled, 1):
-        mated = gallery.has(probe_ids)
+        mated = gallery.has(people)
         if mated.all() or not mated.any():
             raise ValueError(
                 f"gallery {number} holds mates of {mated.sum()} of {len(mated)} probes; an open set needs both "
                 "mated and unmated ones: pass G1 and G2 apart, not joined"
             )
-        scores, found = gallery.mates(probes[mated], np.asarray(probe_ids)[mated])
+        scores, found = gallery.mates(probes[mated], people[mated])
         thresholds = impostor_thresholds(gallery.best_scores(probes[~mated]), fpirs)
         tpir = {fpir: float(np.mean(scores > threshold)) for fpir, threshold in thresholds.items()}
         each.append(Ijb1NResult(tpir, rank_rates(found, ranks), thresholds))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from btnet.evaluation.cosine import Array, score_blocks
+from btnet.evaluation.cosine import Array, finite_rows, score_blocks
 
-__all__ = ["Gallery", "Standing", "rank_rates"]
+__all__ = ["Gallery", "Standing", "checked_ids", "rank_rates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Gallery:
     def __init__(self, embeddings: Array, ids: Array, *, one_per_id: bool) -> None:
         self.embeddings = np.asarray(embeddings)
         self._known, self._codes, counts = np.unique(
-            _ids(ids, len(self.embeddings), "gallery"), return_inverse=True, return_counts=True
+            checked_ids(ids, len(self.embeddings), "gallery"), return_inverse=True, return_counts=True
         )
         if one_per_id and (counts > 1).any():
             repeated = self._known[counts > 1]
@@ -75,7 +75,7 @@ class Gallery:
         Raises:
             ValueError: if lengths disagree, an embedding is not finite, or a probe has no mate in the gallery.
         """
-        ids = _ids(probe_ids, len(probes), "probes")
+        ids = checked_ids(probe_ids, len(probes), "probes")
         missing = np.flatnonzero(~self.has(ids))
         if missing.size:
             raise ValueError(
@@ -85,7 +85,12 @@ class Gallery:
         codes = np.searchsorted(self._known, ids)
         everybody, everybody_codes = self.embeddings, self._codes
         if distractors is not None and len(distractors):
-            everybody = np.concatenate([self.embeddings, distractors])
+            if np.shape(distractors)[1:] != everybody.shape[1:]:
+                raise ValueError(
+                    f"distractors have shape {list(np.shape(distractors))} and gallery {list(everybody.shape)}; "
+                    "expected the same D: embeddings of one model"
+                )
+            everybody = np.concatenate([everybody, finite_rows(distractors, "distractors")])
             everybody_codes = np.concatenate([self._codes, np.full(len(distractors), -1)])
         for rows, scores in score_blocks(probes, everybody):
             is_mate = codes[rows, None] == everybody_codes
@@ -110,7 +115,12 @@ def rank_rates(ranks_of_probes: Array, ranks: Sequence[int]) -> dict[int, float]
     return {rank: float(np.mean(ranks_of_probes <= rank)) for rank in ranks}
 
 
-def _ids(ids: Array, num_embeddings: int, name: str) -> Array:
+def checked_ids(ids: Array, num_embeddings: int, name: str) -> Array:
+    """The ids as an array, one for each of at least one embedding.
+
+    Raises:
+        ValueError: if they are not, saying whose ids (`name`).
+    """
     values = np.asarray(ids)
     if values.shape != (num_embeddings,):
         raise ValueError(
