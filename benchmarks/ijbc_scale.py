@@ -55,7 +55,7 @@ def people_of_images(template_ids: Array) -> Array:
 
 
 def write_features(path: Path, template_ids: Array, size: int) -> None:
-    """Features of images: their person's, with noise of three times its length, and of unequal lengths."""
+    """Features of images: their person's, with noise of ten times its length, and of unequal lengths."""
     features = np.lib.format.open_memmap(path, "w+", np.float32, (len(template_ids), size))
     rng = np.random.default_rng(0)
     people = rng.standard_normal((_NUM_PEOPLE, size), dtype=np.float32)
@@ -63,7 +63,7 @@ def write_features(path: Path, template_ids: Array, size: int) -> None:
         ids = people_of_images(template_ids[start : start + _BLOCK_ROWS])
         noise = rng.standard_normal((len(ids), size), dtype=np.float32)
         lengths = rng.uniform(0.5, 2, (len(ids), 1)).astype(np.float32)
-        features[start : start + _BLOCK_ROWS] = (people[ids] + 3 * noise) * lengths
+        features[start : start + _BLOCK_ROWS] = (people[ids] + 10 * noise) * lengths
 
 
 def main() -> None:
