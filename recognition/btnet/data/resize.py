@@ -68,7 +68,7 @@ def resize(
             "stack several images into a torch tensor [B, 3, H, W]"
         )
     height, width = _height_and_width(size)
-    if 0 < max(images.shape[:2]) <= _SMALL_PX and max(height, width) <= _SMALL_PX:
+    if images.size and max(*images.shape[:2], height, width) <= _SMALL_PX:
         return _resize_small(images, height, width, check_interpolation(interpolation))
     # Copied only where torch cannot share the memory: negative strides (image[..., ::-1]), read-only files.
     nchw = torch.from_numpy(np.require(images, requirements=["C", "W"])).permute(2, 0, 1)[None]
