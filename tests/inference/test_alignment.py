@@ -22,7 +22,9 @@ Points = NDArray[np.float64]
 
 def smooth(height: int, width: int, seed: int = 0) -> NDArray[np.uint8]:
     """A picture without detail that two ways of sampling would see differently."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (height // 16 + 2, width // 16 + 2, 3), dtype=np.uint8)
+    coarse = np.random.default_rng(seed).integers(
+        0, 256, (height // 16 + 2, width // 16 + 2, 3), dtype=np.uint8
+    )
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
