@@ -31,7 +31,9 @@ def run(args: argparse.Namespace) -> None:
     try:
         server = make_server(recognizer, host=args.host, port=args.port)
     except (OSError, OverflowError) as error:
-        raise ValueError(f"cannot listen on {args.host}:{args.port} ({error}); choose another --port") from error
+        raise ValueError(
+            f"cannot listen on {args.host}:{args.port} ({error}); choose another --port"
+        ) from error
     with server:
         print(f"http://{args.host}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
         if args.host not in _LOCAL:

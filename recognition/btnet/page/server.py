@@ -52,7 +52,9 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
                 self._json(200, {"size": size, "resolutions": recognizer.resolutions})
             elif url.path == "/example":
                 face = parse_qs(url.query).get("face", ["0"])[0]
-                number = int(face) % len(examples) if face.isascii() and face.isdecimal() and len(face) < 9 else 0
+                number = (
+                    int(face) % len(examples) if face.isascii() and face.isdecimal() and len(face) < 9 else 0
+                )
                 self._answer(200, "image/png", encode_png(examples[number][0]))
             else:
                 self._json(404, {"error": f"no page {url.path}"})
@@ -63,7 +65,9 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
             if url.path != "/compare" or length != str(num_bytes):
                 self.close_connection = True
                 expected = f"expected POST /compare with {num_bytes} bytes: two faces of {size} x {size} RGBA"
-                self._json(413 if length.isdecimal() and int(length) > num_bytes else 400, {"error": expected})
+                self._json(
+                    413 if length.isdecimal() and int(length) > num_bytes else 400, {"error": expected}
+                )
                 return
             body = self.rfile.read(num_bytes)
             if len(body) != num_bytes:
@@ -92,7 +96,7 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
             self.end_headers()
             self.wfile.write(content)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base)
             """Requests are not logged: they come with every move of the slider."""
 
     return ThreadingHTTPServer((host, port), Handler)
