@@ -60,7 +60,7 @@ def recognizer(request: pytest.FixtureRequest, folder: Path) -> Recognizer:
 
 
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    return embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True)
+    return np.asarray(embeddings / np.linalg.norm(embeddings, axis=-1, keepdims=True), np.float32)
 
 
 def one_by_one(

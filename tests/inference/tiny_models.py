@@ -20,7 +20,7 @@ def tiny_trunk(seed: int = 0) -> IResNet:
 
 
 def tiny_btnet(seed: int = 0, resolutions: tuple[int, ...] = (28, 14, 7), **kwargs: str) -> BTNet:
-    model = BTNet(tiny_trunk(seed), resolutions, **kwargs)  # type: ignore[arg-type]
+    model = BTNet(tiny_trunk(seed), resolutions, **kwargs)
     for resolution in resolutions:
         # Branches unlike the trunk and each other: a face taken to the wrong one is seen.
         _with_statistics(model.network(resolution))
