@@ -5,12 +5,24 @@ Arrays in, numbers out. `kfold_accuracy` and `val_at_far` follow the protocol of
 published ones. `tar_at_far` and `roc_curve` are exact: their thresholds are the scores themselves.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["flip_sum", "gain", "kfold_accuracy", "pair_scores", "roc_curve", "tar_at_far", "val_at_far"]
+__all__ = [
+    "flip_sum",
+    "gain",
+    "impostor_threshold",
+    "kfold_accuracy",
+    "pair_scores",
+    "roc_auc",
+    "roc_curve",
+    "tar_at_far",
+    "tar_at_fars",
+    "val_at_far",
+]
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -163,13 +175,69 @@ def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -
         ValueError: if lengths disagree, a score is NaN, `far` is outside (0, 1), or all pairs are of one
             kind.
     """
-    _check_far(far)
+    return tar_at_fars(scores, issame, (far,))[far]
+
+
+def tar_at_fars(
+    scores: npt.NDArray[Any], issame: npt.NDArray[Any], fars: Sequence[float]
+) -> dict[float, float]:
+    """`tar_at_far` at several rates at once: IJB's 1e-6 to 1e-1, or a fine grid that draws a ROC.
+
+    Args:
+        scores: [N], larger = more alike; millions are fine (`btnet.evaluation.cosine.indexed_pair_scores`).
+        issame: [N], true where a pair shows one person.
+        fars: false accept rates, in (0, 1).
+
+    Returns:
+        TAR in [0, 1] by FAR.
+
+    Raises:
+        ValueError: as `tar_at_far`.
+    """
     values = _scores(scores)
     same = _labels(issame, len(values))
-    impostors = np.sort(values[~same])[::-1]
+    impostors, matched = np.sort(values[~same]), values[same]
+    return {far: float(np.mean(matched > impostor_threshold(impostors, far))) for far in fars}
+
+
+def impostor_threshold(impostors: npt.NDArray[Any], far: float) -> float:
+    """The lowest score such that at most `far` of the impostors score above it: exact order statistics.
+
+    Args:
+        impostors: scores, [N] with N >= 1; in any order.
+        far: share of them that may be accepted, in (0, 1).
+
+    Returns:
+        The impostors' score above which one is accepted.
+
+    Raises:
+        ValueError: if `far` is outside (0, 1).
+    """
+    _check_far(far)
     # 1e-9: 0.29 * 100 is 28.999999999999996.
-    threshold = impostors[int(far * len(impostors) + 1e-9)]
-    return float(np.mean(values[same] > threshold))
+    rejected = len(impostors) - 1 - int(far * len(impostors) + 1e-9)
+    return float(np.partition(impostors, rejected)[rejected])
+
+
+def roc_auc(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> float:
+    """Area under the ROC: how often a matched pair scores above an impostor pair; a tie counts half.
+
+    Args:
+        scores: [N], larger = more alike.
+        issame: [N], true where a pair shows one person.
+
+    Returns:
+        In [0, 1].
+
+    Raises:
+        ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
+    """
+    values = _scores(scores)
+    same = _labels(issame, len(values))
+    impostors, matched = np.sort(values[~same]), values[same]
+    below = np.searchsorted(impostors, matched, side="left")
+    not_above = np.searchsorted(impostors, matched, side="right")
+    return float((below.mean() + not_above.mean()) / 2 / len(impostors))
 
 
 def roc_curve(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> tuple[Floats, Floats, Floats]:
