@@ -1,0 +1,170 @@
+"""What runs the networks of a model: torch, or onnxruntime on exported files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from btnet.inference.embedding import embed_images
+from btnet.inference.model_folder import EvaluatedModel, load_model
+from btnet.model.backbone import Backbone
+from btnet.model.btnet import BTNet
+from btnet.model.overlay import fingerprint
+
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend"]
+
+BACKENDS: Final = ("torch", "onnxruntime")
+
+
+class Backend(Protocol):
+    """The networks of one model. `run` may be called from several threads at once.
+
+    Attributes:
+        canonical_size: the trunk's input size in px.
+        resolutions: sizes in px that networks exist for, the canonical one first.
+        embedding_size: D.
+        interpolation: how the low-resolution faces of training were made.
+        trunk_fingerprint: says which gallery the embeddings belong to.
+    """
+
+    canonical_size: int
+    resolutions: tuple[int, ...]
+    embedding_size: int
+    interpolation: str
+    trunk_fingerprint: str
+
+    def run(self, resolution: int, images: NDArray[np.uint8], *, mirror: bool) -> NDArray[np.float32]:
+        """Embed one batch: uint8 RGB [B, r, r, 3] -> float32 [B, D], not normalised."""
+
+
+class TorchBackend:
+    """The networks in torch, on one device; trunk and branches share their memory."""
+
+    def __init__(self, model: EvaluatedModel, *, device: str | torch.device = "cpu") -> None:
+        """Take a model that is in memory, and move it to the device.
+
+        Raises:
+            ValueError: for a network that takes one low resolution only: it has no trunk to fall back to.
+        """
+        networks = model.model
+        trunk = networks.trunk if isinstance(networks, BTNet) else networks
+        if trunk.input_size != trunk.canonical_size:
+            raise ValueError(
+                f"{model.name} takes {trunk.input_size} px faces only; a recogniser needs a trunk for all "
+                "others: give a folder with trunk and branches, or a trunk"
+            )
+        # Fingerprinted before it moves: the bytes are the same, the copy back is saved.
+        self.trunk_fingerprint = fingerprint(trunk.state_dict())
+        networks.to(device).eval()
+        self.canonical_size = trunk.canonical_size
+        self.embedding_size = trunk.embedding_size
+        self.interpolation = model.interpolation or "bilinear"
+        self._networks: dict[int, Backbone] = {trunk.canonical_size: trunk}
+        if isinstance(networks, BTNet):
+            self._networks |= {r: networks.network(r) for r in networks.resolutions}
+        self.resolutions = tuple(sorted(self._networks, reverse=True))
+
+    def run(self, resolution: int, images: NDArray[np.uint8], *, mirror: bool) -> NDArray[np.float32]:
+        """Embed one batch: uint8 RGB [B, r, r, 3] -> float32 [B, D], not normalised."""
+        return embed_images(self._networks[resolution], images, batch_size=max(len(images), 1), mirror=mirror)
+
+
+class OnnxBackend:
+    """The networks as files of `btnet export-onnx`, one session each; torch's networks are not loaded."""
+
+    def __init__(self, folder: Path, *, device: str = "cpu") -> None:
+        """Open `embed_rX.onnx` of a run's onnx/ folder, or of the folder itself.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if a file is damaged, not of `btnet export-onnx`, or of another trunk than the rest.
+        """
+        from btnet.interop.onnx import open_session
+
+        if device != "cpu":
+            raise ValueError(
+                f"device {device!r}: the onnxruntime backend runs on the CPU; take backend torch"
+            )
+        folder = folder / "onnx" if (folder / "onnx").is_dir() else folder
+        paths = sorted(path for path in folder.glob("embed_r*.onnx") if path.stem[7:].isdecimal())
+        if not paths:
+            raise FileNotFoundError(f"{folder}: no embed_rX.onnx; write them with `btnet export-onnx`")
+        self._sessions = {}
+        facts: dict[int, dict[str, str]] = {}
+        for path in paths:
+            session = open_session(path)
+            resolution = int(path.stem[7:])
+            facts[resolution] = _facts(path, session, resolution)
+            self._sessions[resolution] = session
+        self.resolutions = tuple(sorted(self._sessions, reverse=True))
+        self.canonical_size = self.resolutions[0]
+        first = facts[self.canonical_size]
+        for resolution, found in facts.items():
+            for key in ("trunk_fingerprint", "interpolation"):
+                if found.get(key) != first.get(key):
+                    raise ValueError(
+                        f"{folder}: embed_r{resolution}.onnx has {key} {found.get(key, 'none')[:12]}, "
+                        f"embed_r{self.canonical_size}.onnx {first.get(key, 'none')[:12]}; "
+                        "export all networks of one model again"
+                    )
+        self.trunk_fingerprint = first["trunk_fingerprint"]
+        self.interpolation = first.get("interpolation", "bilinear")
+        self.embedding_size = int(self._sessions[self.canonical_size].get_outputs()[0].shape[-1])
+
+    def run(self, resolution: int, images: NDArray[np.uint8], *, mirror: bool) -> NDArray[np.float32]:
+        """Embed one batch: uint8 RGB [B, r, r, 3] -> float32 [B, D], not normalised."""
+        data = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
+        data /= np.float32(127.5)
+        data -= np.float32(1)
+        session = self._sessions[resolution]
+        [embeddings] = session.run(None, {"data": data})
+        if mirror:
+            embeddings = embeddings + session.run(None, {"data": np.ascontiguousarray(data[..., ::-1])})[0]
+        return np.asarray(embeddings, np.float32)
+
+
+def load_backend(path: str | Path, backend: str = "torch", *, device: str | None = None) -> Backend:
+    """Load a model for one of `BACKENDS`.
+
+    Args:
+        path: a run folder, a folder of ONNX files (onnxruntime), or a trunk's .pt file (torch).
+        backend: "torch" or "onnxruntime".
+        device: "cpu" or "cuda". Default: cuda where the backend can use one.
+
+    Raises:
+        FileNotFoundError: if a file is missing.
+        ValueError: for an unknown backend or device, or a damaged model.
+    """
+    if backend == "torch":
+        return TorchBackend(load_model(path), device=_torch_device(device))
+    if backend == "onnxruntime":
+        return OnnxBackend(Path(path), device=device or "cpu")
+    raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
+
+
+def _torch_device(name: str | None) -> torch.device:
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device {name!r} is unknown to torch; give cpu, cuda or cuda:N") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device {name!r}: torch finds no CUDA device here; give cpu")
+    return device
+
+
+def _facts(path: Path, session: Any, resolution: int) -> dict[str, str]:
+    props: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    [face], shape = session.get_inputs(), session.get_inputs()[0].shape
+    if face.name != "data" or shape[1:] != [3, resolution, resolution] or "trunk_fingerprint" not in props:
+        raise ValueError(
+            f"{path}: takes {face.name} {shape} of a trunk {props.get('trunk_fingerprint', 'not named')[:12]}, "
+            f"expected data [N, 3, {resolution}, {resolution}] of a trunk named in the metadata; "
+            "write it with `btnet export-onnx` from the folder with trunk and branches"
+        )
+    return props
