@@ -172,7 +172,9 @@ def load_matched(paths: Iterable[str | Path], *, high_resolution: str | Path) ->
     for path in paths:
         model = load_model(path, high_resolution=high_resolution)
         if isinstance(model.model, BTNet) or model.high_resolution is None:
-            raise ValueError(f"{path}: takes {model.canonical_size} px faces, expected a model of one smaller size")
+            raise ValueError(
+                f"{path}: takes {model.canonical_size} px faces, expected a model of one smaller size"
+            )
         if model.model.input_size in found:
             raise ValueError(
                 f"{path}: a second model for {model.model.input_size} px; give one for each resolution"
