@@ -13,8 +13,10 @@ from btnet.evaluation.verification import (
     gain,
     kfold_accuracy,
     pair_scores,
+    roc_auc,
     roc_curve,
     tar_at_far,
+    tar_at_fars,
     val_at_far,
 )
 
@@ -107,6 +109,28 @@ def test_tar_at_far_counts_impostors_exactly() -> None:
     assert tar_at_far(scores, same, 0.29) == 1  # 29 accepted, not 28, although 0.29 * 100 < 29 in binary
     assert tar_at_far(scores, same, 0.28) == 2 / 3
     assert tar_at_far(scores, same, 0.009) == 1 / 3  # less than one impostor: none
+
+
+def test_several_rates_at_once_are_each_rate_alone() -> None:
+    rng = np.random.default_rng(0)
+    scores, same = np.round(rng.normal(size=3000), 2), rng.random(3000) < 0.2
+    fars = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 0.999)
+    assert tar_at_fars(scores, same, fars) == {far: tar_at_far(scores, same, far) for far in fars}
+    rising = list(tar_at_fars(scores, same, fars).values())
+    assert rising == sorted(rising)
+    assert rising[0] == np.mean(scores[same] > scores[~same].max())  # fewer than 1 / FAR impostors
+
+
+@given(st.integers(0, 10_000), st.integers(1, 12))
+@settings(max_examples=60, deadline=None)
+def test_roc_auc_is_the_share_of_wins_and_the_area_under_the_curve(seed: int, levels: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, levels, 30) / levels  # many ties
+    same = np.arange(30) % 3 == 0
+    wins = [(s > i) + (s == i) / 2 for s in scores[same] for i in scores[~same]]
+    assert roc_auc(scores, same) == pytest.approx(np.mean(wins), abs=1e-12)
+    far, tar, _ = roc_curve(scores, same)
+    assert roc_auc(scores, same) == pytest.approx(np.sum(np.diff(far) * (tar[1:] + tar[:-1]) / 2), abs=1e-12)
 
 
 def test_roc_curve_passes_through_every_threshold() -> None:

@@ -65,7 +65,7 @@ def closed_set(
         precisions += [_average_precisions(standing, row) for row in range(len(standing.rank))]
     plain, trapezoid = np.mean(precisions, axis=0)
     return ClosedSetResult(
-        rank_rate=rank_rates(np.concatenate(found), tuple(ranks)),
+        rank_rate=rank_rates(np.concatenate(found), ranks),
         mean_average_precision=float(plain),
         mean_average_precision_trapezoid=float(trapezoid),
         num_probes=len(precisions),

@@ -8,7 +8,7 @@ import numpy as np
 
 from btnet.evaluation.cosine import Array
 from btnet.evaluation.mates import Gallery, rank_rates
-from btnet.evaluation.open_set import open_set
+from btnet.evaluation.verification import impostor_thresholds
 
 __all__ = ["Ijb1NResult", "ijb_1n", "ijb_1n_standard"]
 
@@ -23,11 +23,13 @@ class Ijb1NResult:
     Attributes:
         tpir: by FPIR, in [0, 1].
         rank_rate: share of mated probes whose mate is among the first k, by k.
+        threshold: a mate must score above it, by FPIR; empty where galleries were searched apart.
         per_gallery: the same of each gallery, where they were searched apart.
     """
 
     tpir: dict[float, float]
     rank_rate: dict[int, float]
+    threshold: dict[float, float]
     per_gallery: tuple["Ijb1NResult", ...] = ()
 
 
@@ -76,9 +78,11 @@ def ijb_1n(
             "expected a gallery of more people"
         )
     scores = np.concatenate(mate_scores)
+    thresholds = {fpir: float(highest[count - 1]) for fpir, count in counts.items()}
     return Ijb1NResult(
-        tpir={fpir: float(np.mean(scores > highest[count - 1])) for fpir, count in counts.items()},
-        rank_rate=rank_rates(np.concatenate(found), tuple(ranks)),
+        tpir={fpir: float(np.mean(scores > threshold)) for fpir, threshold in thresholds.items()},
+        rank_rate=rank_rates(np.concatenate(found), ranks),
+        threshold=thresholds,
     )
 
 
@@ -92,8 +96,8 @@ def ijb_1n_standard(
 ) -> Ijb1NResult:
     """The IJB protocol: all probes search each gallery apart; those enrolled only elsewhere are the non-mates.
 
-    TPIR at FPIR is `open_set`'s (exact, the mate at any rank), rank-k is over the mated probes; both are
-    averaged over the galleries.
+    TPIR at FPIR is that of `btnet.evaluation.open_set` (exact, the mate at any rank), rank-k is over the mated
+    probes; both are averaged over the galleries.
 
     Args:
         galleries: G1 and G2 as (templates [G, D], ids [G]), one template a person.
@@ -106,7 +110,7 @@ def ijb_1n_standard(
         The averages, and each gallery's own.
 
     Raises:
-        ValueError: as `open_set`; or if a probe is in no gallery, or a gallery leaves no mate or no non-mate.
+        ValueError: as `ijb_1n`; or if a probe is in no gallery, or a gallery leaves no mate or no non-mate.
     """
     if not galleries:
         raise ValueError("no gallery to search; expected G1 and G2 as (templates, ids)")
@@ -118,20 +122,21 @@ def ijb_1n_standard(
             f"{np.asarray(probe_ids)[nowhere[0]]!s}; check that ids of probes and galleries are of one kind"
         )
     each = []
-    for number, (gallery, (templates, ids)) in enumerate(zip(enrolled, galleries, strict=True), 1):
+    for number, gallery in enumerate(enrolled, 1):
         mated = gallery.has(probe_ids)
         if mated.all() or not mated.any():
             raise ValueError(
                 f"gallery {number} holds mates of {mated.sum()} of {len(mated)} probes; an open set needs both "
                 "mated and unmated ones: pass G1 and G2 apart, not joined"
             )
-        own_ids = np.asarray(probe_ids)[mated]
-        opened = open_set(templates, ids, probes[mated], own_ids, probes[~mated], fpirs=fpirs, rank=None)
-        _, found = gallery.mates(probes[mated], own_ids)
-        each.append(Ijb1NResult(opened.tpir, rank_rates(found, tuple(ranks))))
+        scores, found = gallery.mates(probes[mated], np.asarray(probe_ids)[mated])
+        thresholds = impostor_thresholds(gallery.best_scores(probes[~mated]), fpirs)
+        tpir = {fpir: float(np.mean(scores > threshold)) for fpir, threshold in thresholds.items()}
+        each.append(Ijb1NResult(tpir, rank_rates(found, ranks), thresholds))
     return Ijb1NResult(
         tpir={fpir: float(np.mean([result.tpir[fpir] for result in each])) for fpir in fpirs},
         rank_rate={rank: float(np.mean([result.rank_rate[rank] for result in each])) for rank in ranks},
+        threshold={},
         per_gallery=tuple(each),
     )
 

@@ -1,10 +1,11 @@
 """Where the mate of each probe stands in a gallery: what all 1:N scorers count.
 
 Ties count against the model, whatever the order of the rows: a mate stands behind every gallery row of another
-person that has its very score, so embeddings that have collapsed into one find nobody.
+person that has its very score, so embeddings that have collapsed into one find nobody. Equal means equal as
+computed: the last bit of a cosine may depend on the size of the arrays it is computed with.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,7 +105,7 @@ class Gallery:
         return np.concatenate([scores.max(axis=1) for _, scores in blocks])
 
 
-def rank_rates(ranks_of_probes: Array, ranks: tuple[int, ...]) -> dict[int, float]:
+def rank_rates(ranks_of_probes: Array, ranks: Sequence[int]) -> dict[int, float]:
     """Share of probes whose mate stands at rank k or before, for each k."""
     return {rank: float(np.mean(ranks_of_probes <= rank)) for rank in ranks}
 

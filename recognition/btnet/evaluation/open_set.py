@@ -11,7 +11,7 @@ import numpy as np
 
 from btnet.evaluation.cosine import Array, score_blocks
 from btnet.evaluation.mates import Gallery
-from btnet.evaluation.verification import impostor_threshold, roc_auc
+from btnet.evaluation.verification import impostor_thresholds, roc_auc
 
 __all__ = ["OpenSetResult", "open_set", "open_set_survface"]
 
@@ -80,7 +80,7 @@ def open_set(
     if rank is not None:
         mate_scores = np.where(ranks <= _positive(rank), mate_scores, -np.inf)
     best = enrolled.best_scores(unmated)
-    thresholds = {fpir: impostor_threshold(best, fpir) for fpir in fpirs}
+    thresholds = impostor_thresholds(best, fpirs)
     is_mated = np.arange(len(mate_scores) + len(best)) < len(mate_scores)
     return OpenSetResult(
         tpir={fpir: float(np.mean(mate_scores > t)) for fpir, t in thresholds.items()},
@@ -133,7 +133,8 @@ def open_set_survface(
     thresholds = np.linspace(lowest, best.max(), _NUM_THRESHOLDS, dtype=best.dtype)
     tpir = (len(hits) - np.searchsorted(hits, thresholds, side="right")) / len(mate_scores)
     fpir = (len(best) - np.searchsorted(np.sort(best), thresholds, side="right")) / len(best)
-    nearest = {target: int(np.abs(fpir - target).argmin()) for target in fpirs}
+    # In float32, as there: it decides between two thresholds that are equally near.
+    nearest = {target: int(np.abs(fpir.astype(np.float32) - target).argmin()) for target in fpirs}
     return OpenSetResult(
         tpir={target: float(tpir[i]) for target, i in nearest.items()},
         fpir={target: float(fpir[i]) for target, i in nearest.items()},

@@ -161,6 +161,8 @@ def identity_means(embeddings: Array, ids: Array) -> tuple[Array, Array]:
 def _weighted_sums(
     block: Callable[[slice], Array], shape: tuple[int, ...], group: Array, weights: Array, num_groups: int
 ) -> Array:
+    if len(shape) != 2 or 0 in shape:
+        raise ValueError(f"features have shape {list(shape)}, expected [N, D] of at least one image")
     num_rows, size = shape
     sums = np.zeros((num_groups, size))
     for start in range(0, num_rows, _BLOCK_ROWS):

@@ -14,7 +14,7 @@ import numpy.typing as npt
 __all__ = [
     "flip_sum",
     "gain",
-    "impostor_threshold",
+    "impostor_thresholds",
     "kfold_accuracy",
     "pair_scores",
     "roc_auc",
@@ -196,27 +196,31 @@ def tar_at_fars(
     """
     values = _scores(scores)
     same = _labels(issame, len(values))
-    impostors, matched = np.sort(values[~same]), values[same]
-    return {far: float(np.mean(matched > impostor_threshold(impostors, far))) for far in fars}
+    matched = values[same]
+    thresholds = impostor_thresholds(values[~same], fars)
+    return {far: float(np.mean(matched > threshold)) for far, threshold in thresholds.items()}
 
 
-def impostor_threshold(impostors: npt.NDArray[Any], far: float) -> float:
-    """The lowest score such that at most `far` of the impostors score above it: exact order statistics.
+def impostor_thresholds(impostors: npt.NDArray[Any], fars: Sequence[float]) -> dict[float, float]:
+    """The lowest scores above which at most a given share of impostors lies: exact order statistics.
 
     Args:
-        impostors: scores, [N] with N >= 1; in any order.
-        far: share of them that may be accepted, in (0, 1).
+        impostors: scores, [N] with N >= 1, in any order.
+        fars: shares of them that may be accepted, in (0, 1).
 
     Returns:
-        The impostors' score above which one is accepted.
+        By share, the impostor's score above which one is accepted.
 
     Raises:
-        ValueError: if `far` is outside (0, 1).
+        ValueError: if a share is outside (0, 1).
     """
-    _check_far(far)
-    # 1e-9: 0.29 * 100 is 28.999999999999996.
-    rejected = len(impostors) - 1 - int(far * len(impostors) + 1e-9)
-    return float(np.partition(impostors, rejected)[rejected])
+    ordered = np.sort(impostors)[::-1]
+    thresholds = {}
+    for far in fars:
+        _check_far(far)
+        # 1e-9: 0.29 * 100 is 28.999999999999996.
+        thresholds[far] = float(ordered[int(far * len(ordered) + 1e-9)])
+    return thresholds
 
 
 def roc_auc(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> float:
