@@ -88,7 +88,7 @@ def test_any_size_is_within_one_grey_level_of_opencv_or_pillow(
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
-@pytest.mark.parametrize("size", [7, (30, 20), (150, 40), 113])
+@pytest.mark.parametrize("size", [7, (30, 20), (150, 40), 113, (57, 90), 112])
 def test_every_path_gives_the_same_bits(interpolation: str, size: int | tuple[int, int]) -> None:
     images = [picture(57, 112, seed) for seed in range(3)]
     one_by_one = np.stack([resize(image, size, interpolation) for image in images])

@@ -16,7 +16,7 @@ from btnet import __version__
 __all__ = ["COMMANDS", "main"]
 
 # Each module says what it does in the first line of its docstring, declares its options in
-# `add_arguments(parser)` and does the work in `run(args)`.
+# `add_arguments(parser)` and does the work in `run(args)`, which may return an exit status other than 0.
 COMMANDS: Final = {
     "train": "btnet.cli.train",
     "evaluate": "btnet.cli.evaluate",
@@ -26,6 +26,11 @@ COMMANDS: Final = {
     "model-cost": "btnet.cli.model_cost",
     "make-rec": "btnet.cli.make_rec",
     "make-bin": "btnet.cli.make_bin",
+    "embed": "btnet.cli.embed",
+    "compare": "btnet.cli.compare",
+    "search": "btnet.cli.search",
+    "check-compatibility": "btnet.cli.check_compatibility",
+    "demo-page": "btnet.cli.demo_page",
 }
 
 _INTERRUPTED = 130  # 128 + SIGINT, what shells expect
@@ -48,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and options; those of the process if None.
 
     Returns:
-        Exit status: 0, 2 for a mistake of the user, 130 when interrupted.
+        Exit status: 0 or what the command says, 2 for a mistake of the user, 130 when interrupted.
 
     Raises:
         SystemExit: from argparse, for `--help`, `--version` and options that do not exist.
@@ -56,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     args = _parse(argv)
     try:
-        importlib.import_module(COMMANDS[args.command]).run(args)
+        status: int | None = importlib.import_module(COMMANDS[args.command]).run(args)
     except KeyboardInterrupt:
         print("btnet: interrupted", file=sys.stderr)
         return _INTERRUPTED
@@ -65,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         print(f"btnet: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    return 0
+    return status or 0
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -1,0 +1,118 @@
+"""Embed every face image below a folder into a gallery file."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
+from btnet.data.folder_faces import IMAGE_ENDINGS
+
+if TYPE_CHECKING:
+    pass
+
+# Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
+_BLOCK_BYTES = 64 << 20
+_SOME_UNREADABLE = 1
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet embed`."""
+    parser.add_argument(
+        "folder", type=Path, help=f"face crops of any size, in folders or not ({', '.join(IMAGE_ENDINGS)})"
+    )
+    parser.add_argument(
+        "--output", "-o", type=Path, required=True, metavar="X.npz", help="gallery file to write"
+    )
+    add_recognizer_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Embed the folder, write the gallery, list what could not be read.
+
+    Returns:
+        0, or 1 if some files could not be read; the gallery then holds the rest.
+
+    Raises:
+        ValueError: if no image is readable, or as `load_recognizer`.
+        NotADirectoryError: if there is no such folder.
+        FileNotFoundError: for a missing model or output folder.
+    """
+    from btnet.inference.gallery import Gallery
+
+    paths = _list_images(args.folder)
+    if not args.output.parent.is_dir():
+        raise FileNotFoundError(f"{args.output.parent}: no such folder; create it first")
+    recognizer = load_recognizer(args)
+    unreadable: list[str] = []
+    names: list[str] = []
+    resolutions: list[int] = []
+    embeddings: list[NDArray[np.float32]] = []
+    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("", total=len(paths))
+        for block in _read_blocks(paths, unreadable):
+            names += [path.relative_to(args.folder).as_posix() for path, _ in block]
+            crops = [crop for _, crop in block]
+            resolutions += [recognizer.resolution_of(crop.shape[1], crop.shape[0]) for crop in crops]
+            embeddings.append(recognizer.embed(crops, progress=lambda number: progress.advance(task, number)))
+            progress.update(task, completed=len(names) + len(unreadable))
+    for reason in unreadable:
+        print(f"btnet: unreadable: {reason}", file=sys.stderr)
+    if not names:
+        raise ValueError(f"{args.folder}: none of {len(paths)} images is readable; no gallery written")
+    trunk = recognizer.backend.trunk_fingerprint
+    gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
+    gallery.save(args.output)
+    print(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
+    if unreadable:
+        print(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", file=sys.stderr)
+        return _SOME_UNREADABLE
+    return 0
+
+
+def _list_images(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a folder; give one that holds face images")
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not found:
+        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder or below it")
+    return sorted(found)
+
+
+def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:
+    block: list[tuple[Path, NDArray[np.uint8]]] = []
+    num_bytes = 0
+    for path in paths:
+        try:
+            crop = read_crop(path)
+        except (ValueError, OSError) as error:
+            unreadable.append(str(error))
+            continue
+        block.append((path, crop))
+        num_bytes += crop.nbytes
+        if num_bytes >= _BLOCK_BYTES:
+            yield block
+            block, num_bytes = [], 0
+    if block:
+        yield block
+
+
+def _by_resolution(resolutions: NDArray[np.int64]) -> str:
+    sizes, counts = np.unique(resolutions, return_counts=True)
+    return ", ".join(f"{count} at {size} px" for size, count in zip(sizes, counts, strict=True))
