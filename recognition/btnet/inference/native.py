@@ -8,12 +8,19 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
+from btnet.inference.crops import fit_crops
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 from btnet.inference.selection import INDICATORS, RULES, select
 
-__all__ = ["STRATEGIES", "Strategy", "embed_crops", "parse_strategies", "selected_resolutions"]
+__all__ = [
+    "DEFAULT_STRATEGY",
+    "STRATEGIES",
+    "Strategy",
+    "embed_crops",
+    "parse_strategies",
+    "selected_resolutions",
+]
 
 
 class Strategy(NamedTuple):
@@ -27,6 +34,9 @@ class Strategy(NamedTuple):
         """As the paper's Table 3 writes it: "max+ceil"."""
         return f"{self.indicator}+{self.rule}"
 
+
+DEFAULT_STRATEGY: Final = Strategy()
+"""The paper's best on QMUL-SurvFace, and the one of serving."""
 
 STRATEGIES: Final = tuple(
     Strategy(indicator, rule) for indicator in ("avg", "min", "max") for rule in ("floor", "near", "ceil")
@@ -87,7 +97,8 @@ def embed_crops(
 ) -> NDArray[np.float32]:
     """Embed faces of any size.
 
-    Each is resized once, from its native size to the resolution in question, whatever its proportions.
+    What `Recognizer.embed` does for a model that is served, for every model that is compared. Each face is
+    resized once, from its native size to the resolution in question (`fit_crops`).
 
     Args:
         model: whose networks embed.
@@ -118,7 +129,7 @@ def embed_crops(
         # In small blocks: the views of many faces need not be in memory at once.
         for start in range(0, len(rows), batch_size):
             block = rows[start : start + batch_size]
-            views = np.stack([resize(crops[row], resolution, interpolation) for row in block])
+            views = fit_crops([crops[row] for row in block], resolution, interpolation)
             embeddings[block] = embed_images(
                 choice.network, views, interpolation=interpolation, batch_size=batch_size, mirror=mirror
             )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
-from btnet.inference.native import Strategy, embed_crops
+from btnet.inference.native import DEFAULT_STRATEGY, Strategy, embed_crops
 
 __all__ = ["VerificationResult", "answers", "parse_pair", "verify", "verify_pairs"]
 
@@ -139,7 +139,7 @@ def verify_pairs(
     issame: NDArray[np.bool_],
     pairs: Iterable[Pair],
     *,
-    strategy: Strategy = Strategy(),
+    strategy: Strategy = DEFAULT_STRATEGY,
     interpolation: str = "bilinear",
     batch_size: int = 32,
     mirror: bool = True,
