@@ -122,7 +122,8 @@ def run(args: argparse.Namespace) -> None:
     searches = read_galleries_and_probes(ijb) if "identification" in args.tasks else None
 
     entries: list[dict[str, Any]] = []
-    networks, unreadable = [], {}
+    networks: list[dict[str, dict[str, str]]] = []
+    unreadable: dict[int, str] = {}
     with distributed_context(args.device) as context:
         for model in loaded.models:
             model.to(context.device)
