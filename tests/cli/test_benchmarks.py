@@ -65,7 +65,9 @@ def test_survface_scores_all_nine_strategies_as_serving_embeds_each(model: Path,
     assert found["sha256"] == faces.checksum
 
 
-def test_survface_verification_and_the_closed_sets_end_to_end(model: Path, tmp_path: Path, capsys: Any) -> None:
+def test_survface_verification_and_the_closed_sets_end_to_end(
+    model: Path, tmp_path: Path, capsys: Any
+) -> None:
     root = miniatures.survface(tmp_path / "survface")
     content = evaluate("survface", model, tmp_path, "--root", root, "--task", "verification")
     assert content["sets"][0]["num_pairs"] == 24
@@ -83,7 +85,9 @@ def test_ijbc_adds_the_mirror_seen_at_the_second_resolution(
 ) -> None:
     root = miniatures.ijb(tmp_path / "IJBC")
     pairs = "32-32,32-8,8-8"
-    content = evaluate("ijbc", model, tmp_path, "--root", root, "--pairs", pairs, "--roc", tmp_path / "roc.png")
+    content = evaluate(
+        "ijbc", model, tmp_path, "--root", root, "--pairs", pairs, "--roc", tmp_path / "roc.png"
+    )
     by_pair = {tuple(r["pair"]): r for r in content["sets"][0]["results"]}
     assert set(by_pair) == {(32, 32), (32, 8), (8, 8)}
     assert (tmp_path / "roc_32-8.png").is_file()
@@ -97,7 +101,7 @@ def test_ijbc_adds_the_mirror_seen_at_the_second_resolution(
     assert len(key_of) == 4
     images = [miniatures.face(0, shot) for shot in range(4)]
     padded = [np.pad(image, ((10, 10), (10, 10), (0, 0)), mode="edge") for image in images]
-    crops = np.stack([align_face(each, miniatures.TEMPLATE + 10, 32) for each in padded])
+    crops = np.stack([align_face(each, (miniatures.TEMPLATE + 10).astype(np.float32), 32) for each in padded])
     network = load_model(model).network_for(8)
     assert network is not None
     mirrored = embed_images(network.network, crops[:, :, ::-1].copy(), view_size=8, mirror=False)

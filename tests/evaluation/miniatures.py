@@ -66,10 +66,14 @@ def survface(root: Path) -> Path:
                 names.append(f"{person + 1}_cam1_{shot}.jpg")
                 ids.append([person + 1])
                 write(folder / kind / names[-1], face(person, shot, native_size(person, shot)))
-        savemat(folder / f"{kind}_img_ID_pairs.mat", {f"{kind}_set": cells(names), f"{kind}_ids": np.array(ids)})
+        savemat(
+            folder / f"{kind}_img_ID_pairs.mat", {f"{kind}_set": cells(names), f"{kind}_ids": np.array(ids)}
+        )
     for number in range(12):
         person, shot = PEOPLE + number % 4, number % SHOTS
-        write(folder / "unmated_probe" / f"distractors_{number}.jpg", face(person, shot, native_size(2, shot)))
+        write(
+            folder / "unmated_probe" / f"distractors_{number}.jpg", face(person, shot, native_size(2, shot))
+        )
     verification = root / "Face_Verification_Test_Set"
     pairs: dict[str, list[list[str]]] = {"positive": [], "negative": []}
     for number in range(12):
@@ -82,7 +86,8 @@ def survface(root: Path) -> Path:
             write(verification / "verification_images" / f"{person}_{shot}.jpg", face(person, shot, (20, 16)))
     for kind, names_2d in pairs.items():
         savemat(
-            verification / f"{kind}_pairs_names.mat", {f"{kind}_pairs_names": np.array(names_2d, dtype=object)}
+            verification / f"{kind}_pairs_names.mat",
+            {f"{kind}_pairs_names": np.array(names_2d, dtype=object)},
         )
     return root
 
@@ -107,7 +112,12 @@ def tinyface(root: Path) -> Path:
 
 
 def scface(root: Path) -> Path:
-    for part, shot, size in (("gallery", 0, 48), ("probe_d1", 1, 8), ("probe_d2", 2, 14), ("probe_d3", 3, 28)):
+    for part, shot, size in (
+        ("gallery", 0, 48),
+        ("probe_d1", 1, 8),
+        ("probe_d2", 2, 14),
+        ("probe_d3", 3, 28),
+    ):
         for person in range(PEOPLE):
             write(root / part / f"{person:03d}" / "face.jpg", face(person, shot, (size, size)))
     return root
@@ -139,9 +149,7 @@ def ijb(root: Path) -> Path:
             groups.append(f"{name} {10 * person + shot // 2} {shot}")
     (meta / "ijbc_name_5pts_score.txt").write_text("\n".join(points) + "\n")
     (meta / "ijbc_face_tid_mid.txt").write_text("\n".join(groups) + "\n")
-    pairs = [
-        f"{10 * a} {10 * b + 1} {int(a == b)}" for a in range(PEOPLE) for b in range(PEOPLE)
-    ]
+    pairs = [f"{10 * a} {10 * b + 1} {int(a == b)}" for a in range(PEOPLE) for b in range(PEOPLE)]
     (meta / "ijbc_template_pair_label.txt").write_text("\n".join(pairs) + "\n")
     half = PEOPLE // 2
     for kind, people, part in (

@@ -40,11 +40,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SET.bin",
         help="verification sets, or folders: all sets of a folder, or those that --sets names",
     )
-    parser.add_argument("--sets", nargs="+", metavar="NAME", help="of the folder's sets, e.g. lfw cfp_fp agedb_30")
     parser.add_argument(
-        "--pairs-file", type=Path, metavar="PAIRS.txt", help="pairs in LFW's format (LFW, XQLFW), folds as it says"
+        "--sets", nargs="+", metavar="NAME", help="of the folder's sets, e.g. lfw cfp_fp agedb_30"
     )
-    parser.add_argument("--root", type=Path, metavar="FOLDER", help="images of --pairs-file: ROOT/NAME/NAME_0001.jpg")
+    parser.add_argument(
+        "--pairs-file",
+        type=Path,
+        metavar="PAIRS.txt",
+        help="pairs in LFW's format (LFW, XQLFW), folds as it says",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="images of --pairs-file: ROOT/NAME/NAME_0001.jpg"
+    )
     parser.add_argument(
         "--pairs",
         default="112-112,112-14,14-14",
@@ -52,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "`all`: every resolution against every one (default: %(default)s)",
     )
     parser.add_argument(
-        "--strategy", default="max+ceil", help="how sizes select resolutions for `native` (default: %(default)s)"
+        "--strategy",
+        default="max+ceil",
+        help="how sizes select resolutions for `native` (default: %(default)s)",
     )
     add_model_arguments(parser)
     parser.add_argument(
@@ -115,7 +124,9 @@ def _bin_paths(args: argparse.Namespace) -> list[Path]:
         names = list(found) if args.sets is None else args.sets
         missing = [name for name in names if name not in found]
         if missing or not names:
-            raise FileNotFoundError(f"{path}: no {', '.join(missing) or '*'}.bin; it holds {', '.join(found) or 'none'}")
+            raise FileNotFoundError(
+                f"{path}: no {', '.join(missing) or '*'}.bin; it holds {', '.join(found) or 'none'}"
+            )
         paths += [found[name] for name in names]
     return paths
 
@@ -125,7 +136,9 @@ def _verify_set(
 ) -> SetResults:
     images, issame = read_bin(path)
 
-    def one(model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]) -> list[VerificationResult]:
+    def one(
+        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
+    ) -> list[VerificationResult]:
         options = {"interpolation": args.interpolation, "batch_size": args.batch_size}
         if all(None not in pair for pair in known):
             return verify(model, images, issame, known, progress=progress, **options)
@@ -151,7 +164,9 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
     images = [listed.images[index] for index in range(len(listed.images))]
     [strategy] = parse_strategies(args.strategy)
 
-    def one(model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]) -> list[VerificationResult]:
+    def one(
+        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
+    ) -> list[VerificationResult]:
         return verify_pairs(
             model,
             images,
@@ -191,9 +206,7 @@ def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels
         return
     console = Console(width=200)
     for results in sets:
-        print_gains(
-            results, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched
-        )
+        print_gains(results, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:

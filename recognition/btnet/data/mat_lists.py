@@ -52,12 +52,13 @@ def read_names(path: Path, key: str) -> NDArray[np.str_]:
 
 def _load(path: Path) -> dict[str, Any]:
     from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it belongs to the data set's protocol")
     try:
         return dict(loadmat(path))
-    except (ValueError, TypeError, NotImplementedError, OSError) as error:
+    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError) as error:
         raise ValueError(f"{path}: not a MATLAB file of version 4 to 7 ({error})") from error
 
 
