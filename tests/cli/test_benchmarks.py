@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import miniatures
 import numpy as np
 import pytest
 
+import miniatures
 from btnet.cli import main
 from btnet.data.survface import read_survface_identification
 from btnet.evaluation.identification import open_set
@@ -130,10 +130,12 @@ def test_a_stopped_run_resumes_behind_the_last_block(
     assert main([str(word) for word in argv]) == 130
     before = sum(embedded)
     embedded.clear()
-    monkeypatch.setattr(
-        "btnet.inference.feature_pass.embed_images",
-        lambda *args, **options: embedded.append(len(args[1])) or embed_images(*args, **options),
-    )
+
+    def count(*args: Any, **options: Any) -> Any:
+        embedded.append(len(args[1]))
+        return embed_images(*args, **options)
+
+    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", count)
     resumed = evaluate("tinyface", model, tmp_path, "--root", root)
     assert before + sum(embedded) == 2 * 32
     (tmp_path / "fresh").mkdir()
