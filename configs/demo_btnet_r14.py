@@ -3,7 +3,7 @@
 from easydict import EasyDict
 
 config = EasyDict()
-config.rec = "synthetic:300:20"
+config.rec = "synthetic:200:20"
 config.batch_size = 64
 config.role = "phi_bt"
 config.trunk = "runs/demo_mr"

@@ -3,7 +3,7 @@
 from easydict import EasyDict
 
 config = EasyDict()
-config.rec = "synthetic:300:20"
+config.rec = "synthetic:200:20"
 config.batch_size = 64
 config.role = "phi_mr"
 config.multi_resolution = "v1"
@@ -11,5 +11,5 @@ config.network = "iresnet"
 config.network_args = EasyDict(blocks=[1, 1, 1, 1], widths=[16, 32, 64, 128])
 config.embedding_size = 128
 config.lr = 0.1
-config.num_epoch = 6
+config.num_epoch = 5
 config.warmup_epoch = 1

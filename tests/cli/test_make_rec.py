@@ -176,10 +176,10 @@ def test_pairs_become_a_verification_set(
     [
         ("web/ann/0.jpg web/ann/1.jpg\n", "line 1 is .*expected `face face same`"),
         ("web/ann/0.jpg web/ann/1.jpg 1\nweb/ann/0.jpg web/bob/0.jpg no\n", "line 2 is"),
-        ("web/ann/0.jpg web/ann/7.jpg 1\n", r"line 1: 'web/ann/7\.jpg' is neither"),
+        ("web/ann/0.jpg web/ann/7.jpg 1\n", r"pair 1: 'web/ann/7\.jpg' is neither"),
         (
             "web/ann/0.jpg web/small.jpg 1\n",
-            r"line 1: web/small\.jpg is 50 x 60 px, web/ann/0\.jpg is 112",
+            r"pair 1: web/small\.jpg is 50 x 60 px, web/ann/0\.jpg is 112",
         ),
         ("", "0 images for 0 pairs"),
     ],
@@ -190,3 +190,17 @@ def test_pairs_that_do_not_fit_are_refused(text: str, message: str, root: Path, 
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         call(make_bin, "--pairs", tmp_path / "pairs.txt", "--root", root, "-o", tmp_path / "x.bin")
     assert not (tmp_path / "x.bin").exists()
+
+
+def test_pairs_are_drawn_of_identity_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for person in range(3):
+        (tmp_path / "faces" / str(person)).mkdir(parents=True)
+        for shot in range(4):
+            image = np.full((8, 8, 3), 60 * person + shot, dtype=np.uint8)
+            (tmp_path / "faces" / str(person) / f"{shot}.png").write_bytes(encode_png(image))
+    call(make_bin, "--draw", "10", "--root", tmp_path / "faces", "-o", tmp_path / "x.bin")
+    assert "10 pairs, 5 of them the same person" in capsys.readouterr().out
+    images, issame = read_bin(tmp_path / "x.bin")
+    person_of = images[:, 0, 0, 0] // 60
+    np.testing.assert_array_equal(person_of[::2] == person_of[1::2], issame)
+    assert not (images[::2][issame] == images[1::2][issame]).all(axis=(1, 2, 3)).any()

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configs", type=Path, default=Path("configs"), help="where demo_*.py are (default: %(default)s)"
     )
     parser.add_argument(
-        "--identities", type=int, default=300, help="people to train on (default: %(default)s)"
+        "--identities", type=int, default=200, help="people to train on (default: %(default)s)"
     )
     parser.add_argument("--images", type=int, default=20, help="images of each (default: %(default)s)")
     parser.add_argument("--pairs", type=int, default=1000, help="verification pairs (default: %(default)s)")
