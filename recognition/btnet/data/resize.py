@@ -147,7 +147,8 @@ def _resize_small(
     if image.shape[:2] == (height, width):
         return np.ascontiguousarray(image)
     out: npt.NDArray[np.float32] = image.astype(np.float32)
-    for number, one in enumerate(_passes(*image.shape[:2], height, width, interpolation)):
+    passes = _passes(image.shape[0], image.shape[1], height, width, interpolation)
+    for number, one in enumerate(passes):
         if one.source != one.target:
             weights = _matrix(one)
             if one.axis == -1:

@@ -141,7 +141,8 @@ def _estimate(points: NDArray[Any], target: NDArray[Any]) -> NDArray[np.float64]
         # scikit-image 0.26 and later; a failed estimation is a falsy object.
         transform = SimilarityTransform.from_estimate(points, target)
         return np.asarray(transform.params[:2], np.float64) if transform else None
-    transform = SimilarityTransform()
+    before: Any = SimilarityTransform
+    transform = before()
     return np.asarray(transform.params[:2], np.float64) if transform.estimate(points, target) else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -13,6 +14,8 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
+from btnet.model.manifest import NAME as MANIFEST
+from btnet.model.manifest import read_manifest
 from btnet.model.overlay import fingerprint
 
 __all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend"]
@@ -89,6 +92,7 @@ class OnnxBackend:
             raise ValueError(
                 f"device {device!r}: the onnxruntime backend runs on the CPU; take backend torch"
             )
+        owner = folder
         folder = folder / "onnx" if (folder / "onnx").is_dir() else folder
         paths = sorted(path for path in folder.glob("embed_r*.onnx") if path.stem[7:].isdecimal())
         if not paths:
@@ -103,6 +107,18 @@ class OnnxBackend:
         self.resolutions = tuple(sorted(self._sessions, reverse=True))
         self.canonical_size = self.resolutions[0]
         first = facts[self.canonical_size]
+        if first["network_fingerprint"] != first["trunk_fingerprint"]:
+            raise ValueError(
+                f"{folder}: no network for the trunk's {_canonical_size(first)} px, only for "
+                f"{', '.join(map(str, self.resolutions))} px; larger faces need it: export it too"
+            )
+        if (owner / MANIFEST).is_file():
+            expected = read_manifest(owner)["trunk_fingerprint"]
+            if first["trunk_fingerprint"] != expected:
+                raise ValueError(
+                    f"{folder}: files of trunk {first['trunk_fingerprint'][:12]}, the folder's manifest names "
+                    f"{expected[:12]}; run `btnet export-onnx` again"
+                )
         for resolution, found in facts.items():
             for key in ("trunk_fingerprint", "interpolation"):
                 if found.get(key) != first.get(key):
@@ -156,6 +172,10 @@ def _torch_device(name: str | None) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device {name!r}: torch finds no CUDA device here; give cpu")
     return device
+
+
+def _canonical_size(props: dict[str, str]) -> str:
+    return str(json.loads(props["arch"]).get("canonical_size", "canonical"))
 
 
 def _facts(path: Path, session: Any, resolution: int) -> dict[str, str]:

@@ -56,7 +56,7 @@ def as_rgb(crop: NDArray[Any], where: str = "crop") -> NDArray[np.uint8]:
 
 
 def fit_crops(
-    crops: Sequence[NDArray[np.uint8]], size: int, interpolation: str = "bilinear"
+    crops: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], size: int, interpolation: str = "bilinear"
 ) -> NDArray[np.uint8]:
     """Bring native crops to the input size of a network: the path of serving and of native data sets.
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from btnet import __version__
 from btnet.data.atomic import replacing
 
-__all__ = ["Gallery", "Match"]
+__all__ = ["Gallery", "Match", "unit"]
 
 _FORMAT_VERSION = 1
 _ARRAYS = ("embeddings", "names", "resolutions", "header")
@@ -214,4 +214,4 @@ class Gallery:
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
     """Embeddings of length 1, [N, D]; their products are cosines. Zero stays zero."""
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return embeddings / np.where(norms == 0, np.float32(1), norms)
+    return np.asarray(embeddings / np.where(norms == 0, np.float32(1), norms), np.float32)

@@ -1,0 +1,102 @@
+"""A small web server for the page: raw pixels in, scores out; no file a visitor sends is ever decoded."""
+
+from __future__ import annotations
+
+import json
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from urllib.parse import parse_qs, urlsplit
+
+import numpy as np
+
+from btnet.data.image_codec import encode_png
+from btnet.data.synthetic import SyntheticFaces
+from btnet.inference.recognizer import Recognizer
+from btnet.page.scores import compare_at
+
+__all__ = ["make_server"]
+
+_EXAMPLE_PEOPLE, _EXAMPLE_IMAGES = 50, 4
+_MOST_SIZES = 32
+_TIMEOUT_SECONDS = 20
+
+
+def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 8000) -> ThreadingHTTPServer:
+    """A server that is bound and listens; `serve_forever()` runs it, one thread per request.
+
+    `GET /` is the page, `GET /model` says what it needs to know, `GET /example?face=N` a rendered face, and
+    `POST /compare?sizes=14,28` takes two faces as 2 S S 4 bytes of RGBA, the gallery's first. The browser cuts
+    and decodes pictures, so a request has one exact length, and any other is refused unread.
+
+    Args:
+        recognizer: shared by all threads.
+        host: address to listen on; the default is reached from this computer only.
+        port: 0 for any free one.
+
+    Raises:
+        OSError: if the port is taken.
+    """
+    size = recognizer.backend.canonical_size
+    num_bytes = 2 * size * size * 4
+    page = files("btnet.page").joinpath("index.html").read_bytes()
+    examples = SyntheticFaces(_EXAMPLE_PEOPLE, _EXAMPLE_IMAGES, seed=11)
+
+    class Handler(BaseHTTPRequestHandler):
+        timeout = _TIMEOUT_SECONDS
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            if url.path == "/":
+                self._answer(200, "text/html; charset=utf-8", page)
+            elif url.path == "/model":
+                self._json(200, {"size": size, "resolutions": recognizer.resolutions})
+            elif url.path == "/example":
+                face = parse_qs(url.query).get("face", ["0"])[0]
+                number = (
+                    int(face) % len(examples) if face.isascii() and face.isdecimal() and len(face) < 9 else 0
+                )
+                self._answer(200, "image/png", encode_png(examples[number][0]))
+            else:
+                self._json(404, {"error": f"no page {url.path}"})
+
+        def do_POST(self) -> None:
+            url = urlsplit(self.path)
+            length = self.headers.get("Content-Length", "")
+            if url.path != "/compare" or length != str(num_bytes):
+                self.close_connection = True
+                expected = f"expected POST /compare with {num_bytes} bytes: two faces of {size} x {size} RGBA"
+                self._json(
+                    413 if length.isdecimal() and int(length) > num_bytes else 400, {"error": expected}
+                )
+                return
+            body = self.rfile.read(num_bytes)
+            if len(body) != num_bytes:
+                return
+            try:
+                words = parse_qs(url.query).get("sizes", [""])[0].split(",")[:_MOST_SIZES]
+                sizes = [int(word) for word in words]
+                faces = np.frombuffer(body, np.uint8).reshape(2, size, size, 4)[..., :3]
+                self._json(200, compare_at(recognizer, faces[0], faces[1], sizes))
+            except ValueError as error:
+                self._json(400, {"error": str(error)})
+
+        def _json(self, status: int, content: object) -> None:
+            self._answer(status, "application/json", json.dumps(content).encode())
+
+        def _answer(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header(
+                "Content-Security-Policy",
+                "default-src 'self'; img-src 'self' blob: data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'",
+            )
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base)
+            """Requests are not logged: they come with every move of the slider."""
+
+    return ThreadingHTTPServer((host, port), Handler)
