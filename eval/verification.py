@@ -1,4 +1,4 @@
-"""Verify models on .bin pair sets: the same command as `btnet evaluate`."""
+"""Verify models on sets of pairs: the same command as `btnet evaluate`."""
 
 import sys
 

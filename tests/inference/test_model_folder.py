@@ -95,7 +95,7 @@ def test_a_network_of_one_native_size_takes_that_size_only(network: Backbone, tm
     both = load_model(folder, high_resolution=tmp_path / "phi_hr.pt")
     assert names(both, 8, 32, 4) == ["native r8", "high-resolution model", None]
     assert both.fingerprint(32) == fingerprint(trunk.state_dict())
-    with pytest.raises(ValueError, match="phi_mm takes 8 px faces only, not 4 px"):
+    with pytest.raises(ValueError, match="phi_mm takes 32, 8 px faces only, not 4 px"):
         both.fingerprint(4)
 
 

@@ -20,6 +20,10 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final = {
     "train": "btnet.cli.train",
     "evaluate": "btnet.cli.evaluate",
+    "ijbc": "btnet.cli.ijbc",
+    "survface": "btnet.cli.survface",
+    "tinyface": "btnet.cli.tinyface",
+    "scface": "btnet.cli.scface",
     "export-onnx": "btnet.cli.export_onnx",
     "demo": "btnet.cli.demo",
     "build-classifier": "btnet.cli.build_classifier",

@@ -1,58 +1,69 @@
-"""Verify models on .bin pair sets, at one resolution and across resolutions."""
+"""Verify models on .bin sets or LFW-style pairs of images, at one resolution and across resolutions."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import sys
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
-from btnet.data.atomic import replacing
+from btnet.cli.benchmark import LoadedModels, add_model_arguments, load_models, steps
 from btnet.data.bin_sets import read_bin
-from btnet.data.interpolation import INTERPOLATIONS
+from btnet.data.pair_set import read_lfw_pairs
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
-from btnet.inference.model_folder import EvaluatedModel, load_model
-from btnet.inference.verification_report import SetResults, print_report, report, sha256
-from btnet.inference.verify import Pair, answers, parse_pair, verify
+from btnet.inference.model_folder import EvaluatedModel
+from btnet.inference.native import parse_strategies
+from btnet.inference.results import write_result
+from btnet.inference.verification_report import SetResults, print_gains, print_report, report, sha256
+from btnet.inference.verify import (
+    Pair,
+    VerificationResult,
+    answers,
+    pair_label,
+    parse_pair,
+    verify,
+    verify_pairs,
+)
 from btnet.training.distributed import distributed_context
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet evaluate`."""
     parser.add_argument(
-        "models", nargs="+", metavar="MODEL", help="run folder (trunk and branches), or a trunk's .pt file"
+        "--bin",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="SET.bin",
+        help="verification sets, or folders: all sets of a folder, or those that --sets names",
     )
     parser.add_argument(
-        "--bin", nargs="+", type=Path, required=True, metavar="SET.bin", help="verification sets"
+        "--sets", nargs="+", metavar="NAME", help="of the folder's sets, e.g. lfw cfp_fp agedb_30"
+    )
+    parser.add_argument(
+        "--pairs-file",
+        type=Path,
+        metavar="PAIRS.txt",
+        help="pairs in LFW's format (LFW, XQLFW), folds as it says",
+    )
+    parser.add_argument(
+        "--root", type=Path, metavar="FOLDER", help="images of --pairs-file: ROOT/NAME/NAME_0001.jpg"
     )
     parser.add_argument(
         "--pairs",
         default="112-112,112-14,14-14",
-        help="resolutions of the first and the second image of each pair (default: %(default)s)",
+        help="resolutions of the first and the second image of each pair; `native`: what an image's size selects; "
+        "`all`: every resolution against every one (default: %(default)s)",
     )
     parser.add_argument(
-        "--interpolation",
-        choices=INTERPOLATIONS,
-        default="bilinear",
-        help="how faces are resized (default: %(default)s, as the paper's code does)",
+        "--strategy",
+        default="max+ceil",
+        help="how sizes select resolutions for `native` (default: %(default)s)",
     )
-    parser.add_argument(
-        "--high-resolution",
-        type=Path,
-        metavar="MODEL",
-        help="phi_hr, for the canonical side of models that take one low resolution only (phi_mm)",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument("--output", "-o", type=Path, metavar="X.json", help="write the results here too")
+    add_model_arguments(parser)
     parser.add_argument(
         "--roc", type=Path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
     )
@@ -65,71 +76,137 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for a pair that no model has networks for, or files that are damaged.
         FileNotFoundError: if a model or set is not there.
     """
-    pairs = list(dict.fromkeys(parse_pair(text) for text in args.pairs.split(",")))
-    models = [load_model(path, high_resolution=args.high_resolution) for path in args.models]
-    models = _tell_apart(models, args.models)
+    loaded = load_models(args)
+    models = loaded.models
+    pairs = _every_pair(models) if args.pairs == "all" else _listed_pairs(args.pairs)
     for pair in pairs:
         if not any(answers(model, pair) for model in models):
             raise ValueError(
                 f"pair {pair[0]}-{pair[1]}: no model given has networks for both sizes; leave it out, or "
                 "give phi_hr with --high-resolution"
             )
-    _warn_of_other_views(models, args.interpolation)
+    paths = _bin_paths(args)
     with distributed_context(args.device) as context:
         for model in models:
-            model.model.to(context.device)
-            if model.high_resolution is not None:
-                model.high_resolution.to(context.device)
-        sets = [_verify_set(path, models, pairs, args) for path in args.bin]
+            model.to(context.device)
+        sets = [_verify_set(path, models, pairs, args) for path in paths]
+        if args.pairs_file is not None:
+            sets.append(_verify_files(models, pairs, args))
     print_report(sets, pairs, args.interpolation)
+    _print_gains(sets, pairs, loaded)
     if args.output is not None:
-        args.output.parent.mkdir(parents=True, exist_ok=True)
-        content = report(sets, pairs, models, args.models, args.interpolation)
-        with replacing(args.output) as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+        write_result(args.output, report(sets, pairs, models, loaded.paths, args.interpolation))
     if args.roc is not None:
         for results in sets:
             _draw(results, pairs, args.roc)
 
 
-def _tell_apart(models: list[EvaluatedModel], paths: Iterable[str]) -> list[EvaluatedModel]:
-    names = [model.name for model in models]
-    return [
-        replace(model, name=f"{model.name} ({path})") if names.count(model.name) > 1 else model
-        for model, path in zip(models, paths, strict=True)
-    ]
+def _listed_pairs(text: str) -> list[Pair]:
+    return list(dict.fromkeys(parse_pair(word) for word in text.split(",")))
 
 
-def _warn_of_other_views(models: Iterable[EvaluatedModel], interpolation: str) -> None:
-    for model in models:
-        if model.interpolation not in (None, interpolation):
-            print(
-                f"btnet: warning: {model.name} was trained on {model.interpolation} views and is evaluated "
-                f"on {interpolation} ones; --interpolation {model.interpolation} shows it at its best",
-                file=sys.stderr,
+def _every_pair(models: Iterable[EvaluatedModel]) -> list[Pair]:
+    sizes = sorted({size for model in models for size in model.native_resolutions}, reverse=True)
+    return [(first, second) for first in sizes for second in sizes]
+
+
+def _bin_paths(args: argparse.Namespace) -> list[Path]:
+    if not args.bin and args.pairs_file is None:
+        raise ValueError("nothing to verify on; give --bin, or --pairs-file with --root")
+    if args.pairs_file is not None and args.root is None:
+        raise ValueError(f"{args.pairs_file}: where are its images? give their folder with --root")
+    paths: list[Path] = []
+    for path in args.bin:
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        found = {each.stem: each for each in sorted(path.glob("*.bin"))}
+        names = list(found) if args.sets is None else args.sets
+        missing = [name for name in names if name not in found]
+        if missing or not names:
+            raise FileNotFoundError(
+                f"{path}: no {', '.join(missing) or '*'}.bin; it holds {', '.join(found) or 'none'}"
             )
+        paths += [found[name] for name in names]
+    return paths
 
 
 def _verify_set(
     path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
     images, issame = read_bin(path)
-    by_model = {}
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        for model in models:
-            known = [pair for pair in pairs if answers(model, pair)]
-            num_images = len(issame) * len({(side, pair[side]) for pair in known for side in (0, 1)})
-            task = progress.add_task(f"{path.stem}: {model.name}", total=num_images)
-            by_model[model.name] = verify(
-                model,
-                images,
-                issame,
-                known,
-                interpolation=args.interpolation,
-                batch_size=args.batch_size,
-                progress=lambda done, task=task: progress.advance(task, done),  # type: ignore[misc]
-            )
-    return SetResults(path, sha256(path), issame, by_model)
+
+    def one(
+        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
+    ) -> list[VerificationResult]:
+        options = {"interpolation": args.interpolation, "batch_size": args.batch_size}
+        if all(None not in pair for pair in known):
+            return verify(model, images, issame, known, progress=progress, **options)
+        positions = np.arange(len(images))
+        [strategy] = parse_strategies(args.strategy)
+        return verify_pairs(
+            model,
+            images,
+            positions[::2],
+            positions[1::2],
+            issame,
+            known,
+            strategy=strategy,
+            progress=progress,
+            **options,
+        )
+
+    return SetResults(path, sha256(path), issame, _by_model(path.stem, models, pairs, len(images), one))
+
+
+def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
+    listed = read_lfw_pairs(args.pairs_file, args.root)
+    images = [listed.images[index] for index in range(len(listed.images))]
+    [strategy] = parse_strategies(args.strategy)
+
+    def one(
+        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
+    ) -> list[VerificationResult]:
+        return verify_pairs(
+            model,
+            images,
+            listed.first,
+            listed.second,
+            listed.issame,
+            known,
+            strategy=strategy,
+            interpolation=args.interpolation,
+            batch_size=args.batch_size,
+            num_folds=listed.num_folds,
+            progress=progress,
+        )
+
+    by_model = _by_model(listed.name, models, pairs, len(images), one)
+    return SetResults(args.pairs_file, listed.checksum, listed.issame, by_model, listed.num_folds)
+
+
+def _by_model(
+    name: str,
+    models: list[EvaluatedModel],
+    pairs: list[Pair],
+    num_images: int,
+    one: Callable[[EvaluatedModel, list[Pair], Callable[[int], None]], list[VerificationResult]],
+) -> dict[str, list[VerificationResult]]:
+    found = {}
+    for model in models:
+        known = [pair for pair in pairs if answers(model, pair)]
+        num_views = len({side for pair in known for side in pair})
+        with steps(f"{name}: {model.name}", num_images * num_views) as progress:
+            found[model.name] = one(model, known, progress)
+    return found
+
+
+def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels) -> None:
+    if loaded.high_resolution is None or loaded.matched is None:
+        return
+    console = Console(width=200)
+    for results in sets:
+        print_gains(results, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
@@ -140,5 +217,5 @@ def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
                 if result.pair == pair:
                     far, tar, _ = roc_curve(result.scores, results.issame)
                     curves[name] = (far, tar)
-        picture = f"{path.stem}_{results.path.stem}_{pair[0]}-{pair[1]}.png"
-        plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair[0]}&{pair[1]}")
+        picture = f"{path.stem}_{results.path.stem}_{pair_label(pair).replace('&', '-')}.png"
+        plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair_label(pair)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import torch
 
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -16,7 +18,7 @@ from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import check_tensors, fingerprint
 from btnet.model.trunk_file import load_trunk, read_weights
 
-__all__ = ["EvaluatedModel", "NetworkChoice", "load_model"]
+__all__ = ["EvaluatedModel", "NetworkChoice", "load_matched", "load_model"]
 
 
 class NetworkChoice(NamedTuple):
@@ -36,12 +38,40 @@ class EvaluatedModel:
             resolution below the canonical one (phi_mm).
         high_resolution: the model that embeds faces of canonical size where `model` is a phi_mm.
         interpolation: how the low-resolution faces it was trained on were made, where that is recorded.
+        others: where `model` is a phi_mm, those of further resolutions.
     """
 
     name: str
     model: BTNet | Backbone
     high_resolution: Backbone | None = None
     interpolation: str | None = None
+    others: tuple[Backbone, ...] = ()
+
+    @property
+    def canonical_size(self) -> int:
+        """Of the trunk, in px."""
+        return _trunk_of(self.model).canonical_size
+
+    @property
+    def embedding_size(self) -> int:
+        """Length of the embeddings."""
+        return _trunk_of(self.model).embedding_size
+
+    @property
+    def native_resolutions(self) -> tuple[int, ...]:
+        """Sizes in px that a network takes as they are, largest first; a native face goes to one of these."""
+        if isinstance(self.model, BTNet):
+            return (self.canonical_size, *self.model.resolutions)
+        natives = [network.input_size for network in (self.model, *self.others)]
+        if self.high_resolution is not None:
+            natives.append(self.high_resolution.input_size)
+        return tuple(sorted(set(natives), reverse=True))
+
+    def to(self, device: torch.device) -> None:
+        """Move all networks."""
+        for network in (self.model, self.high_resolution, *self.others):
+            if network is not None:
+                network.to(device)
 
     def network_for(self, resolution: int) -> NetworkChoice | None:
         """The network for faces of this resolution.
@@ -61,8 +91,9 @@ class EvaluatedModel:
             return _trunk(self.model.trunk, resolution)
         if self.model.input_size == self.model.canonical_size:
             return _trunk(self.model, resolution)
-        if resolution == self.model.input_size:
-            return NetworkChoice(self.model, f"native r{resolution}")
+        for network in (self.model, *self.others):
+            if resolution == network.input_size:
+                return NetworkChoice(network, f"native r{resolution}")
         if resolution == self.model.canonical_size and self.high_resolution is not None:
             return NetworkChoice(self.high_resolution, "high-resolution model")
         return None
@@ -81,9 +112,9 @@ class EvaluatedModel:
 
 def no_answer(model: EvaluatedModel, resolution: int) -> str:
     """What to tell a user who asks a phi_mm for a resolution it does not know."""
-    size = model.model.trunk.input_size if isinstance(model.model, BTNet) else model.model.input_size
+    sizes = ", ".join(map(str, model.native_resolutions))
     return (
-        f"{model.name} takes {size} px faces only, not {resolution} px; "
+        f"{model.name} takes {sizes} px faces only, not {resolution} px; "
         "give a model for the canonical size with --high-resolution, or leave the pair out"
     )
 
@@ -124,6 +155,42 @@ def load_model(path: str | Path, *, high_resolution: str | Path | None = None) -
     return EvaluatedModel(name, loaded, partner, interpolation)
 
 
+def load_matched(paths: Iterable[str | Path], *, high_resolution: str | Path) -> EvaluatedModel:
+    """Load phi_mm: one model for each low resolution, and phi_hr for the canonical one.
+
+    Args:
+        paths: run folders of networks that take one native resolution each.
+        high_resolution: phi_hr.
+
+    Returns:
+        One model named "phi_mm".
+
+    Raises:
+        FileNotFoundError, ValueError: as `load_model`; or if one takes the canonical size, or two the same.
+    """
+    found: dict[int, EvaluatedModel] = {}
+    for path in paths:
+        model = load_model(path, high_resolution=high_resolution)
+        if isinstance(model.model, BTNet) or model.high_resolution is None:
+            raise ValueError(
+                f"{path}: takes {model.canonical_size} px faces, expected a model of one smaller size"
+            )
+        if model.model.input_size in found:
+            raise ValueError(
+                f"{path}: a second model for {model.model.input_size} px; give one for each resolution"
+            )
+        found[model.model.input_size] = model
+    if not found:
+        raise ValueError("phi_mm without a model; give one for each low resolution")
+    first, *rest = found.values()
+    others = tuple(each.model for each in rest if isinstance(each.model, Backbone))
+    return EvaluatedModel("phi_mm", first.model, first.high_resolution, first.interpolation, others)
+
+
+def _trunk_of(model: BTNet | Backbone) -> Backbone:
+    return model.trunk if isinstance(model, BTNet) else model
+
+
 def _trunk(trunk: Backbone, resolution: int) -> NetworkChoice:
     if resolution == trunk.input_size:
         return NetworkChoice(trunk, "trunk")
@@ -154,8 +221,7 @@ def _load_native(folder: Path, arch: Mapping[str, Any], input_size: int) -> Back
 
 
 def _load_partner(path: str | Path, canonical_size: int, embedding_size: int) -> Backbone:
-    loaded = load_model(path).model
-    trunk = loaded.trunk if isinstance(loaded, BTNet) else loaded
+    trunk = _trunk_of(load_model(path).model)
     if trunk.input_size != canonical_size or trunk.embedding_size != embedding_size:
         raise ValueError(
             f"{path}: takes {trunk.input_size} px faces and gives {trunk.embedding_size} values, expected "

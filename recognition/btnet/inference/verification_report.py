@@ -16,12 +16,12 @@ from rich.table import Table
 
 from btnet.evaluation.verification import gain
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.verify import FARS, Pair, VerificationResult
-from btnet.model.manifest import versions
+from btnet.inference.results import networks_of, result_document
+from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
 
-__all__ = ["SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
+__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
 
-_PROTOCOL = (
+PROTOCOL = (
     "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
 )
 _UNKNOWN = "-"
@@ -36,12 +36,14 @@ class SetResults:
         sha256: of the file.
         issame: [P].
         by_model: name of the model -> its results, one for each pair of resolutions it has networks for.
+        num_folds: of the accuracy.
     """
 
     path: Path
     sha256: str
     issame: NDArray[np.bool_]
     by_model: dict[str, list[VerificationResult]]
+    num_folds: int = 10
 
     def find(self, model: str, pair: Pair) -> VerificationResult | None:
         """The result of a model at a pair of resolutions, None if it has none."""
@@ -61,9 +63,9 @@ def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolatio
         console.print(_table("10-fold accuracy, %", sets, pairs, _mean_accuracy))
         for far in FARS:
             console.print(_table(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far)))
-    console.print(f"\nFaces resized by {interpolation}; {_PROTOCOL}.", highlight=False)
+    console.print(f"\nFaces resized by {interpolation}; {PROTOCOL}.", highlight=False)
     for model, networks in _networks(sets).items():
-        used = "; ".join(f"{size} px: {name}" for size, name in networks.items())
+        used = "; ".join(f"{size}: {name}" for size, name in networks.items())
         console.print(f"{model}: {used}", highlight=False, markup=False)
 
 
@@ -135,28 +137,21 @@ def report(
     Returns:
         Plain dicts, lists, numbers and strings; accuracies and rates in [0, 1], null where a model has none.
     """
-    networks = _networks(sets)
-    return {
-        "task": "verification",
-        "protocol": _PROTOCOL,
-        "interpolation": interpolation,
-        "models": [
-            {
-                "name": model.name,
-                "path": path,
-                "networks": {
-                    str(size): {"name": name, "fingerprint": model.fingerprint(size)}
-                    for size, name in networks[model.name].items()
-                },
-            }
+    return result_document(
+        "verification",
+        protocol=PROTOCOL,
+        interpolation=interpolation,
+        models=[
+            {"name": model.name, "path": path, "networks": networks_of(model, _sizes(sets, model))}
             for model, path in zip(models, paths, strict=True)
         ],
-        "sets": [
+        sets=[
             {
                 "name": results.path.stem,
                 "sha256": results.sha256,
                 "num_pairs": len(results.issame),
                 "num_same": int(results.issame.sum()),
+                "num_folds": results.num_folds,
                 "results": [
                     _entry(model.name, pair, results.find(model.name, pair))
                     for model in models
@@ -165,8 +160,15 @@ def report(
             }
             for results in sets
         ],
-        "versions": versions(),
-    }
+    )
+
+
+def _sizes(sets: Sequence[SetResults], model: EvaluatedModel) -> list[int]:
+    """Resolutions of networks a model used; those of its own where faces selected them."""
+    sides = {side for result in sets[0].by_model[model.name] for side in result.pair}
+    if None in sides:
+        sides |= set(model.native_resolutions)
+    return sorted((side for side in sides if side is not None), reverse=True)
 
 
 def _entry(model: str, pair: Pair, result: VerificationResult | None) -> dict[str, Any]:
@@ -187,8 +189,8 @@ def _table(
 ) -> Table:
     table = Table(title=title, title_justify="left", title_style="")
     table.add_column("model", overflow="fold")
-    for first, second in pairs:
-        table.add_column(f"{first}&{second}", justify="right", no_wrap=True)
+    for pair in pairs:
+        table.add_column(pair_label(pair), justify="right", no_wrap=True)
     for model in sets[0].by_model:
         cells = []
         for pair in pairs:
@@ -206,11 +208,13 @@ def _mean_tar(far: float) -> Callable[[list[VerificationResult]], str]:
     return lambda results: f"{100 * np.mean([result.tar[far] for result in results]):.2f}"
 
 
-def _networks(sets: Sequence[SetResults]) -> dict[str, dict[int, str]]:
-    """Name of the network that embedded each size, by model."""
+def _networks(sets: Sequence[SetResults]) -> dict[str, dict[str, str]]:
+    """Name of the network that embedded each size ("112 px", "native"), by model."""
     return {
         model: {
-            size: name for result in results for size, name in zip(result.pair, result.networks, strict=True)
+            "native" if side is None else f"{side} px": name
+            for result in results
+            for side, name in zip(result.pair, result.networks, strict=True)
         }
         for model, results in sets[0].by_model.items()
     }

@@ -11,12 +11,18 @@ from numpy.typing import NDArray
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
+from btnet.inference.native import DEFAULT_STRATEGY, Strategy, embed_crops
 
-__all__ = ["VerificationResult", "answers", "parse_pair", "verify"]
+__all__ = ["VerificationResult", "answers", "parse_pair", "verify", "verify_pairs"]
 
 FARS = (1e-2, 1e-3)
 
-Pair = tuple[int, int]
+Side = int | None
+"""Resolution in px; None: the one that the face's own size selects, as in serving."""
+
+Pair = tuple[Side, Side]
+
+_NATIVE = "native"
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class VerificationResult:
     """How well a model verifies at one pair of resolutions.
 
     Attributes:
-        pair: resolution of the first and of the second image of each pair, in px.
+        pair: resolution of the first and of the second image of each pair, in px; None: native.
         accuracy: 10-fold, in [0, 1].
         std: standard deviation of the folds' accuracies.
         tar: true accept rate by false accept rate.
@@ -42,24 +48,31 @@ class VerificationResult:
     @property
     def label(self) -> str:
         """As the paper writes it: "112&14"."""
-        return f"{self.pair[0]}&{self.pair[1]}"
+        return pair_label(self.pair)
+
+
+def pair_label(pair: Pair) -> str:
+    """As the paper writes it: "112&14"; "native" for a side whose faces select their branches."""
+    return "&".join(_NATIVE if side is None else str(side) for side in pair)
 
 
 def parse_pair(text: str) -> Pair:
-    """Read "112-14".
+    """Read "112-14", "112-native" ...
 
     Raises:
         ValueError: if it is not two sizes in px.
     """
     sides = text.strip().split("-")
-    if len(sides) != 2 or not all(side.isdecimal() and int(side) > 0 for side in sides):
-        raise ValueError(f"resolution pair {text!r}: expected two sizes in px such as 112-14")
-    return int(sides[0]), int(sides[1])
+    known = all(side == _NATIVE or (side.isdecimal() and int(side) > 0) for side in sides)
+    if len(sides) != 2 or not known:
+        raise ValueError(f"resolution pair {text!r}: expected two sizes in px such as 112-14 (or `native`)")
+    first, second = (None if side == _NATIVE else int(side) for side in sides)
+    return first, second
 
 
 def answers(model: EvaluatedModel, pair: Pair) -> bool:
     """Whether the model has a network for both resolutions."""
-    return all(model.network_for(resolution) is not None for resolution in pair)
+    return all(side is None or model.network_for(side) is not None for side in pair)
 
 
 def verify(
@@ -102,30 +115,129 @@ def verify(
     """
     if len(images) != 2 * len(issame):
         raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
-    sides: dict[tuple[int, int], NDArray[np.float32]] = {}
+    return verify_pairs(
+        model,
+        images,
+        np.arange(0, len(images), 2),
+        np.arange(1, len(images), 2),
+        issame,
+        pairs,
+        interpolation=interpolation,
+        batch_size=batch_size,
+        mirror=mirror,
+        num_folds=num_folds,
+        fars=fars,
+        progress=progress,
+    )
 
-    def embedded(side: int, resolution: int) -> tuple[NDArray[np.float32], str]:
-        choice = model.network_for(resolution)
-        if choice is None:
-            raise ValueError(no_answer(model, resolution))
-        if (side, resolution) not in sides:
-            sides[side, resolution] = embed_images(
-                choice.network,
-                images[side::2],
-                view_size=resolution,
-                interpolation=interpolation,
-                batch_size=batch_size,
-                mirror=mirror,
+
+def verify_pairs(
+    model: EvaluatedModel,
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    issame: NDArray[np.bool_],
+    pairs: Iterable[Pair],
+    *,
+    strategy: Strategy = DEFAULT_STRATEGY,
+    interpolation: str = "bilinear",
+    batch_size: int = 32,
+    mirror: bool = True,
+    num_folds: int = 10,
+    fars: Sequence[float] = FARS,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[VerificationResult]:
+    """Verify images of any size, each of them in as many pairs as one likes; see `verify`.
+
+    Args:
+        model: in memory or from `load_model`.
+        images: uint8 RGB, each once: an array [N, H, W, 3], or a list of arrays [H, W, 3].
+        first: position of each pair's first image, [P].
+        second: of its second, [P].
+        issame: whether a pair shows one person, [P].
+        pairs: resolutions in px, or None for what each face's size selects.
+        strategy: of that selection.
+        interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`.
+        batch_size: images per forward pass.
+        mirror: add the embeddings of the mirror images.
+        num_folds: of the accuracy, consecutive pairs.
+        fars: false accept rates at which the true accept rate is given.
+        progress: called with the number of images embedded.
+
+    Returns:
+        One result per pair of resolutions, in the order given.
+
+    Raises:
+        ValueError: if the model has no network for a resolution, or as `kfold_accuracy` and `embed_images`.
+    """
+    views: dict[Side, _View] = {}
+
+    def embedded(rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
+        if side not in views:
+            shape = (len(images), model.embedding_size)
+            views[side] = _View(np.empty(shape, dtype=np.float32), np.zeros(len(images), dtype=np.bool_))
+        view = views[side]
+        new = np.unique(rows[~view.done[rows]])
+        if len(new):
+            view.embeddings[new], view.name = _embed(
+                model, images, new, side, strategy, interpolation, batch_size, mirror, progress
             )
-            progress(len(issame))
-        return sides[side, resolution], choice.name
+            view.done[new] = True
+        return view.embeddings[rows], view.name
 
     results = []
     for pair in pairs:
-        first, first_name = embedded(0, pair[0])
-        second, second_name = embedded(1, pair[1])
-        scores = pair_scores(first, second)
-        accuracy, std = kfold_accuracy(first, second, issame, num_folds)
+        left, left_name = embedded(first, pair[0])
+        right, right_name = embedded(second, pair[1])
+        scores = pair_scores(left, right)
+        accuracy, std = kfold_accuracy(left, right, issame, num_folds)
         tar = {far: tar_at_far(scores, issame, far) for far in fars}
-        results.append(VerificationResult(pair, accuracy, std, tar, (first_name, second_name), scores))
+        results.append(VerificationResult(pair, accuracy, std, tar, (left_name, right_name), scores))
     return results
+
+
+@dataclass
+class _View:
+    """Embeddings of the images at one resolution, as far as some pair needed them."""
+
+    embeddings: NDArray[np.float32]
+    done: NDArray[np.bool_]
+    name: str = ""
+
+
+def _embed(
+    model: EvaluatedModel,
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+    rows: NDArray[np.int64],
+    side: Side,
+    strategy: Strategy,
+    interpolation: str,
+    batch_size: int,
+    mirror: bool,
+    progress: Callable[[int], None],
+) -> tuple[NDArray[np.float32], str]:
+    choice = None if side is None else model.network_for(side)
+    if side is not None and choice is None:
+        raise ValueError(no_answer(model, side))
+    name = f"selected by size, {strategy.label}" if choice is None else choice.name
+    if choice is None or not isinstance(images, np.ndarray):
+        found = embed_crops(
+            model,
+            [images[row] for row in rows],
+            strategy if side is None else side,
+            interpolation=interpolation,
+            batch_size=batch_size,
+            mirror=mirror,
+            progress=progress,
+        )
+        return found, name
+    found = embed_images(
+        choice.network,
+        images[rows],
+        view_size=side,
+        interpolation=interpolation,
+        batch_size=batch_size,
+        mirror=mirror,
+    )
+    progress(len(rows))
+    return found, name

@@ -1,0 +1,208 @@
+"""What the commands of the benchmarks share: models, options, progress, unreadable images, the result."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from btnet.data.image_files import ImageFiles
+from btnet.data.interpolation import INTERPOLATIONS
+from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
+
+__all__ = [
+    "LoadedModels",
+    "add_feature_arguments",
+    "add_model_arguments",
+    "load_models",
+    "percent",
+    "plain",
+    "print_table",
+    "settle_unreadable",
+    "steps",
+]
+
+
+@dataclass(frozen=True)
+class LoadedModels:
+    """Models of one comparison.
+
+    Attributes:
+        models: in the order of the tables, names all different.
+        paths: where each came from, as the user named it.
+        high_resolution: name of phi_hr among them, None if it was not given.
+        matched: name of phi_mm among them, None if it was not given.
+    """
+
+    models: list[EvaluatedModel]
+    paths: list[str]
+    high_resolution: str | None
+    matched: str | None
+
+
+def add_model_arguments(parser: argparse.ArgumentParser, *, interpolation: str = "bilinear") -> None:
+    """Declare the models and how they see faces."""
+    parser.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="run folder (trunk and branches), or a trunk's .pt file: phi_bt, phi_mr ...",
+    )
+    parser.add_argument(
+        "--high-resolution",
+        metavar="MODEL",
+        help="phi_hr: the reference of gains, and the canonical side of models that take one low resolution",
+    )
+    parser.add_argument(
+        "--phi-mm",
+        nargs="+",
+        default=[],
+        metavar="MODEL",
+        help="phi_mm: one model for each low resolution, shown as one; needs --high-resolution",
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default=interpolation,
+        help="how faces are resized (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--output", "-o", type=Path, metavar="X.json", help="write the results here too")
+
+
+def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare where features are kept and what happens to images that cannot be read."""
+    parser.add_argument(
+        "--features",
+        type=Path,
+        default=Path("runs/features"),
+        metavar="FOLDER",
+        help="where embeddings are kept: a stopped run goes on, a further one reuses them (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="score without the images that cannot be read, and say so in the result (default: list them and stop)",
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        default=min(8, os.cpu_count() or 1),
+        help="threads that read images (default: %(default)s)",
+    )
+
+
+def load_models(args: argparse.Namespace) -> LoadedModels:
+    """Load what `add_model_arguments` declared; phi_hr first, then phi_mm, then the others.
+
+    Raises:
+        ValueError: if no model is given, or phi_mm without phi_hr.
+        FileNotFoundError: if one is missing.
+    """
+    paths = [str(path) for path in args.models]
+    models = [load_model(path, high_resolution=args.high_resolution) for path in paths]
+    high_resolution = matched = None
+    if args.phi_mm:
+        if args.high_resolution is None:
+            raise ValueError(
+                "--phi-mm needs phi_hr for faces of canonical size; give it with --high-resolution"
+            )
+        models.insert(0, load_matched(args.phi_mm, high_resolution=args.high_resolution))
+        paths.insert(0, ", ".join(args.phi_mm))
+        matched = 0
+        # Gains need phi_hr in the table; elsewhere it only lends its network to others.
+        if args.high_resolution not in paths:
+            models.insert(0, load_model(args.high_resolution))
+            paths.insert(0, str(args.high_resolution))
+            matched = 1
+        high_resolution = paths.index(args.high_resolution)
+    if not models:
+        raise ValueError("no model to evaluate; give run folders or trunk files")
+    names = [model.name for model in models]
+    models = [
+        replace(model, name=f"{model.name} ({path})") if names.count(model.name) > 1 else model
+        for model, path in zip(models, paths, strict=True)
+    ]
+    _warn_of_other_views(models, args.interpolation)
+    return LoadedModels(
+        models,
+        paths,
+        None if high_resolution is None else models[high_resolution].name,
+        None if matched is None else models[matched].name,
+    )
+
+
+@contextmanager
+def steps(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A progress bar on a terminal; gives the function to be called with the number of images done."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+def settle_unreadable(
+    unreadable: Mapping[int, str], images: ImageFiles, args: argparse.Namespace
+) -> list[dict[str, str]]:
+    """List images that cannot be read, and stop unless the user said to go on.
+
+    The whole list goes to standard error; it is returned for the result file.
+
+    Raises:
+        ValueError: if there is one and --skip-unreadable was not given.
+    """
+    listed = [{"image": images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())]
+    for entry in listed:
+        print(f"btnet: unreadable: {entry['image']}: {entry['reason']}", file=sys.stderr)
+    if listed and not args.skip_unreadable:
+        raise ValueError(
+            f"{images.root}: {len(listed)} of {len(images)} images cannot be read, listed above; copy them again, "
+            "or score without them with --skip-unreadable. What is embedded is kept"
+        )
+    return listed
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table whose first column is text and whose others are numbers."""
+    # Redirected into a file, nothing should be cut to the 80 columns of an imagined terminal.
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    table = Table(title=title, title_justify="left", title_style="")
+    for number, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if number else "left", overflow="fold" if not number else "ellipsis"
+        )
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def percent(value: float | None) -> str:
+    """As tables show a rate: "-" where there is none."""
+    return "-" if value is None or not np.isfinite(value) else f"{100 * value:.2f}"
+
+
+def _warn_of_other_views(models: Sequence[EvaluatedModel], interpolation: str) -> None:
+    for model in models:
+        if model.interpolation not in (None, interpolation):
+            print(
+                f"btnet: warning: {model.name} was trained on {model.interpolation} views and is evaluated "
+                f"on {interpolation} ones; --interpolation {model.interpolation} shows it at its best",
+                file=sys.stderr,
+            )
+
+
+def plain(values: Mapping[Any, float]) -> dict[str, float]:
+    """Rates by target as JSON has them: {0.01: x} -> {"0.01": x}."""
+    return {f"{key:g}": value for key, value in values.items()}

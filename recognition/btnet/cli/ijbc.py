@@ -1,0 +1,362 @@
+"""Evaluate on IJB-C or IJB-B: 1:1 verification and 1:N identification of templates, at and across resolutions."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from btnet.cli.benchmark import (
+    LoadedModels,
+    add_feature_arguments,
+    add_model_arguments,
+    load_models,
+    percent,
+    plain,
+    print_table,
+    settle_unreadable,
+    steps,
+)
+from btnet.data.ijb import (
+    IJB,
+    TemplateList,
+    TemplatePairs,
+    read_galleries_and_probes,
+    read_ijb,
+    read_template_pairs,
+)
+from btnet.inference.feature_file import FeatureFile
+from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
+from btnet.inference.model_folder import EvaluatedModel
+from btnet.inference.results import networks_of, result_document, write_result
+from btnet.inference.verify import answers, pair_label, parse_pair
+from btnet.training.distributed import distributed_context
+
+if TYPE_CHECKING:
+    from btnet.evaluation.ijb_1n import Ijb1NResult
+    from btnet.evaluation.templates import TemplateOptions, Templates
+
+_TASKS = ("verification", "identification")
+_FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
+_FPIRS, _RANKS = (0.01, 0.1), (1, 5, 10)
+# Where the paper reads gains off (Tables 10 and 11).
+_GAIN_FAR, _GAIN_FPIR = 1e-4, 0.1
+_CURVE_FARS = tuple(float(far) for far in np.logspace(-6, -0.01, 120))
+
+Pair = tuple[int, int]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet ijbc`."""
+    parser.add_argument(
+        "--root",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="with loose_crop and meta, as insightface has them",
+    )
+    parser.add_argument(
+        "--pairs",
+        default="112-112,112-14,14-14",
+        help="resolutions that are aggregated: of each image, f at the first one plus f of its mirror image at "
+        "the second (default: %(default)s)",
+    )
+    parser.add_argument("--tasks", nargs="+", choices=_TASKS, default=_TASKS, help="1:1, 1:N (default: both)")
+    parser.add_argument(
+        "--preset",
+        choices=("authors", "insightface"),
+        default="authors",
+        help="authors: N0 D1 F1; insightface: N1 D1 F1 (default: %(default)s); the next three change it",
+    )
+    for name, meaning in (
+        ("norm-score", "N1: an image counts by the length of its feature"),
+        ("detector-score", "D1: an image counts by its detector score"),
+        ("flip", "F1: the mirror image is added"),
+    ):
+        parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None, help=meaning)
+    parser.add_argument(
+        "--alignment",
+        choices=ALIGNMENTS,
+        default="canonical",
+        help="canonical: aligned at 112 px, then shrunk, as the authors evaluate; direct: aligned at the resolution "
+        "itself, as serving does (default: %(default)s)",
+    )
+    parser.add_argument("--roc", type=Path, metavar="X.png", help="draw ROC curves: X_112-14.png per pair")
+    add_model_arguments(parser)
+    add_feature_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Embed, pool, score; print tables, write what was asked for.
+
+    Raises:
+        ValueError: for a pair that no model has networks for, damaged lists, unreadable images.
+        FileNotFoundError, NotADirectoryError: for a missing part of the data set, or a model.
+    """
+    from btnet.evaluation.templates import PRESETS
+
+    chosen = {
+        name: getattr(args, name)
+        for name in ("norm_score", "detector_score", "flip")
+        if getattr(args, name) is not None
+    }
+    options = replace(PRESETS[args.preset], **chosen)
+    pairs = _sized_pairs(args.pairs)
+    if not options.flip and any(first != second for first, second in pairs):
+        raise ValueError(
+            "without the mirror image (F0) there is one resolution only; give pairs such as 14-14"
+        )
+    loaded = load_models(args)
+    for pair in pairs:
+        if not any(answers(model, pair) for model in loaded.models):
+            raise ValueError(
+                f"pair {pair[0]}-{pair[1]}: no model given has networks for both sizes; leave it out"
+            )
+    # All lists are read before hours of embedding.
+    ijb = read_ijb(args.root)
+    template_pairs = read_template_pairs(ijb) if "verification" in args.tasks else None
+    searches = read_galleries_and_probes(ijb) if "identification" in args.tasks else None
+
+    entries: list[dict[str, Any]] = []
+    networks: list[dict[str, dict[str, str]]] = []
+    unreadable: dict[int, str] = {}
+    with distributed_context(args.device) as context:
+        for model in loaded.models:
+            model.to(context.device)
+            known = [pair for pair in pairs if answers(model, pair)]
+            files, lost = _embed(model, ijb, known, options.flip, args)
+            unreadable |= lost
+            settle_unreadable(lost, ijb.images, args)
+            networks.append(networks_of(model, dict.fromkeys(r for pair in known for r in pair)))
+            for pair in known:
+                scored = _score(files, pair, ijb, options, template_pairs, searches, sorted(lost))
+                entries.append({"model": model.name, "pair": list(pair), **scored})
+    _add_gains(entries, loaded)
+    _print(entries, loaded, args, options, ijb)
+    if args.roc is not None:
+        _draw(entries, args.roc, ijb.name)
+    if args.output is not None:
+        listed = [
+            {"image": ijb.images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())
+        ]
+        document = result_document(
+            "ijbc",
+            protocol={
+                "templates": asdict(options),
+                "label": options.label,
+                "alignment": args.alignment,
+                "aggregation": "of each image, f at the first resolution plus f of its mirror at the second",
+            },
+            interpolation=args.interpolation,
+            models=[
+                {"name": model.name, "path": path, "networks": used}
+                for model, path, used in zip(loaded.models, loaded.paths, networks, strict=True)
+            ],
+            sets=[
+                {
+                    "name": ijb.name,
+                    "sha256": ijb.checksum,
+                    "num_images": len(ijb.images),
+                    "num_pairs": None if template_pairs is None else len(template_pairs.issame),
+                    "num_probes": None if searches is None else len(searches[1].templates),
+                    "unreadable": listed,
+                    "results": entries,
+                }
+            ],
+        )
+        write_result(args.output, document)
+
+
+def _sized_pairs(text: str) -> list[Pair]:
+    pairs = []
+    for word in dict.fromkeys(text.split(",")):
+        first, second = parse_pair(word)
+        if first is None or second is None:
+            raise ValueError(f"resolution pair {word!r}: templates are seen at sizes in px such as 112-14")
+        pairs.append((first, second))
+    return pairs
+
+
+def _embed(
+    model: EvaluatedModel, ijb: IJB, pairs: Sequence[Pair], flip: bool, args: argparse.Namespace
+) -> tuple[dict[Seen, FeatureFile], dict[int, str]]:
+    views = dict.fromkeys(Seen(pair[0], False) for pair in pairs)
+    if flip:
+        views |= dict.fromkeys(Seen(pair[1], True) for pair in pairs)
+    with steps(f"{ijb.name}: {model.name}", len(ijb.images)) as progress:
+        return embed_ijb(
+            model,
+            ijb,
+            views,
+            args.features,
+            alignment=args.alignment,
+            interpolation=args.interpolation,
+            batch_size=args.batch_size,
+            num_workers=args.workers,
+            progress=progress,
+        )
+
+
+def _score(
+    files: Mapping[Seen, FeatureFile],
+    pair: Pair,
+    ijb: IJB,
+    options: TemplateOptions,
+    pairs: TemplatePairs | None,
+    searches: tuple[list[TemplateList], TemplateList] | None,
+    lost: Sequence[int],
+) -> dict[str, Any]:
+    from btnet.evaluation.templates import pool_templates
+
+    scores = ijb.detector_scores.copy()
+    # Zero weight: what an unreadable image's zero feature comes to anyhow. Its template has the others.
+    scores[list(lost)] = 0
+    without_image = np.setdiff1d(ijb.templates, np.delete(ijb.templates, list(lost)))
+    if len(without_image):
+        raise ValueError(
+            f"{len(without_image)} templates have no readable image at all, the first is template {without_image[0]}; "
+            "they cannot be scored: copy their images again"
+        )
+    pooled = pool_templates(
+        files[Seen(pair[0], False)].features,
+        ijb.templates,
+        ijb.media,
+        norm_score=options.norm_score,
+        detector_scores=scores if options.detector_score else None,
+        mirrored=files[Seen(pair[1], True)].features if options.flip else None,
+    )
+    entry: dict[str, Any] = {}
+    if pairs is not None:
+        entry |= _verify(pooled, pairs)
+    if searches is not None:
+        entry |= _identify(pooled, *searches)
+    return entry
+
+
+def _verify(pooled: Templates, pairs: TemplatePairs) -> dict[str, Any]:
+    from btnet.evaluation.cosine import indexed_pair_scores
+    from btnet.evaluation.verification import tar_at_fars
+
+    scores = indexed_pair_scores(pooled.features, pooled.rows(pairs.first), pooled.rows(pairs.second))
+    curve = tar_at_fars(scores, pairs.issame, sorted({*_FARS, *_CURVE_FARS}))
+    return {
+        "tar_at_far": plain({far: curve[far] for far in _FARS}),
+        "roc": {"far": list(curve), "tar": list(curve.values())},
+    }
+
+
+def _identify(pooled: Templates, galleries: Sequence[TemplateList], probes: TemplateList) -> dict[str, Any]:
+    from btnet.evaluation.identification import ijb_1n, ijb_1n_standard
+
+    sides = [(pooled.features[pooled.rows(each.templates)], each.subjects) for each in galleries]
+    query = pooled.features[pooled.rows(probes.templates)]
+    joined = ijb_1n(
+        np.concatenate([features for features, _ in sides]),
+        np.concatenate([subjects for _, subjects in sides]),
+        query,
+        probes.subjects,
+        fpirs=_FPIRS,
+        ranks=_RANKS,
+    )
+    standard = ijb_1n_standard(sides, query, probes.subjects, fpirs=_FPIRS, ranks=_RANKS)
+    return {"ijb_1n": _rates(joined), "ijb_1n_standard": _rates(standard)}
+
+
+def _rates(found: Ijb1NResult) -> dict[str, Any]:
+    return {"tpir": plain(found.tpir), "rank": plain(found.rank_rate)}
+
+
+def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
+    """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where phi_hr and phi_mm are among the models."""
+    from btnet.evaluation.verification import gain
+
+    if loaded.high_resolution is None or loaded.matched is None:
+        return
+    by_key = {(entry["model"], *entry["pair"]): entry for entry in entries}
+    for entry in entries:
+        references = [by_key.get((name, *entry["pair"])) for name in (loaded.high_resolution, loaded.matched)]
+        if None in references:
+            continue
+        entry["gain"] = {}
+        for name, path in (
+            ("tar_at_far", ("tar_at_far", f"{_GAIN_FAR:g}")),
+            ("tpir", ("ijb_1n", "tpir", f"{_GAIN_FPIR:g}")),
+            ("tpir_standard", ("ijb_1n_standard", "tpir", f"{_GAIN_FPIR:g}")),
+        ):
+            if path[0] in entry:
+                values = [_dig(each, path) for each in (entry, *references)]
+                entry["gain"][name] = gain(*values)
+
+
+def _dig(entry: Any, path: Sequence[str]) -> float:
+    for key in path:
+        entry = entry[key]
+    return float(entry)
+
+
+def _print(
+    entries: Sequence[Mapping[str, Any]],
+    loaded: LoadedModels,
+    args: argparse.Namespace,
+    options: TemplateOptions,
+    ijb: IJB,
+) -> None:
+    heads = ["model", "pair"]
+    gains = any("gain" in entry for entry in entries)
+
+    def start(entry: Mapping[str, Any]) -> list[str]:
+        return [entry["model"], pair_label(tuple(entry["pair"]))]
+
+    def end(entry: Mapping[str, Any], name: str) -> list[str]:
+        value = entry.get("gain", {}).get(name)
+        return ["-" if value is None else f"{value:+.2f}"] if gains else []
+
+    if "verification" in args.tasks:
+        rows = [
+            start(e) + [percent(e["tar_at_far"][f"{far:g}"]) for far in _FARS] + end(e, "tar_at_far")
+            for e in entries
+        ]
+        columns = heads + [f"{far:g}" for far in _FARS] + ["gain at 1e-4"] * gains
+        print_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows)
+    if "identification" in args.tasks:
+        columns = (
+            heads + [f"TPIR @ {f:g}" for f in _FPIRS] + [f"top-{k}" for k in _RANKS] + ["gain at 0.1"] * gains
+        )
+        for scorer, meaning, name in (
+            ("ijb_1n", "galleries joined, threshold from impostors (insightface, the authors)", "tpir"),
+            ("ijb_1n_standard", "each gallery apart, true non-mates (the standard)", "tpir_standard"),
+        ):
+            rows = [
+                start(e)
+                + [percent(value) for value in (*e[scorer]["tpir"].values(), *e[scorer]["rank"].values())]
+                + end(e, name)
+                for e in entries
+            ]
+            print_table(f"{ijb.name} 1:N, %: {meaning}", columns, rows)
+    print(
+        f"{options.label}; aligned {'at the resolution itself' if args.alignment == 'direct' else 'at 112 px'}; "
+        f"faces resized by {args.interpolation}; "
+        + (
+            f"gains on {loaded.high_resolution}, that of {loaded.matched} being 1 or -1."
+            if gains
+            else "no gains."
+        )
+    )
+
+
+def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
+    from btnet.evaluation.plots import plot_roc
+
+    for pair in dict.fromkeys(tuple(entry["pair"]) for entry in entries):
+        curves = {
+            entry["model"]: (np.array(entry["roc"]["far"]), np.array(entry["roc"]["tar"]))
+            for entry in entries
+            if tuple(entry["pair"]) == pair and "roc" in entry
+        }
+        if curves:
+            picture = path.with_name(f"{path.stem}_{pair[0]}-{pair[1]}.png")
+            plot_roc(curves, picture, title=f"{name}, {pair_label(pair)}")

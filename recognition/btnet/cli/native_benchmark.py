@@ -1,0 +1,174 @@
+"""What SurvFace, TinyFace and SCFace share: native faces, selection strategies, one feature pass a model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.cli.benchmark import (
+    LoadedModels,
+    add_feature_arguments,
+    add_model_arguments,
+    load_models,
+    settle_unreadable,
+    steps,
+)
+from btnet.data.identification_set import Group
+from btnet.data.image_files import ImageFiles
+from btnet.inference.feature_pass import image_sizes
+from btnet.inference.native import parse_strategies
+from btnet.inference.native_features import embed_native_set
+from btnet.inference.results import networks_of, result_document, write_result
+from btnet.training.distributed import distributed_context
+
+__all__ = ["Embedded", "NativeBenchmark", "add_native_arguments"]
+
+
+def add_native_arguments(parser: argparse.ArgumentParser, *, strategies: str, mirror: bool) -> None:
+    """Declare the options of a benchmark of native faces."""
+    parser.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the data set's folder")
+    parser.add_argument(
+        "--strategies",
+        default=strategies,
+        help="how a face's size selects its branch: indicator+rule such as max+ceil,avg+near, or all nine "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=mirror,
+        help="add the embedding of the mirror image (default: %(default)s)",
+    )
+    add_model_arguments(parser)
+    add_feature_arguments(parser)
+
+
+class Embedded:
+    """Embeddings of a set's groups under one strategy, those of unreadable images left out."""
+
+    def __init__(self, features: NDArray[np.float32], readable: NDArray[np.bool_]) -> None:
+        """Take embeddings [N, D], and which of them there are."""
+        self._features, self._readable = features, readable
+
+    def group(self, group: Group) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Embeddings and identities of a group."""
+        readable = self._readable[group.rows]
+        return self._features[group.rows][readable], group.ids[readable]
+
+    def pairs(
+        self, first: NDArray[np.int64], second: NDArray[np.int64], issame: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Both sides of the pairs whose images there are, and whether they match."""
+        there = self._readable[first] & self._readable[second]
+        return self._features[first[there]], self._features[second[there]], issame[there]
+
+
+class NativeBenchmark:
+    """One run: models, the sizes of all faces, and the result they make."""
+
+    def __init__(self, args: argparse.Namespace, images: ImageFiles, checksum: str) -> None:
+        """Load the models, look at every image.
+
+        Raises:
+            ValueError: as `load_models`, `parse_strategies` and `settle_unreadable`.
+            FileNotFoundError: if a model is missing.
+        """
+        self.args, self.images, self.checksum = args, images, checksum
+        self.strategies = parse_strategies(args.strategies)
+        self.loaded: LoadedModels = load_models(args)
+        with steps("reading", len(images)) as progress:
+            self.sizes, unreadable = image_sizes(images, num_workers=args.workers, progress=progress)
+        self.unreadable = settle_unreadable(unreadable, images, args)
+        self._networks: list[dict[str, dict[str, str]]] = []
+
+    def score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+        """Embed with each model, score under each strategy.
+
+        Args:
+            scorer: embeddings -> results, without model and strategy.
+
+        Returns:
+            The results, with "model", "strategy" and "faces_by_resolution".
+        """
+        with distributed_context(self.args.device) as context:
+            for model in self.loaded.models:
+                model.to(context.device)
+            return list(self._score(scorer))
+
+    def _score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+        args, readable = self.args, self.sizes.min(axis=1) > 0
+        for model in self.loaded.models:
+            with steps(model.name, len(self.images)) as progress:
+                features = embed_native_set(
+                    model,
+                    self.images,
+                    self.sizes,
+                    self.strategies,
+                    args.features,
+                    checksum=self.checksum,
+                    interpolation=args.interpolation,
+                    mirror=args.mirror,
+                    batch_size=args.batch_size,
+                    num_workers=args.workers,
+                    progress=progress,
+                )
+            self._networks.append(networks_of(model, features.files))
+            scored: dict[bytes, list[dict[str, Any]]] = {}
+            for strategy in self.strategies:
+                chosen = features.chosen[strategy]
+                # A model of one resolution has one answer to all nine.
+                same = chosen.tobytes()
+                if same not in scored:
+                    scored[same] = scorer(Embedded(features.of(strategy), readable))
+                faces = {
+                    str(r): int(n)
+                    for r, n in zip(*np.unique(chosen[readable], return_counts=True), strict=True)
+                }
+                head = {"model": model.name, "strategy": strategy.label, "faces_by_resolution": faces}
+                yield from ({**head, **result} for result in scored[same])
+
+    def write(
+        self,
+        task: str,
+        name: str,
+        protocol: Mapping[str, Any],
+        facts: Mapping[str, Any],
+        results: Sequence[Any],
+    ) -> None:
+        """Write the result file, if one was asked for."""
+        if self.args.output is None:
+            return
+        mirror = "image plus mirror" if self.args.mirror else "image alone"
+        document = result_document(
+            task,
+            protocol={"selection": "by native size", "embedding": mirror, **protocol},
+            interpolation=self.args.interpolation,
+            models=[
+                {"name": model.name, "path": path, "networks": networks}
+                for model, path, networks in zip(
+                    self.loaded.models, self.loaded.paths, self._networks, strict=True
+                )
+            ],
+            sets=[
+                {
+                    "name": name,
+                    "sha256": self.checksum,
+                    "num_images": len(self.images),
+                    "unreadable": self.unreadable,
+                    **facts,
+                    "results": list(results),
+                }
+            ],
+        )
+        write_result(self.args.output, document)
+
+    def closing_words(self) -> str:
+        """What a reader of the tables must know."""
+        mirror = "image plus mirror" if self.args.mirror else "image alone"
+        skipped = f"; {len(self.unreadable)} unreadable images left out" if self.unreadable else ""
+        return f"Native faces resized by {self.args.interpolation}; {mirror}{skipped}."

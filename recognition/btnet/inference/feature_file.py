@@ -1,0 +1,97 @@
+"""Embeddings of a data set on disk, written block by block: a run that is stopped goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from btnet import __version__
+from btnet.data.atomic import temporary_name
+
+__all__ = ["FeatureFile"]
+
+_FEATURES: Final = "features.npy"
+_DONE: Final = "done.npy"
+_KEY: Final = "key.json"
+
+
+class FeatureFile:
+    """One row of float32 for each image, and which rows are there.
+
+    Attributes:
+        folder: where the two arrays lie, named by the key.
+        features: float32 [N, D], mapped from disk; rows that are not done are zero.
+        done: bool [N], mapped from disk.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Open an existing one; see `open`."""
+        self.folder = folder
+        self.features: NDArray[np.float32] = np.load(folder / _FEATURES, mmap_mode="r+")
+        self.done: NDArray[np.bool_] = np.load(folder / _DONE, mmap_mode="r+")
+
+    @classmethod
+    def open(cls, root: Path, key: Mapping[str, Any], num_rows: int, size: int) -> Self:
+        """Open the file of a key below `root`, or make it.
+
+        Args:
+            root: folder of many such files.
+            key: all that the features depend on: network, data set, views; plain JSON values. The version of
+                btnet is added.
+            num_rows: N.
+            size: D.
+
+        Raises:
+            ValueError: if a file of this key is damaged.
+        """
+        text = json.dumps(
+            {**key, "btnet": __version__, "num_rows": num_rows, "size": size}, sort_keys=True, indent=2
+        )
+        folder = root / hashlib.sha256(text.encode()).hexdigest()[:24]
+        if not folder.is_dir():
+            _make(folder, text, num_rows, size)
+        try:
+            opened = cls(folder)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{folder}: damaged features ({error}); remove this folder") from error
+        if opened.features.shape != (num_rows, size) or opened.done.shape != (num_rows,):
+            raise ValueError(
+                f"{folder}: features of shape {list(opened.features.shape)}, expected [{num_rows}, {size}]; "
+                "remove this folder"
+            )
+        return opened
+
+    def write(self, rows: NDArray[np.int64], features: NDArray[np.float32]) -> None:
+        """Keep rows for good: they count as done only when they are on disk."""
+        self.features[rows] = features
+        _flush(self.features)
+        self.done[rows] = True
+        _flush(self.done)
+
+
+def _make(folder: Path, key: str, num_rows: int, size: int) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_name(folder)
+    temporary.mkdir()
+    try:
+        (temporary / _KEY).write_text(key + "\n")
+        # Zeros take no space until they are written.
+        np.lib.format.open_memmap(temporary / _FEATURES, "w+", np.dtype(np.float32), (num_rows, size))
+        np.lib.format.open_memmap(temporary / _DONE, "w+", np.dtype(np.bool_), (num_rows,))
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _flush(array: NDArray[Any]) -> None:
+    assert isinstance(array, np.memmap)
+    array.flush()

@@ -1,0 +1,233 @@
+"""The benchmark commands, end to end on miniatures, against the same path written out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import miniatures
+from btnet.cli import main
+from btnet.data.survface import read_survface_identification
+from btnet.evaluation.identification import open_set
+from btnet.evaluation.templates import identity_means
+from btnet.inference.alignment import align_face
+from btnet.inference.embedding import embed_images
+from btnet.inference.feature_file import FeatureFile
+from btnet.inference.model_folder import load_model
+from btnet.inference.native import STRATEGIES, embed_crops
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniatures.tiny_model(tmp_path_factory.mktemp("model") / "phi_bt")
+
+
+def evaluate(command: str, model: Path, tmp_path: Path, *options: object) -> dict[str, Any]:
+    output = tmp_path / "out.json"
+    argv = [command, model, *options, "--device", "cpu", "--output", output]
+    if command != "evaluate":
+        argv += ["--features", tmp_path / "features"]
+    assert main([str(word) for word in argv]) == 0
+    content: dict[str, Any] = json.loads(output.read_text())
+    return content
+
+
+def test_survface_scores_all_nine_strategies_as_serving_embeds_each(model: Path, tmp_path: Path) -> None:
+    root = miniatures.survface(tmp_path / "data")
+    content = evaluate("survface", model, tmp_path, "--root", root)
+    [found] = content["sets"]
+    by_key = {(r["strategy"], r["scorer"]): r for r in found["results"]}
+    assert len(by_key) == 18
+    faces = read_survface_identification(root)
+    crops = [faces.images[i] for i in range(len(faces.images))]
+    groups = faces.groups
+    loaded = load_model(model)
+    for strategy in STRATEGIES:
+        embeddings = embed_crops(loaded, crops, strategy)
+        prototypes, people = identity_means(embeddings[groups["gallery"].rows], groups["gallery"].ids)
+        expected = open_set(
+            prototypes,
+            people,
+            embeddings[groups["mated"].rows],
+            groups["mated"].ids,
+            embeddings[groups["unmated"].rows],
+        )
+        entry = by_key[strategy.label, "exact"]
+        assert entry["tpir20"] == {f"{fpir:g}": value for fpir, value in expected.tpir.items()}
+        assert entry["auc"] == pytest.approx(expected.auc)
+        assert sum(entry["faces_by_resolution"].values()) == len(crops)
+    assert {"task", "protocol", "interpolation", "models", "versions"} <= set(content)
+    assert set(content["models"][0]["networks"]) == {"32", "8"}
+    assert found["sha256"] == faces.checksum
+
+
+def test_survface_verification_and_the_closed_sets_end_to_end(
+    model: Path, tmp_path: Path, capsys: Any
+) -> None:
+    root = miniatures.survface(tmp_path / "survface")
+    content = evaluate("survface", model, tmp_path, "--root", root, "--task", "verification")
+    assert content["sets"][0]["num_pairs"] == 24
+    assert all(0 <= r["auc"] <= 1 for r in content["sets"][0]["results"])
+    content = evaluate("tinyface", model, tmp_path, "--root", miniatures.tinyface(tmp_path / "tinyface"))
+    [entry] = content["sets"][0]["results"]
+    assert (entry["num_probes"], entry["num_gallery"]) == (12, 20)
+    content = evaluate("scface", model, tmp_path, "--root", miniatures.scface(tmp_path / "scface"))
+    assert [r["probes"] for r in content["sets"][0]["results"]] == ["probe_d1", "probe_d2", "probe_d3"]
+    assert "rank-20" in capsys.readouterr().out
+
+
+def test_ijbc_adds_the_mirror_seen_at_the_second_resolution(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = miniatures.ijb(tmp_path / "IJBC")
+    pairs = "32-32,32-8,8-8"
+    content = evaluate(
+        "ijbc", model, tmp_path, "--root", root, "--pairs", pairs, "--roc", tmp_path / "roc.png"
+    )
+    by_pair = {tuple(r["pair"]): r for r in content["sets"][0]["results"]}
+    assert set(by_pair) == {(32, 32), (32, 8), (8, 8)}
+    assert (tmp_path / "roc_32-8.png").is_file()
+    for entry in by_pair.values():
+        assert set(entry) >= {"tar_at_far", "ijb_1n", "ijb_1n_standard"}
+    key_of = {
+        (v["views"]["resolution"], v["views"]["mirrored"]): path.parent
+        for path in (tmp_path / "features").glob("*/key.json")
+        for v in [json.loads(path.read_text())]
+    }
+    assert len(key_of) == 4
+    images = [miniatures.face(0, shot) for shot in range(4)]
+    padded = [np.pad(image, ((10, 10), (10, 10), (0, 0)), mode="edge") for image in images]
+    crops = np.stack([align_face(each, (miniatures.TEMPLATE + 10).astype(np.float32), 32) for each in padded])
+    network = load_model(model).network_for(8)
+    assert network is not None
+    mirrored = embed_images(network.network, crops[:, :, ::-1].copy(), view_size=8, mirror=False)
+    np.testing.assert_allclose(FeatureFile(key_of[8, True]).features[:4], mirrored, atol=1e-3)
+
+    # Once more: nothing is embedded, all is the same.
+    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", None)
+    assert evaluate("ijbc", model, tmp_path, "--root", root, "--pairs", pairs) == content
+
+
+def test_a_stopped_run_resumes_behind_the_last_block(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = miniatures.tinyface(tmp_path / "data")
+    monkeypatch.setattr("btnet.inference.feature_pass._BLOCK", 8)
+    embedded: list[int] = []
+
+    def stop_late(*args: Any, **options: Any) -> Any:
+        if sum(embedded) > 12:
+            raise KeyboardInterrupt
+        embedded.append(len(args[1]))
+        return embed_images(*args, **options)
+
+    argv = ["tinyface", model, "--root", root, "--features", tmp_path / "features", "--device", "cpu"]
+    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", stop_late)
+    assert main([str(word) for word in argv]) == 130
+    before = sum(embedded)
+    embedded.clear()
+
+    def count(*args: Any, **options: Any) -> Any:
+        embedded.append(len(args[1]))
+        return embed_images(*args, **options)
+
+    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", count)
+    resumed = evaluate("tinyface", model, tmp_path, "--root", root)
+    assert before + sum(embedded) == 2 * 32
+    (tmp_path / "fresh").mkdir()
+    assert evaluate("tinyface", model, tmp_path / "fresh", "--root", root) == resumed
+
+
+def test_lfw_pairs_are_verified_in_the_folds_of_the_file_and_natively(model: Path, tmp_path: Path) -> None:
+    pairs, root = miniatures.lfw(tmp_path)
+    options = ("--pairs-file", pairs, "--root", root, "--pairs")
+    content = evaluate("evaluate", model, tmp_path, *options, "32-32,32-8,native-native")
+    [found] = content["sets"]
+    assert (found["num_pairs"], found["num_folds"]) == (20, 10)
+    by_pair = {tuple(r["pair"]): r for r in found["results"]}
+    # 112 px wide: selection by pixel count takes them all for large faces.
+    assert by_pair[None, None]["accuracy"] == by_pair[32, 32]["accuracy"]
+    whole = evaluate("evaluate", model, tmp_path, *options, "all")
+    assert len(whole["sets"][0]["results"]) == 4
+
+
+def damaged(kind: str, root: Path) -> list[object]:
+    if kind == "no folder":
+        return ["survface", "--root", root / "nowhere"]
+    if kind in ("lists", "mate", "missing", "unreadable"):
+        miniatures.survface(root)
+        folder = root / "Face_Identification_Test_Set"
+        if kind == "lists":
+            (folder / "gallery_img_ID_pairs.mat").write_bytes(b"nothing")
+        elif kind == "mate":
+            from scipy.io import savemat
+
+            names = [f"{1 + p}_cam1_{s}.jpg" for p in range(6) for s in (2, 3)]
+            ids = np.full((12, 1), 99)
+            savemat(
+                folder / "mated_probe_img_ID_pairs.mat",
+                {"mated_probe_set": miniatures.cells(names), "mated_probe_ids": ids},
+            )
+        elif kind == "missing":
+            (folder / "gallery" / "1_cam1_0.jpg").unlink()
+        else:
+            (folder / "gallery" / "1_cam1_0.jpg").write_bytes(b"not an image")
+        return ["survface", "--root", root]
+    if kind == "few pairs":
+        pairs, images = miniatures.lfw(root, num_folds=1)
+        return ["evaluate", "--pairs-file", pairs, "--root", images, "--pairs", "32-32"]
+    if kind == "cut pairs":
+        pairs, images = miniatures.lfw(root)
+        pairs.write_text(pairs.read_text().rstrip().rsplit("\n", 1)[0])
+        return ["evaluate", "--pairs-file", pairs, "--root", images, "--pairs", "32-32"]
+    miniatures.ijb(root)
+    if kind == "csv":
+        (root / "meta" / "ijbc_1N_probe_mixed.csv").unlink()
+    elif kind == "template":
+        (root / "meta" / "ijbc_template_pair_label.txt").write_text("0 777 1\n0 1 0\n")
+    else:
+        path = root / "meta" / "ijbc_face_tid_mid.txt"
+        path.write_text("\n".join(path.read_text().splitlines()[1:]) + "\n")
+    return ["ijbc", "--root", root, "--pairs", "32-32"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("no folder", "no such folder; expected ROOT/Face_Identification_Test_Set"),
+        ("lists", "not a MATLAB file"),
+        ("mate", "12 of 12 images of mated show a person without a gallery image"),
+        ("missing", "1 of 36 images are not there, gallery/1_cam1_0.jpg"),
+        ("unreadable", "1 of 36 images cannot be read"),
+        ("few pairs", "folds"),
+        ("cut pairs", "announces 10 folds"),
+        ("csv", "ijbc_1N_probe_mixed.csv: no such file"),
+        ("template", "1 templates have no image in the list of images, the first is template 777"),
+        ("lines", "line 1 is not the image of ijbc_name_5pts_score.txt there"),
+    ],
+)
+def test_what_is_wrong_with_a_data_set_is_said(
+    kind: str, message: str, model: Path, tmp_path: Path, capsys: Any
+) -> None:
+    argv = [*damaged(kind, tmp_path / "data"), str(model), "--device", "cpu"]
+    # Before the options that take several values.
+    argv = [argv[0], str(model), *argv[1:-3], "--device", "cpu"]
+    if argv[0] != "evaluate":
+        argv += ["--features", tmp_path / "features"]
+    assert main([str(word) for word in argv]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_unreadable_images_are_listed_and_left_out_only_when_asked(
+    model: Path, tmp_path: Path, capsys: Any
+) -> None:
+    damaged("unreadable", tmp_path / "data")
+    content = evaluate("survface", model, tmp_path, "--root", tmp_path / "data", "--skip-unreadable")
+    [listed] = content["sets"][0]["unreadable"]
+    assert listed["image"] == "gallery/1_cam1_0.jpg"
+    assert "not a readable image" in listed["reason"]
+    assert "1 unreadable images left out" in capsys.readouterr().out
