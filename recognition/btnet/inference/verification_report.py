@@ -19,9 +19,9 @@ from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import FARS, Pair, VerificationResult
 from btnet.model.manifest import versions
 
-__all__ = ["SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
+__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
 
-_PROTOCOL = (
+PROTOCOL = (
     "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
 )
 _UNKNOWN = "-"
@@ -61,7 +61,7 @@ def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolatio
         console.print(_table("10-fold accuracy, %", sets, pairs, _mean_accuracy))
         for far in FARS:
             console.print(_table(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far)))
-    console.print(f"\nFaces resized by {interpolation}; {_PROTOCOL}.", highlight=False)
+    console.print(f"\nFaces resized by {interpolation}; {PROTOCOL}.", highlight=False)
     for model, networks in _networks(sets).items():
         used = "; ".join(f"{size} px: {name}" for size, name in networks.items())
         console.print(f"{model}: {used}", highlight=False, markup=False)
@@ -138,7 +138,7 @@ def report(
     networks = _networks(sets)
     return {
         "task": "verification",
-        "protocol": _PROTOCOL,
+        "protocol": PROTOCOL,
         "interpolation": interpolation,
         "models": [
             {
