@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from btnet.evaluation.style import SERIES, new_figure, tidy
+from btnet.evaluation.style import SERIES, legend_below, new_figure, tidy
 from btnet.model.cost import Cost
 
 __all__ = ["HEADER", "draw", "rows"]
@@ -53,8 +53,7 @@ def draw(costs: Costs) -> Figure:
     _bars(right, costs, lambda c: c.flops / 1e9, lambda c: f"{c.flops / 1e9:.1f}")
     right.set_ylabel("arithmetic per face, GFLOPs")
     right.set_title("what a face costs", fontsize=11)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    legend_below(figure, [left])
     return figure
 
 

@@ -10,11 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import SubFigure
 from matplotlib.ticker import PercentFormatter
 
 from btnet.data.resize import resize
-from btnet.evaluation.style import COLOURS, LINES, math_name, new_figure, save_figure, tidy
+from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
 
 __all__ = ["plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
 
@@ -118,7 +117,7 @@ def plot_faces_and_roc(
         _draw_roc(axes, curves, test, models)
     all_axes[0].set_ylabel("true accept rate")
     below.suptitle(roc_title, fontsize=12, fontweight="bold")
-    _legend_of_all(below, list(all_axes))
+    legend_below(below, list(all_axes))
     save_figure(figure, path, dpi)
 
 
@@ -154,16 +153,6 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Seque
     axes.set_xlabel("false accept rate")
     axes.set_title(title, fontsize=11)
     tidy(axes, "both")
-
-
-def _legend_of_all(figure: SubFigure, all_axes: Sequence[Axes]) -> None:
-    entries: dict[str, Any] = {}
-    for axes in all_axes:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=len(entries), frameon=False
-    )
 
 
 def _draw_faces(axes: Axes, mosaic: Images, resolutions: Sequence[int], title: str) -> None:

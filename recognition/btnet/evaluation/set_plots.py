@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import PercentFormatter
 
-from btnet.evaluation.style import LINES, MARKERS, colour_of, math_name, new_figure, tidy
+from btnet.evaluation.style import LINES, MARKERS, colour_of, legend_below, math_name, new_figure, tidy
 from btnet.evaluation.summary import AccuracyDrop, accuracy_drop, average
 
 __all__ = ["MIN_RADAR_SETS", "draw_averages", "draw_drops", "draw_radar"]
@@ -49,7 +50,10 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
     angles = np.linspace(0, 2 * np.pi, len(sets), endpoint=False)
     columns = min(3, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = new_figure(3.7 * columns, 3.6 * rows + 0.4)
+    figure = new_figure(3.7 * columns, 3.8 * rows + 0.4)
+    layout = figure.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(h_pad=0.15)
     for index, (test, by_model) in enumerate(drawn.items()):
         axes = figure.add_subplot(rows, columns, index + 1, projection="polar")
         assert isinstance(axes, PolarAxes)
@@ -67,39 +71,45 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
                 markersize=3.5,
                 linewidth=1.6,
             )
-    _legend_below(figure, len(models))
+    legend_below(figure, figure.axes, min(len(models), 5))
     return figure
 
 
-def draw_averages(tests: Mapping[str, Mapping[str, BySet]], *, ylabel: str) -> Figure:
+def draw_averages(kinds: Mapping[str, Mapping[str, Mapping[str, BySet]]], *, ylabel: str) -> Figure:
     """Average over the sets, a point per test and model: how models fare as faces shrink.
 
     Args:
-        tests: as for `draw_radar`, in the order of the axis; models without an average have no point.
+        kinds: title of a panel ("cross-resolution") -> its tests, as for `draw_radar`, in the order of the axis;
+            models without an average have no point.
         ylabel: what is averaged, e.g. "10-fold accuracy, average of 6 sets".
     """
-    models = list(dict.fromkeys(name for by_model in tests.values() for name in by_model))
-    figure = new_figure(max(4.6, 1.1 * len(tests) + 2.2), 3.6)
-    axes = figure.add_subplot()
-    for order, name in enumerate(models):
-        found = [average(by_model.get(name, {}).values()) for by_model in tests.values()]
-        axes.plot(
-            range(len(tests)),
-            [math.nan if value is None else value for value in found],
-            label=math_name(name),
-            color=colour_of(name, models),
-            linestyle=LINES[order % len(LINES)],
-            marker=MARKERS[order % len(MARKERS)],
-            markersize=6,
-            linewidth=1.4,
-        )
-    axes.set_xticks(range(len(tests)), list(tests))
-    axes.set_xmargin(0.08)
-    axes.set_xlabel("resolution of the first & second face, px")
-    axes.set_ylabel(ylabel)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    tidy(axes)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    models = list(
+        dict.fromkeys(name for tests in kinds.values() for by_model in tests.values() for name in by_model)
+    )
+    widths = [len(tests) + 0.6 for tests in kinds.values()]
+    figure = new_figure(1.1 * sum(widths) + 1.2, 3.8)
+    all_axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, (kind, tests) in zip(all_axes, kinds.items(), strict=True):
+        for order, name in enumerate(models):
+            found = [average(by_model.get(name, {}).values()) for by_model in tests.values()]
+            axes.plot(
+                range(len(tests)),
+                [math.nan if value is None else value for value in found],
+                label=math_name(name),
+                color=colour_of(name, models),
+                linestyle=LINES[order % len(LINES)],
+                marker=MARKERS[order % len(MARKERS)],
+                markersize=6,
+                linewidth=1.4,
+            )
+        axes.set_xticks(range(len(tests)), list(tests))
+        axes.set_xlim(-0.4, len(tests) - 0.6)
+        axes.set_xlabel("first & second face, px")
+        axes.set_title(kind, fontsize=11)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        tidy(axes)
+    all_axes[0].set_ylabel(ylabel)
+    legend_below(figure, list(all_axes), min(len(models), 5))
     return figure
 
 
@@ -137,7 +147,7 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
         above = [max(drop.by_set.values()) - drop.mean for drop in found]
         axes.errorbar(places, means, [below, above], fmt="none", ecolor="#333333", capsize=3, linewidth=1.2)
     axes.set_xticks(range(len(tests)), list(tests))
-    axes.set_xlabel("resolution of the first & second face, px")
+    axes.set_xlabel("first & second face, px")
     axes.set_ylabel("accuracy lost against full resolution")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.axhline(0, color="#333333", linewidth=0.8)
@@ -177,17 +187,3 @@ def _spokes(axes: PolarAxes, angles: np.ndarray, sets: Sequence[str], inner: flo
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines["polar"].set_color("#bbbbbb")
-
-
-def _legend_below(figure: Figure, num_columns: int) -> None:
-    entries = {}
-    for axes in figure.axes:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(entries.values()),
-        list(entries),
-        loc="outside lower center",
-        ncols=min(num_columns, 4),
-        frameon=False,
-    )

@@ -6,12 +6,12 @@ import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from btnet.data.atomic import replacing
 
@@ -24,6 +24,7 @@ __all__ = [
     "TIMES",
     "check_picture",
     "colour_of",
+    "legend_below",
     "math_name",
     "new_figure",
     "save_figure",
@@ -89,6 +90,29 @@ def colour_of(name: str, names: Sequence[str]) -> str:
     free = [colour for colour in COLOURS if colour not in taken.values()] or list(COLOURS)
     others = [other for other in names if other not in taken]
     return taken.get(name) or free[others.index(name) % len(free)]
+
+
+def legend_below(
+    figure: Figure | SubFigure, all_axes: Sequence[Axes], num_columns: int | None = None
+) -> None:
+    """One legend for several axes, each name once, below them.
+
+    Args:
+        figure: that they are in.
+        all_axes: with labelled curves.
+        num_columns: of the legend; None for one line.
+    """
+    entries: dict[str, Any] = {}
+    for axes in all_axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries |= dict(zip(labels, handles, strict=True))
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=num_columns or len(entries),
+        frameon=False,
+    )
 
 
 def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:

@@ -103,17 +103,14 @@ def to_html(table: Table) -> str:
             )
         parts.append("</tr>")
     parts.append("</tbody></table></div>")
-    parts += [f'<p class="note">{html.escape(note)}</p>' for note in table.notes]
+    parts += [f'<p class="note">{html_name(note)}</p>' for note in table.notes]
     parts.append("</figure>")
     return "".join(parts)
 
 
 def html_name(name: str) -> str:
-    """A model's name with the Greek letter and its index: "phi_bt r14" -> φ<sub>bt</sub> r14; escaped."""
-    match = re.fullmatch(r"phi_([A-Za-z0-9]+)(.*)", name, flags=re.DOTALL)
-    if match is None:
-        return html.escape(name)
-    return f"φ<sub>{match[1]}</sub>{html.escape(match[2].replace('_', ' '))}"
+    """Escaped text with the models' Greek letters: "phi_bt r14" -> φ<sub>bt</sub> r14."""
+    return re.sub(r"(?<![\w/])phi_([A-Za-z0-9]+)", r"φ<sub>\1</sub>", html.escape(name))
 
 
 def _html_heads(table: Table) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from btnet.evaluation.published import VERIFICATION
 from btnet.evaluation.set_plots import MIN_RADAR_SETS, draw_averages, draw_drops, draw_radar
@@ -14,7 +15,6 @@ from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED, Verificat
 
 __all__ = ["verification_section"]
 
-_KINDS = ((False, "cross-resolution"), (True, "same resolution"))
 _PAPERS_ROWS = (
     "Rows marked paper: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
     "CPLFW. They are other faces and other training than ours: compare differences, not levels."
@@ -23,17 +23,23 @@ _PAPERS_ROWS = (
 
 def verification_section(scores: VerificationScores) -> Section:
     """Tables and charts of one protocol and interpolation."""
-    blocks: list[Table | Picture] = []
-    for same, kind in _KINDS:
-        pairs = [pair for pair in scores.pairs if pair_key(pair)[0] is same]
-        if pairs:
-            blocks.append(_averages(scores, pairs, kind))
-    blocks += _charts(scores)
+    averages = [_averages(scores, pairs, kind) for kind, pairs in _kinds(scores).items()]
+    averages[-1] = replace(averages[-1], notes=_notes(scores))
+    blocks: list[Table | Picture] = [*averages, *_charts(scores)]
     if len(scores.sets) > 1:
         blocks += [_set_by_set(scores, pair) for pair in scores.pairs]
         blocks += _drops(scores)
     blocks += _rates(scores)
     return Section("1:1 verification", f"Faces resized by {scores.interpolation}; {scores.protocol}.", blocks)
+
+
+def _kinds(scores: VerificationScores) -> dict[str, list[str]]:
+    """Pairs of two sizes, and pairs of one, where there are some."""
+    both = {
+        kind: [pair for pair in scores.pairs if pair_key(pair)[0] is same]
+        for kind, same in (("cross-resolution", False), ("same resolution", True))
+    }
+    return {kind: pairs for kind, pairs in both.items() if pairs}
 
 
 def _mean(scores: VerificationScores, model: str, pair: str) -> float | None:
@@ -67,32 +73,36 @@ def _averages(scores: VerificationScores, pairs: Sequence[str], kind: str) -> Ta
                 cells[model].append(gains[model])
             for row in published.values():
                 row.append(None)
-    rows = [Row(model, tuple(row)) for model, row in cells.items()]
-    known = [model for model, row in published.items() if any(cell is not None for cell in row)]
-    rows += [Row(model, tuple(published[model]), VERIFICATION[model][0].short) for model in known]
-    over = f"average of {len(scores.sets)} sets" if len(scores.sets) > 1 else scores.sets[0]
-    return Table(
-        f"Accuracy, {kind}: {over} (Table 2)",
-        "model",
-        tuple(columns),
-        tuple(rows),
-        tuple(_notes(scores, bool(known))),
-    )
+    rows = []
+    for model in dict.fromkeys([*cells, *published]):
+        if model in cells:
+            rows.append(Row(model, tuple(cells[model])))
+        # The paper's line stands below that of the same model of ours.
+        if any(cell is not None for cell in published.get(model, ())):
+            rows.append(Row(model, tuple(published[model]), VERIFICATION[model][0].short))
+    return Table(f"Accuracy, {kind}: {_over(scores)} (Table 2)", "model", tuple(columns), tuple(rows))
 
 
-def _notes(scores: VerificationScores, with_paper: bool) -> list[str]:
+def _over(scores: VerificationScores) -> str:
+    return f"average of {len(scores.sets)} sets" if len(scores.sets) > 1 else scores.sets[0]
+
+
+def _notes(scores: VerificationScores) -> tuple[str, ...]:
     notes = []
-    if any(model in scores.models for model in (HIGH_RESOLUTION, MATCHED)):
+    if HIGH_RESOLUTION in scores.models and MATCHED in scores.models:
         notes.append(
             f"Gain (eq. 4, 5): what a model adds to {HIGH_RESOLUTION}, as a share of what {MATCHED} adds or takes; "
             "- where one of the two has no number, or both the same."
         )
     for family, members in scores.members.items():
-        parts = ", ".join(f"{member} at {pair}" for pair, member in members.items())
-        notes.append(f"{family}: {parts}.")
-    if with_paper:
+        pairs_of: dict[str, list[str]] = {}
+        for pair, member in members.items():
+            pairs_of.setdefault(member, []).append(pair)
+        parts = "; ".join(f"{member} at {', '.join(pairs)}" for member, pairs in pairs_of.items())
+        notes.append(f"{family} is {parts}.")
+    if any(pair in numbers for pair in scores.pairs for _, numbers in VERIFICATION.values()):
         notes.append(_PAPERS_ROWS)
-    return notes
+    return tuple(notes)
 
 
 def _set_by_set(scores: VerificationScores, pair: str) -> Table:
@@ -172,14 +182,14 @@ def _rates(scores: VerificationScores) -> list[Table]:
 
 
 def _charts(scores: VerificationScores) -> list[Picture]:
-    tests = {pair: {model: scores.by_set(model, pair) for model in scores.models} for pair in scores.pairs}
-    over = f"average of {len(scores.sets)} sets" if len(scores.sets) > 1 else scores.sets[0]
-    charts = [
-        picture_of(
-            draw_averages(tests, ylabel=f"10-fold accuracy,\n{over}"),
-            f"Accuracy by pair of resolutions, {over}.",
-        )
-    ]
+    kinds = {
+        kind: {pair: {model: scores.by_set(model, pair) for model in scores.models} for pair in pairs}
+        for kind, pairs in _kinds(scores).items()
+    }
+    tests = {pair: by_model for of_kind in kinds.values() for pair, by_model in of_kind.items()}
+    over = _over(scores)
+    averages = draw_averages(kinds, ylabel=f"10-fold accuracy,\n{over}")
+    charts = [picture_of(averages, f"Accuracy by pair of resolutions, {over}.")]
     if len(scores.sets) >= MIN_RADAR_SETS and any(
         all(value is not None for value in by.values())
         for by_model in tests.values()
