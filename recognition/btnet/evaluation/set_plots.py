@@ -46,11 +46,11 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
         raise ValueError(
             f"no model has an accuracy on each of the sets {', '.join(sets)}; evaluate one on all"
         )
-    inner = max(0.0, math.floor(min(numbers) * 20 - 0.5) / 20)
+    inner = max(0.0, math.floor(10 * min(numbers) - 0.2) / 10)
     angles = np.linspace(0, 2 * np.pi, len(sets), endpoint=False)
     columns = min(3, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    figure = new_figure(3.7 * columns, 3.8 * rows + 0.4)
+    figure = new_figure(3.9 * columns, 3.8 * rows + 0.4)
     layout = figure.get_layout_engine()
     assert isinstance(layout, ConstrainedLayoutEngine)
     layout.set(h_pad=0.15)
@@ -181,7 +181,8 @@ def _spokes(axes: PolarAxes, angles: np.ndarray, sets: Sequence[str], inner: flo
         sine = math.sin(angle)
         label.set_horizontalalignment("center" if abs(sine) < 0.1 else "left" if sine > 0 else "right")
     axes.set_ylim(inner, 1.0)
-    axes.set_yticks(np.linspace(inner, 1.0, 5)[1:])
+    step = 0.1 if inner >= 0.6 else 0.2
+    axes.set_yticks(np.arange(1.0, inner + 1e-9, -step)[::-1])
     axes.set_rlabel_position(180 / len(sets))
     axes.tick_params(axis="y", labelsize=7, labelcolor="#555555")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from btnet.report.generic import generic_section
+from btnet.report.identification import RATE_TASKS, rate_sections, survface_sections
 from btnet.report.results import ResultFile
 from btnet.report.section import Picture, Section
 from btnet.report.sources import sources_section
@@ -58,4 +59,8 @@ def _verification(files: Sequence[ResultFile]) -> list[Section]:
     return [verification_section(scores) for scores in collect(files) if scores.entries]
 
 
-_LAYOUTS: dict[str, _Layout] = {"verification": _verification}
+_LAYOUTS: dict[str, _Layout] = {
+    "verification": _verification,
+    "survface": survface_sections,
+    **dict.fromkeys(RATE_TASKS, rate_sections),
+}

@@ -116,7 +116,7 @@ def read_results(path: Path) -> ResultFile:
     return ResultFile(
         path=path,
         task=content["task"],
-        protocol=str(content.get("protocol", "")),
+        protocol=_words(content.get("protocol", "")),
         interpolation=str(content.get("interpolation", "")),
         models=_dicts(path, "models", content.get("models", [])),
         sets=[_set(path, entry) for entry in _dicts(path, "sets", content["sets"])],
@@ -145,6 +145,14 @@ def same_place(first: str, second: str) -> bool:
     a, b = Path(first).parts, Path(second).parts
     short = min(len(a), len(b))
     return a[-short:] == b[-short:]
+
+
+def _words(protocol: object) -> str:
+    """A protocol in words, or by option: {"norm": false, "flip": true} -> "norm false, flip true"."""
+    if isinstance(protocol, Mapping):
+        parts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in protocol.items()}
+        return ", ".join(f"{key} {value}" for key, value in parts.items())
+    return str(protocol)
 
 
 def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
