@@ -9,7 +9,7 @@ from string import Template
 
 from btnet.report.section import Picture, Section
 from btnet.report.style import STYLE
-from btnet.report.table import Table, to_html, to_markdown
+from btnet.report.table import Table, md_text, to_html, to_markdown
 
 __all__ = ["html_page", "markdown_page"]
 
@@ -56,11 +56,11 @@ def html_page(title: str, lead: str, sections: Sequence[Section], footer: str = 
 
 def markdown_page(title: str, lead: str, sections: Sequence[Section]) -> str:
     """The tables alone, in GitHub's Markdown."""
-    parts = [f"# {title}\n", f"{lead}\n"]
+    parts = [f"# {md_text(title)}\n", f"{md_text(lead)}\n"]
     for section in sections:
-        parts.append(f"## {section.title}\n")
+        parts.append(f"## {md_text(section.title)}\n")
         if section.lead:
-            parts.append(f"{section.lead}\n")
+            parts.append(f"{md_text(section.lead)}\n")
         parts += [to_markdown(block) for block in section.blocks if isinstance(block, Table)]
     return "\n".join(parts)
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Column", "Row", "Table", "html_name", "to_html", "to_markdown"]
+__all__ = ["Column", "Row", "Table", "html_name", "md_text", "to_html", "to_markdown"]
 
 Cell = float | str | None
 _UNKNOWN = "-"
@@ -71,18 +71,18 @@ def to_markdown(table: Table) -> str:
     """GitHub's Markdown, with the groups in the columns' names."""
     heads = [f"{c.group} {c.name}".strip() for c in table.columns]
     lines = [
-        f"### {_md(table.title)}",
+        f"### {md_text(table.title)}",
         "",
         _md_row([table.head, *heads]),
         "|---|" + "---:|" * len(heads),
     ]
     bold = _best(table)
     for i, row in enumerate(table.rows):
-        texts = [_md(_text(cell, column)) for cell, column in zip(row.cells, table.columns, strict=True)]
+        texts = [md_text(_text(cell, column)) for cell, column in zip(row.cells, table.columns, strict=True)]
         texts = [f"**{text}**" if (i, j) in bold else text for j, text in enumerate(texts)]
-        name = _md(row.name) + (f" ({_md(row.source)})" if row.source else "")
+        name = md_text(row.name) + (f" ({md_text(row.source)})" if row.source else "")
         lines.append("| " + " | ".join([name, *texts]) + " |")
-    lines += [line for note in table.notes for line in ("", _md(note))]
+    lines += [line for note in table.notes for line in ("", md_text(note))]
     return "\n".join(lines) + "\n"
 
 
@@ -158,9 +158,9 @@ def _text(cell: Cell, column: Column) -> str:
 
 
 def _md_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(_md, cells)) + " |"
+    return "| " + " | ".join(map(md_text, cells)) + " |"
 
 
-def _md(text: str) -> str:
+def md_text(text: str) -> str:
     """Text that Markdown neither breaks a table at nor takes for HTML."""
     return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("&amp;", "&")
