@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from btnet.cli import main
-from btnet.evaluation.published import IJBC_TAR, SURVFACE
+from btnet.evaluation.published import IJBC_TAR, IJBC_TPIR, SURVFACE
 
 PNG = bytes.fromhex("89504e470d0a1a0a")
 EVIL = '<img src=x onerror="alert(1)">'
@@ -54,7 +54,13 @@ DOCUMENTS = [
         [
             {"model": "phi_hr", "pair": [112, 14], "tar_at_far": {"0.0001": 0.5, "0.001": 0.6}, "top1": 0.4},
             {"model": "phi_mm", "pair": [112, 14], "tar_at_far": {"0.0001": 0.7, "0.001": None}},
-            {"model": "phi_bt", "pair": [112, 14], "tar_at_far": {"0.0001": 0.9}},
+            {
+                "model": "phi_bt",
+                "pair": [112, 14],
+                "tar_at_far": {"0.0001": 0.9},
+                "ijb_1n": {"tpir": {"0.1": 0.75}, "rank": {"1": 0.5}},
+                "roc": {"far": [0.0, 1.0], "tar": [0.0, 1.0]},
+            },
         ],
         protocol={"norm": False, "flip": True},
     ),
@@ -88,6 +94,9 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     assert "| phi_bt | **90.00** | - | +2.00 |" in markdown
     assert f"| phi_bt (paper) | {IJBC_TAR['112&14']:.2f} | - | - |" in markdown
     assert "norm false, flip true" in markdown
+    assert f"| phi_bt (paper) | {IJBC_TPIR['112&14']:.2f} |" in markdown
+    assert "TPIR at FPIR, galleries joined" in markdown
+    assert "roc" not in markdown
     assert "| m | 0.1250 | 3.0000 | - |" in markdown
     for title in ("1:1 verification", "QMUL-SurvFace 1:N", "IJB-C", "weather", "What was measured"):
         assert f"<h2>{title}</h2>" in html

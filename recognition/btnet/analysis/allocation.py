@@ -152,7 +152,7 @@ def draw(allocations: Sequence[Allocation]) -> Figure:
         texts = [f"{a.num_stored / 1e6:.3g}\n({100 * a.num_learnt / a.num_trunk:.1f} %)" for a in of_this]
         below.bar_label(bars, texts, fontsize=8, padding=2)
     below.set_xticks(range(len(stages)), stages)
-    below.set_xlabel("inherited, not updated: all behind unit 1 of")
+    below.set_xlabel("where the shared tail starts (Stage x+: behind unit 1 of stage x)")
     below.set_ylabel("stored parameters, M\n(learnt, of the trunk)")
     below.margins(y=0.35)
     if len(resolutions) > 1:

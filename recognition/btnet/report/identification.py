@@ -22,13 +22,27 @@ from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED
 
 __all__ = ["RATE_TASKS", "rate_sections", "survface_sections"]
 
-RATE_TASKS = {"ijbc": "IJB-C", "ijbb": "IJB-B", "tinyface": "TinyFace", "scface": "SCFace"}
+RATE_TASKS = {
+    "survface-verification": "QMUL-SurvFace 1:1",
+    "ijbc": "IJB-C",
+    "ijbb": "IJB-B",
+    "tinyface": "TinyFace",
+    "scface": "SCFace",
+}
 """Task -> what people call it."""
 
-_METRICS = {"tar_at_far": "TAR at FAR", "tpir_at_fpir": "TPIR at FPIR", "tpir20_at_fpir": "TPIR20 at FPIR"}
+_METRICS = {
+    "tar_at_far": "TAR at FAR",
+    "rank": "rank",
+    "ijb_1n tpir": "TPIR at FPIR, galleries joined",
+    "ijb_1n rank": "rank, galleries joined",
+    "ijb_1n_standard tpir": "TPIR at FPIR, each gallery apart",
+    "ijb_1n_standard rank": "rank, each gallery apart",
+}
+_NO_RATES = ("gain", "roc")
 # Where the paper reads off gains (Tables 10, 11), and what it reports there for phi_bt on IJB-C.
-_GAIN_AT = {"tar_at_far": 1e-4, "tpir_at_fpir": 0.1}
-_PUBLISHED = {("ijbc", "tar_at_far"): IJBC_TAR, ("ijbc", "tpir_at_fpir"): IJBC_TPIR}
+_GAIN_AT = {"tar_at_far": 1e-4, "ijb_1n tpir": 0.1, "ijb_1n_standard tpir": 0.1}
+_PUBLISHED = {("ijbc", "tar_at_far"): IJBC_TAR, ("ijbc", "ijb_1n tpir"): IJBC_TPIR}
 _FPIRS = (0.3, 0.2, 0.1, 0.01)
 
 
@@ -115,12 +129,11 @@ def _rates(task: str, found: ResultSet) -> Iterator[Table]:
         settings.setdefault(_setting(entry), []).append(entry)
     for setting, entries in settings.items():
         title = ", ".join(part for part in (found.name, setting) if part)
-        metrics = dict.fromkeys(k for entry in entries for k, v in entry.items() if isinstance(v, Mapping))
+        metrics = dict.fromkeys(name for entry in entries for name in _metrics(entry))
         for metric in metrics:
             yield _rate_table(task, metric, title, entries)
-        plain = list(
-            dict.fromkeys(k for e in entries for k, v in e.items() if k != "model" and number(v) is not None)
-        )
+        numbers = dict.fromkeys(k for e in entries for k, v in e.items() if number(v) is not None)
+        plain = [name for name in numbers if not name.startswith("num_")]
         if plain:
             rows = [
                 Row(str(e.get("model", "")), tuple(_percent(number(e.get(name))) for name in plain))
@@ -131,7 +144,7 @@ def _rates(task: str, found: ResultSet) -> Iterator[Table]:
 
 
 def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
-    rates = {str(e.get("model", "")): dict(e.get(metric) or {}) for e in entries}
+    rates = {str(e.get("model", "")): dict(_metrics(e).get(metric, {})) for e in entries}
     names = list(dict.fromkeys(name for by_name in rates.values() for name in by_name))
     columns = [Column(name) for name in names]
     cells: dict[str, list[Cell]] = {
@@ -149,6 +162,19 @@ def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[st
     if paper is not None and at is not None:
         rows.append(Row("phi_bt", tuple(paper if c.name == at else None for c in columns), AUTHORS.short))
     return Table(f"{title}: {_METRICS.get(metric, metric)}, %", "model", tuple(columns), tuple(rows))
+
+
+def _metrics(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Mapping[str, Any]]:
+    """Rates by metric; those of a scorer under "ijb_1n tpir"."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for key, value in entry.items():
+        if not isinstance(value, Mapping) or key in _NO_RATES:
+            continue
+        if any(isinstance(inner, Mapping) for inner in value.values()):
+            found |= _metrics(value, f"{key} ")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def _setting(entry: Mapping[str, Any]) -> str:
