@@ -1,6 +1,6 @@
 """Numbers that others published, each with its source: what stands beside ours in the report.
 
-Only what could be read at the source is here. The paper's tables hold more (phi_mm and phi_mr of Table 2, the
+What could be read at the source is here, and three averages of phi_hr that were found quoted. The paper's tables hold more (phi_mm and phi_mr of Table 2, the
 fifteen methods of Table 3, the further rates of Tables 6 to 11): those were not at hand and are left out.
 """
 
@@ -34,8 +34,9 @@ class Source:
 
 
 PAPER: Final = Source(
-    "paper",
-    "BTNet: Learning Unified Representations for Multi-Resolution Face Recognition, BMVC 2023, Table 2",
+    "paper, quoted",
+    "BTNet: Learning Unified Representations for Multi-Resolution Face Recognition, BMVC 2023, Table 2; "
+    "found quoted with one decimal, not read at the source",
 )
 AUTHORS: Final = Source(
     "paper", "the authors' summary of the paper's results, github.com/StevenSmith2000/BTNet, README"

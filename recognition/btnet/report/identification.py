@@ -151,11 +151,11 @@ def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[st
         model: [_percent(number(by_name.get(name))) for name in names] for model, by_name in rates.items()
     }
     at = next((name for name in names if _is_rate(name) and float(name) == _GAIN_AT.get(metric)), None)
-    high, matched = (number(rates.get(model, {}).get(at)) for model in (HIGH_RESOLUTION, MATCHED))
+    at_gain = {model: None if at is None else number(by_name.get(at)) for model, by_name in rates.items()}
+    high, matched = at_gain.get(HIGH_RESOLUTION), at_gain.get(MATCHED)
     if high is not None and matched is not None:
         columns.append(Column(f"gain at {at}", signed=True, best=""))
-        for model, by_name in rates.items():
-            value = number(by_name.get(at))
+        for model, value in at_gain.items():
             cells[model].append(None if value is None else gain(value, high, matched))
     rows = [Row(model, tuple(row)) for model, row in cells.items()]
     paper = _PUBLISHED.get((task, metric), {}).get(pair_label(entries[0].get("pair")))

@@ -16,7 +16,7 @@ from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED, Verificat
 __all__ = ["verification_section"]
 
 _PAPERS_ROWS = (
-    "Rows marked paper: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
+    "Rows marked paper or quoted: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
     "CPLFW. They are other faces and other training than ours: compare differences, not levels."
 )
 
