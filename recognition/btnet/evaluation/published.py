@@ -1,7 +1,8 @@
 """Numbers that others published, each with its source: what stands beside ours in the report.
 
-What could be read at the source is here, and three averages of phi_hr that were found quoted. The paper's tables hold more (phi_mm and phi_mr of Table 2, the
-fifteen methods of Table 3, the further rates of Tables 6 to 11): those were not at hand and are left out.
+What could be read at the source is here, and three averages of phi_hr that were found quoted. The paper's tables
+hold more (phi_mm and phi_mr of Table 2, the fifteen methods of Table 3, the further rates of Tables 6 to 11):
+those were not at hand and are left out.
 """
 
 from __future__ import annotations
