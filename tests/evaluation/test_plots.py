@@ -52,7 +52,7 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
     plot_roc({"phi_hr": curve(1)}, path, dpi=50)
     before = path.read_bytes()
     with pytest.raises(ValueError, match=r"Unknown symbol"):
-        plot_roc({"$\\nosuchsymbol$": curve(1)}, path, dpi=50)
+        plot_roc({"phi_hr": curve(1)}, path, title="$\\nosuchsymbol$", dpi=50)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "demo": "btnet.cli.demo",
     "build-classifier": "btnet.cli.build_classifier",
     "model-cost": "btnet.cli.model_cost",
+    "analyse": "btnet.cli.analyse",
+    "report": "btnet.cli.report",
     "make-rec": "btnet.cli.make_rec",
     "make-bin": "btnet.cli.make_bin",
     "embed": "btnet.cli.embed",

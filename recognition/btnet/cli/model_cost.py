@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
 from rich.console import Console
 from rich.table import Table
 
 from btnet.model.cost import Cost, model_costs
-from btnet.model.names import create
-from btnet.model.trunk_file import load_trunk
+from btnet.model.names import trunk_of
 
 # BTNet, table 1 and section 4.2: r50 at 112 px, shares in % at 28 and 7 px.
 _PAPER = (
@@ -32,23 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="UNIT",
         help="where the shared tail starts (default: behind the coupling layer)",
     )
+    parser.add_argument(
+        "--output", "-o", type=Path, metavar="X.png",
+        help="draw figs. 4 and 5 (.png or .svg); the table goes to the same name with .csv",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a table per network.
+    """Print a table per network, draw them if asked to.
 
     Raises:
         ValueError, FileNotFoundError: for an unknown network, resolution or unit.
     """
     console = Console(width=110)
+    costs = {}
     for name in args.networks:
-        if Path(name).suffix in (".pt", ".pth"):
-            trunk = load_trunk(name)
-        else:
-            with torch.device("meta"):
-                trunk = create(name)
-        console.print(_table(name, model_costs(trunk, args.resolutions, tail_from=args.tail_from)))
+        costs[Path(name).name] = model_costs(trunk_of(name), args.resolutions, tail_from=args.tail_from)
+        console.print(_table(name, costs[Path(name).name]))
     console.print(_PAPER, highlight=False)
+    if args.output is not None:
+        # Matplotlib takes a second to import: a table on the console need not wait.
+        from btnet.analysis import cost_picture
+        from btnet.analysis.output import write_picture_and_table
+
+        table = write_picture_and_table(
+            cost_picture.draw(costs), cost_picture.HEADER, cost_picture.rows(costs), args.output
+        )
+        console.print(f"{args.output}\n{table}", highlight=False)
 
 
 def _table(name: str, costs: list[Cost]) -> Table:

@@ -10,12 +10,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import PercentFormatter
 
-from btnet.data.atomic import replacing
 from btnet.data.resize import resize
+from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
 
 __all__ = ["plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
 
@@ -23,9 +21,6 @@ Images = npt.NDArray[np.uint8]
 Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """FAR and TAR, both rising, as `btnet.evaluation.verification.roc_curve` gives them."""
 
-# Okabe and Ito's palette: told apart by colour-blind readers. Line styles help on paper.
-_COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-_LINES: Final = ("-", "--", "-.", ":")
 _INCHES_WIDE: Final = 10.0
 _GAP_PX: Final = 6
 
@@ -37,19 +32,19 @@ def plot_roc(
 
     Args:
         curves: name of each model -> (far, tar); "phi_bt" is set as a Greek letter with its index.
-        path: PNG to write; it appears complete or not at all.
+        path: PNG or SVG to write; it appears complete or not at all.
         title: above the curves, e.g. "112&14".
         dpi: dots per inch.
 
     Raises:
         ValueError: if there is no curve, or one has no point.
     """
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
+    figure = new_figure(5.2, 4.4)
     axes = figure.add_subplot()
     _draw_roc(axes, curves, title)
     axes.set_ylabel("true accept rate")
     axes.legend(loc="best", frameon=False)
-    _save(figure, path, dpi)
+    save_figure(figure, path, dpi)
 
 
 def plot_faces_at_resolutions(
@@ -66,7 +61,7 @@ def plot_faces_at_resolutions(
     Args:
         images: uint8 RGB [N, S, S, 3].
         resolutions: of the rows, in px, e.g. (112, 28, 14, 7).
-        path: PNG to write; it appears complete or not at all.
+        path: PNG or SVG to write; it appears complete or not at all.
         interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
         title: above the faces.
         dpi: dots per inch.
@@ -75,9 +70,9 @@ def plot_faces_at_resolutions(
         ValueError: if there are no images or resolutions, or the images are not uint8 [N, S, S, 3].
     """
     mosaic = _mosaic(images, resolutions, interpolation)
-    figure = Figure(figsize=(_INCHES_WIDE, _inches_high(mosaic) + 0.5), layout="constrained")
+    figure = new_figure(_INCHES_WIDE, _inches_high(mosaic) + 0.5)
     _draw_faces(figure.add_subplot(), mosaic, resolutions, title)
-    _save(figure, path, dpi)
+    save_figure(figure, path, dpi)
 
 
 def plot_faces_and_roc(
@@ -98,7 +93,7 @@ def plot_faces_and_roc(
         resolutions: of the rows of faces, in px.
         panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
             colour in all panels.
-        path: PNG to write; it appears complete or not at all.
+        path: PNG or SVG to write; it appears complete or not at all.
         interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
         faces_title: above the faces.
         roc_title: above the curves.
@@ -111,7 +106,7 @@ def plot_faces_and_roc(
         raise ValueError("no panels to plot; expected at least one test with its curves")
     mosaic = _mosaic(images, resolutions, interpolation)
     heights = (_inches_high(mosaic) + 0.5, 4.1)
-    figure = Figure(figsize=(_INCHES_WIDE, sum(heights)), layout="constrained")
+    figure = new_figure(_INCHES_WIDE, sum(heights))
     grid = figure.add_gridspec(2, 1, height_ratios=heights)
     above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
     _draw_faces(above.add_subplot(), mosaic, resolutions, faces_title)
@@ -122,8 +117,8 @@ def plot_faces_and_roc(
         _draw_roc(axes, curves, test, models)
     all_axes[0].set_ylabel("true accept rate")
     below.suptitle(roc_title, fontsize=12, fontweight="bold")
-    _legend_of_all(below, list(all_axes))
-    _save(figure, path, dpi)
+    legend_below(below, list(all_axes))
+    save_figure(figure, path, dpi)
 
 
 def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:
@@ -146,9 +141,9 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Seque
             np.maximum(far, 1e-12),
             tar,
             where="post",
-            label=_label(name),
-            color=_COLOURS[index % len(_COLOURS)],
-            linestyle=_LINES[index % len(_LINES)],
+            label=math_name(name),
+            color=COLOURS[index % len(COLOURS)],
+            linestyle=LINES[index % len(LINES)],
             linewidth=1.8,
         )
     axes.set_xscale("log")
@@ -157,19 +152,7 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Seque
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("false accept rate")
     axes.set_title(title, fontsize=11)
-    axes.grid(which="major", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _legend_of_all(figure: SubFigure, all_axes: Sequence[Axes]) -> None:
-    entries: dict[str, Any] = {}
-    for axes in all_axes:
-        handles, labels = axes.get_legend_handles_labels()
-        entries |= dict(zip(labels, handles, strict=True))
-    figure.legend(
-        list(entries.values()), list(entries), loc="outside lower center", ncols=len(entries), frameon=False
-    )
+    tidy(axes, "both")
 
 
 def _draw_faces(axes: Axes, mosaic: Images, resolutions: Sequence[int], title: str) -> None:
@@ -210,18 +193,3 @@ def _inches_high(mosaic: Images) -> float:
     # The labels of the rows take 0.6 inch of the width.
     rows, columns = mosaic.shape[:2]
     return (_INCHES_WIDE - 0.6) * int(rows) / int(columns)
-
-
-def _label(name: str) -> str:
-    model, _, index = name.partition("_")
-    if model != "phi" or not index:
-        return name
-    return rf"$\phi_{{\mathrm{{{index}}}}}$".replace("_v", r"\ v")
-
-
-def _save(figure: Figure, path: str | Path, dpi: int) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=dpi, facecolor="white")

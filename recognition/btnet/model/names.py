@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import torch
 
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet, iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.model.mobilefacenet import MobileFaceNet, mobilefacenet, mobilefacenet_large
+from btnet.model.trunk_file import load_trunk
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "r18": iresnet18,
@@ -47,3 +51,22 @@ def create(name: str, **kwargs: Any) -> Backbone:
         return BACKBONES[name](**kwargs)
     except TypeError as error:
         raise ValueError(f"network {name!r}: {error}; see network_args in configs/base.py") from error
+
+
+def trunk_of(name: str) -> Backbone:
+    """A trunk to count and describe: read from a .pt file, or by the name of its architecture.
+
+    Args:
+        name: a key of `BACKBONES`, or a path ending in .pt or .pth.
+
+    Returns:
+        The trunk; by name, on the meta device, where nothing is allocated or computed.
+
+    Raises:
+        ValueError: for an unknown name or a damaged file.
+        FileNotFoundError: if the file is not there.
+    """
+    if Path(name).suffix in (".pt", ".pth"):
+        return load_trunk(name)
+    with torch.device("meta"):
+        return create(name)

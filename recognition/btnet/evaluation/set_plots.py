@@ -1,0 +1,190 @@
+"""Pictures of results on several sets: radar charts (fig. 6), and the spread of the accuracy drop."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.projections.polar import PolarAxes
+from matplotlib.ticker import PercentFormatter
+
+from btnet.evaluation.style import LINES, MARKERS, colour_of, legend_below, math_name, new_figure, tidy
+from btnet.evaluation.summary import AccuracyDrop, accuracy_drop, average
+
+__all__ = ["MIN_RADAR_SETS", "draw_averages", "draw_drops", "draw_radar"]
+
+MIN_RADAR_SETS = 3
+BySet = Mapping[str, float | None]
+
+
+def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
+    """One radar chart per test: a spoke per set, a polygon per model (fig. 6).
+
+    A polygon is drawn only for models with a number on every set. All charts share one radial axis.
+
+    Args:
+        tests: name of the test ("112&14") -> name of the model -> name of the set -> accuracy in [0, 1].
+
+    Raises:
+        ValueError: with fewer than three sets, or where no model has a number on all of them.
+    """
+    sets = list(dict.fromkeys(name for by_model in tests.values() for by in by_model.values() for name in by))
+    models = list(dict.fromkeys(name for by_model in tests.values() for name in by_model))
+    if len(sets) < MIN_RADAR_SETS:
+        raise ValueError(
+            f"a radar chart of {len(sets)} sets has no area; expected {MIN_RADAR_SETS} or more: {', '.join(sets)}"
+        )
+    drawn = {
+        test: {model: values for model, by in by_model.items() if (values := _on_all(by, sets)) is not None}
+        for test, by_model in tests.items()
+    }
+    numbers = [number for by_model in drawn.values() for values in by_model.values() for number in values]
+    if not numbers:
+        raise ValueError(
+            f"no model has an accuracy on each of the sets {', '.join(sets)}; evaluate one on all"
+        )
+    inner = max(0.0, math.floor(10 * min(numbers) - 0.2) / 10)
+    angles = np.linspace(0, 2 * np.pi, len(sets), endpoint=False)
+    columns = min(3, len(drawn))
+    rows = math.ceil(len(drawn) / columns)
+    figure = new_figure(3.9 * columns, 3.8 * rows + 0.4)
+    layout = figure.get_layout_engine()
+    assert isinstance(layout, ConstrainedLayoutEngine)
+    layout.set(h_pad=0.15)
+    for index, (test, by_model) in enumerate(drawn.items()):
+        axes = figure.add_subplot(rows, columns, index + 1, projection="polar")
+        assert isinstance(axes, PolarAxes)
+        _spokes(axes, angles, sets, inner)
+        axes.set_title(test, fontsize=11, pad=16)
+        for name, values in by_model.items():
+            order = models.index(name)
+            axes.plot(
+                [*angles, angles[0]],
+                [*values, values[0]],
+                label=math_name(name),
+                color=colour_of(name, models),
+                linestyle=LINES[order % len(LINES)],
+                marker=MARKERS[order % len(MARKERS)],
+                markersize=3.5,
+                linewidth=1.6,
+            )
+    legend_below(figure, figure.axes, min(len(models), 5))
+    return figure
+
+
+def draw_averages(kinds: Mapping[str, Mapping[str, Mapping[str, BySet]]], *, ylabel: str) -> Figure:
+    """Average over the sets, a point per test and model: how models fare as faces shrink.
+
+    Args:
+        kinds: title of a panel ("cross-resolution") -> its tests, as for `draw_radar`, in the order of the axis;
+            models without an average have no point.
+        ylabel: what is averaged, e.g. "10-fold accuracy, average of 6 sets".
+    """
+    models = list(
+        dict.fromkeys(name for tests in kinds.values() for by_model in tests.values() for name in by_model)
+    )
+    widths = [len(tests) + 0.6 for tests in kinds.values()]
+    figure = new_figure(1.1 * sum(widths) + 1.2, 3.8)
+    all_axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False, width_ratios=widths)[0]
+    for axes, (kind, tests) in zip(all_axes, kinds.items(), strict=True):
+        for order, name in enumerate(models):
+            found = [average(by_model.get(name, {}).values()) for by_model in tests.values()]
+            axes.plot(
+                range(len(tests)),
+                [math.nan if value is None else value for value in found],
+                label=math_name(name),
+                color=colour_of(name, models),
+                linestyle=LINES[order % len(LINES)],
+                marker=MARKERS[order % len(MARKERS)],
+                markersize=6,
+                linewidth=1.4,
+            )
+        axes.set_xticks(range(len(tests)), list(tests))
+        axes.set_xlim(-0.4, len(tests) - 0.6)
+        axes.set_xlabel("first & second face, px")
+        axes.set_title(kind, fontsize=11)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        tidy(axes)
+    all_axes[0].set_ylabel(ylabel)
+    legend_below(figure, list(all_axes), min(len(models), 5))
+    return figure
+
+
+def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
+    """Accuracy lost against full resolution: the mean over sets, and from the least to the most hurt set.
+
+    Args:
+        high: name of the model -> name of the set -> accuracy at 112&112.
+        tests: as for `draw_radar`, the pairs of resolutions to compare with it.
+
+    Raises:
+        ValueError: if no model has an accuracy at both.
+    """
+    models = list(high)
+    drops: dict[tuple[str, str], AccuracyDrop] = {}
+    for test, by_model in tests.items():
+        for model in models:
+            both = _on_both(high[model], by_model.get(model, {}))
+            if both is not None:
+                drops[test, model] = accuracy_drop(*both)
+    if not drops:
+        raise ValueError("no model has an accuracy both at full resolution and below; evaluate one at both")
+    figure = new_figure(max(4.6, 1.3 * len(tests) + 2.2), 3.6)
+    axes = figure.add_subplot()
+    width = 0.7 / len(models)
+    for order, model in enumerate(models):
+        places, found = [], []
+        for index, test in enumerate(tests):
+            if (test, model) in drops:
+                places.append(index + (order - (len(models) - 1) / 2) * width)
+                found.append(drops[test, model])
+        means = [drop.mean for drop in found]
+        axes.bar(places, means, 0.86 * width, color=colour_of(model, models), label=math_name(model))
+        below = [drop.mean - min(drop.by_set.values()) for drop in found]
+        above = [max(drop.by_set.values()) - drop.mean for drop in found]
+        axes.errorbar(places, means, [below, above], fmt="none", ecolor="#333333", capsize=3, linewidth=1.2)
+    axes.set_xticks(range(len(tests)), list(tests))
+    axes.set_xlabel("first & second face, px")
+    axes.set_ylabel("accuracy lost against full resolution")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.axhline(0, color="#333333", linewidth=0.8)
+    tidy(axes)
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return figure
+
+
+def _on_all(by_set: BySet, sets: Sequence[str]) -> list[float] | None:
+    values = [value for name in sets if (value := by_set.get(name)) is not None]
+    return values if len(values) == len(sets) else None
+
+
+def _on_both(high: BySet, low: BySet) -> tuple[dict[str, float], dict[str, float]] | None:
+    """The sets that have a number at both resolutions."""
+    both = {
+        name: (first, second)
+        for name in high
+        if (first := high[name]) is not None and (second := low.get(name)) is not None
+    }
+    if not both:
+        return None
+    return {name: pair[0] for name, pair in both.items()}, {name: pair[1] for name, pair in both.items()}
+
+
+def _spokes(axes: PolarAxes, angles: np.ndarray, sets: Sequence[str], inner: float) -> None:
+    axes.set_theta_offset(np.pi / 2)
+    axes.set_theta_direction(-1)
+    axes.set_xticks(angles, sets, fontsize=9)
+    for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
+        sine = math.sin(angle)
+        label.set_horizontalalignment("center" if abs(sine) < 0.1 else "left" if sine > 0 else "right")
+    axes.set_ylim(inner, 1.0)
+    step = 0.1 if inner >= 0.6 else 0.2
+    axes.set_yticks(np.arange(1.0, inner + 1e-9, -step)[::-1])
+    axes.set_rlabel_position(180 / len(sets))
+    axes.tick_params(axis="y", labelsize=7, labelcolor="#555555")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.spines["polar"].set_color("#bbbbbb")

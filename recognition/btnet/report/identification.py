@@ -1,0 +1,203 @@
+"""Tables 3 and 6 to 11: QMUL-SurvFace, IJB-C and other benchmarks whose numbers are rates by model and setting."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from btnet.evaluation.published import (
+    AUTHORS,
+    CENTREFACE_SURVFACE,
+    IJBC_TAR,
+    IJBC_TPIR,
+    SURVFACE,
+    SURVFACE_PAPER,
+    SurvFaceRow,
+)
+from btnet.evaluation.verification import gain
+from btnet.report.results import ResultFile, ResultSet, number, pair_label
+from btnet.report.section import Section
+from btnet.report.table import Cell, Column, Row, Table
+from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED
+
+__all__ = ["RATE_TASKS", "rate_sections", "survface_sections"]
+
+RATE_TASKS = {
+    "survface-verification": "QMUL-SurvFace 1:1",
+    "ijbc": "IJB-C",
+    "ijbb": "IJB-B",
+    "tinyface": "TinyFace",
+    "scface": "SCFace",
+}
+"""Task -> what people call it."""
+
+_METRICS = {
+    "tar_at_far": "TAR at FAR",
+    "rank": "rank",
+    "ijb_1n tpir": "TPIR at FPIR, galleries joined",
+    "ijb_1n rank": "rank, galleries joined",
+    "ijb_1n_standard tpir": "TPIR at FPIR, each gallery apart",
+    "ijb_1n_standard rank": "rank, each gallery apart",
+}
+_NO_RATES = ("gain", "roc")
+# Where the paper reads off gains (Tables 10, 11), and what it reports there for phi_bt on IJB-C.
+_GAIN_AT = {"tar_at_far": 1e-4, "ijb_1n tpir": 0.1, "ijb_1n_standard tpir": 0.1}
+_PUBLISHED = {("ijbc", "tar_at_far"): IJBC_TAR, ("ijbc", "ijb_1n tpir"): IJBC_TPIR}
+_FPIRS = (0.3, 0.2, 0.1, 0.01)
+
+
+def survface_sections(files: Sequence[ResultFile]) -> list[Section]:
+    """Table 3: AUC and TPIR20 of each model and strategy, with the published strategies and methods.
+
+    An entry names its "model", "indicator" and "rule" (or "strategy": "max+ceil"), "auc", and TPIR20 by FPIR
+    under a name that starts with "tpir"; further text (the scorer) joins the name.
+    """
+    return [
+        Section("QMUL-SurvFace 1:N", _lead(file), [_table_3(found) for found in file.sets]) for file in files
+    ]
+
+
+def rate_sections(files: Sequence[ResultFile]) -> list[Section]:
+    """Tables 6 to 11: for each set and setting (a pair of resolutions, a scorer ...), models by rates."""
+    return [
+        Section(
+            RATE_TASKS.get(file.task, file.task),
+            _lead(file),
+            [table for found in file.sets for table in _rates(file.task, found)],
+        )
+        for file in files
+    ]
+
+
+def _lead(file: ResultFile) -> str:
+    return "; ".join(part for part in (f"Faces resized by {file.interpolation}", file.protocol) if part) + "."
+
+
+def _table_3(found: ResultSet) -> Table:
+    columns = (Column("AUC", digits=1), *(Column(f"{fpir:g}", "TPIR20 at FPIR", 1) for fpir in _FPIRS))
+    rows: list[Row] = []
+    shown = set()
+    for entry in found.results:
+        strategy = _strategy(entry)
+        rows.append(Row(_survface_name(entry, strategy), _survface_cells(entry)))
+        if strategy in SURVFACE:
+            shown.add(strategy)
+    # Each strategy once, in the paper's order, behind ours: one model may have several scorers.
+    order = [strategy for strategy in SURVFACE if strategy in shown] or list(SURVFACE)
+    rows += [
+        Row(f"phi_bt, {indicator} + {rule}", _published_cells(SURVFACE[indicator, rule]), AUTHORS.short)
+        for indicator, rule in order
+    ]
+    rows.append(Row("CentreFace", _published_cells(CENTREFACE_SURVFACE), SURVFACE_PAPER.short))
+    notes = (
+        "Of the paper's fifteen other methods only what could be read at its source is listed.",
+        *_facts(found),
+    )
+    return Table(f"{found.name}: TPIR20 and AUC, % (Table 3)", "model, strategy", columns, tuple(rows), notes)
+
+
+def _strategy(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    if isinstance(entry.get("indicator"), str) and isinstance(entry.get("rule"), str):
+        return entry["indicator"], entry["rule"]
+    words = [word.strip(" .") for word in str(entry.get("strategy", "")).split("+")]
+    return (words[0], words[1]) if len(words) == 2 else None
+
+
+def _survface_name(entry: Mapping[str, Any], strategy: tuple[str, str] | None) -> str:
+    used = ("model", "indicator", "rule", "strategy")
+    words = [
+        str(entry.get("model", "")),
+        " + ".join(strategy) if strategy else str(entry.get("strategy", "")),
+    ]
+    words += [value for key, value in entry.items() if key not in used and isinstance(value, str)]
+    return ", ".join(word for word in words if word)
+
+
+def _survface_cells(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
+    rates = next((v for k, v in entry.items() if k.startswith("tpir") and isinstance(v, Mapping)), {})
+    by_fpir = {float(fpir): number(rate) for fpir, rate in rates.items() if _is_rate(fpir)}
+    return tuple(map(_percent, (number(entry.get("auc")), *(by_fpir.get(fpir) for fpir in _FPIRS))))
+
+
+def _published_cells(row: SurvFaceRow) -> tuple[Cell, ...]:
+    return (row.auc, *(row.tpir.get(fpir) for fpir in _FPIRS))
+
+
+def _rates(task: str, found: ResultSet) -> Iterator[Table]:
+    settings: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in found.results:
+        settings.setdefault(_setting(entry), []).append(entry)
+    for setting, entries in settings.items():
+        title = ", ".join(part for part in (found.name, setting) if part)
+        metrics = dict.fromkeys(name for entry in entries for name in _metrics(entry))
+        for metric in metrics:
+            yield _rate_table(task, metric, title, entries)
+        numbers = dict.fromkeys(k for e in entries for k, v in e.items() if number(v) is not None)
+        plain = [name for name in numbers if not name.startswith("num_")]
+        if plain:
+            rows = [
+                Row(str(e.get("model", "")), tuple(_percent(number(e.get(name))) for name in plain))
+                for e in entries
+            ]
+            columns = tuple(Column(name) for name in plain)
+            yield Table(f"{title}, %", "model", columns, tuple(rows), _facts(found))
+
+
+def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
+    rates = {str(e.get("model", "")): dict(_metrics(e).get(metric, {})) for e in entries}
+    names = list(dict.fromkeys(name for by_name in rates.values() for name in by_name))
+    columns = [Column(name) for name in names]
+    cells: dict[str, list[Cell]] = {
+        model: [_percent(number(by_name.get(name))) for name in names] for model, by_name in rates.items()
+    }
+    at = next((name for name in names if _is_rate(name) and float(name) == _GAIN_AT.get(metric)), None)
+    at_gain = {model: None if at is None else number(by_name.get(at)) for model, by_name in rates.items()}
+    high, matched = at_gain.get(HIGH_RESOLUTION), at_gain.get(MATCHED)
+    if high is not None and matched is not None:
+        columns.append(Column(f"gain at {at}", signed=True, best=""))
+        for model, value in at_gain.items():
+            cells[model].append(None if value is None else gain(value, high, matched))
+    rows = [Row(model, tuple(row)) for model, row in cells.items()]
+    paper = _PUBLISHED.get((task, metric), {}).get(pair_label(entries[0].get("pair")))
+    if paper is not None and at is not None:
+        rows.append(Row("phi_bt", tuple(paper if c.name == at else None for c in columns), AUTHORS.short))
+    return Table(f"{title}: {_METRICS.get(metric, metric)}, %", "model", tuple(columns), tuple(rows))
+
+
+def _metrics(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Mapping[str, Any]]:
+    """Rates by metric; those of a scorer under "ijb_1n tpir"."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for key, value in entry.items():
+        if not isinstance(value, Mapping) or key in _NO_RATES:
+            continue
+        if any(isinstance(inner, Mapping) for inner in value.values()):
+            found |= _metrics(value, f"{key} ")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
+def _setting(entry: Mapping[str, Any]) -> str:
+    words = [
+        pair_label(value) if key == "pair" else str(value)
+        for key, value in entry.items()
+        if key != "model" and (key == "pair" or isinstance(value, str))
+    ]
+    return ", ".join(words)
+
+
+def _facts(found: ResultSet) -> tuple[str, ...]:
+    facts = [f"{key} {value}" for key, value in found.facts.items() if number(value) is not None]
+    return (", ".join(facts) + ".",) if facts else ()
+
+
+def _percent(rate: float | None) -> float | None:
+    return None if rate is None else 100 * rate
+
+
+def _is_rate(text: object) -> bool:
+    try:
+        float(str(text))
+    except ValueError:
+        return False
+    return True

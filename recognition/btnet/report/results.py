@@ -1,0 +1,187 @@
+"""Result files: what `btnet evaluate` and its like, and training runs, leave behind as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from btnet.inference.verification_report import PROTOCOL
+from btnet.model import manifest
+
+__all__ = ["ResultFile", "ResultSet", "find_results", "number", "pair_label", "read_results", "same_place"]
+
+_HEAD = {"task": str, "sets": list}
+_WRITTEN_BY = "expected what `btnet evaluate ... --output` or a training run writes"
+
+
+@dataclass(frozen=True, eq=False)
+class ResultSet:
+    """Results on one data set.
+
+    Attributes:
+        name: of the set.
+        sha256: of its file; None where a training run did not record it.
+        facts: what else was recorded: num_pairs, num_same ...
+        results: one entry per model and setting, as written: "model", and names with numbers.
+    """
+
+    name: str
+    sha256: str | None
+    facts: dict[str, Any]
+    results: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class ResultFile:
+    """One result file.
+
+    Attributes:
+        path: of the file.
+        task: "verification", "survface" ...
+        protocol: in words.
+        interpolation: how faces were resized.
+        models: as written: "name", "path", "networks" with fingerprints.
+        sets: results by data set.
+        versions: of the libraries.
+    """
+
+    path: Path
+    task: str
+    protocol: str
+    interpolation: str
+    models: list[dict[str, Any]]
+    sets: list[ResultSet]
+    versions: dict[str, str]
+
+    def path_of(self, model: object) -> str:
+        """Where the model of this name lies; "" if the file does not say."""
+        return next((str(m.get("path", "")) for m in self.models if m.get("name") == model), "")
+
+
+def find_results(paths: Iterable[str | Path]) -> list[Path]:
+    """Result files among files and folders, each once.
+
+    A folder stands for the `*.json` in it and in every `results` folder below it; manifests are no results.
+
+    Args:
+        paths: result files and folders of runs.
+
+    Raises:
+        FileNotFoundError: if nothing lies there, or a folder holds no result.
+    """
+    found: dict[Path, None] = {}
+    for path in map(Path, paths):
+        if path.is_file():
+            found[path] = None
+            continue
+        if not path.is_dir():
+            raise FileNotFoundError(
+                f"{path}: no such file or folder; give result files (.json) or run folders"
+            )
+        inside = [p for p in sorted(path.glob("*.json")) if p.name != manifest.NAME]
+        inside += sorted(p for p in path.glob("**/results/*.json") if p not in inside)
+        if not inside:
+            raise FileNotFoundError(
+                f"{path}: no result in it (no *.json there, none in a folder `results` below); "
+                "write one with btnet evaluate --output"
+            )
+        found |= dict.fromkeys(inside)
+    return list(found)
+
+
+def read_results(path: Path) -> ResultFile:
+    """Read and check one result file.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is damaged or no result file; the message names file and entry.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such result file")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); the file is damaged, write it again") from error
+    if isinstance(content, dict) and "task" not in content and isinstance(content.get("results"), list):
+        return _of_training(path, content)
+    for key, kind in _HEAD.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+            raise ValueError(
+                f"{path}: no result file (entry {key!r} is missing or no {kind.__name__}); {_WRITTEN_BY}"
+            )
+    return ResultFile(
+        path=path,
+        task=content["task"],
+        protocol=_words(content.get("protocol", "")),
+        interpolation=str(content.get("interpolation", "")),
+        models=_dicts(path, "models", content.get("models", [])),
+        sets=[_set(path, entry) for entry in _dicts(path, "sets", content["sets"])],
+        versions={str(key): str(value) for key, value in dict(content.get("versions") or {}).items()},
+    )
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None: what tables show as "-"."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def pair_label(pair: object) -> str:
+    """As the paper writes a pair of resolutions: [112, 14] -> "112&14"; null is a native size."""
+    if isinstance(pair, list):
+        return "&".join("native" if side is None else str(side) for side in pair)
+    return str(pair)
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two paths can be one place, named from here and from elsewhere; "" can be any."""
+    if not first or not second:
+        return True
+    a, b = Path(first).parts, Path(second).parts
+    short = min(len(a), len(b))
+    return a[-short:] == b[-short:]
+
+
+def _words(protocol: object) -> str:
+    """A protocol in words, or by option: {"norm": false, "flip": true} -> "norm false, flip true"."""
+    if isinstance(protocol, Mapping):
+        parts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in protocol.items()}
+        return ", ".join(f"{key} {value}" for key, value in parts.items())
+    return str(protocol)
+
+
+def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
+    facts = {key: value for key, value in entry.items() if key not in ("name", "sha256", "results")}
+    results = _dicts(path, "results", entry.get("results", []))
+    digest = entry.get("sha256")
+    return ResultSet(str(entry.get("name", path.stem)), digest and str(digest), facts, results)
+
+
+def _dicts(path: Path, key: str, value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        raise ValueError(f"{path}: entry {key!r} is not a list of objects; {_WRITTEN_BY}")
+    return value
+
+
+def _of_training(path: Path, content: Mapping[str, Any]) -> ResultFile:
+    """RUN/results/SET.json: no name of model or set inside, both stand in the path."""
+    folder = path.resolve().parent.parent
+    name, trained_with = folder.name, {}
+    if (folder / manifest.NAME).is_file():
+        about = manifest.read_manifest(folder)
+        name, trained_with = str(about.get("role") or name), dict(about.get("versions") or {})
+    results = _dicts(path, "results", content["results"])
+    return ResultFile(
+        path=path,
+        task="verification",
+        protocol=PROTOCOL,
+        interpolation=str(content.get("interpolation", "")),
+        models=[{"name": name, "path": str(folder)}],
+        sets=[ResultSet(path.stem, None, {}, [{"model": name, **entry} for entry in results])],
+        versions=trained_with,
+    )

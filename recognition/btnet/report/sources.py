@@ -1,0 +1,86 @@
+"""What was measured with what: models, data sets, libraries, files; and where published numbers come from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from btnet.evaluation.published import AUTHORS, PAPER, SURVFACE_PAPER
+from btnet.report.results import ResultFile
+from btnet.report.section import Section
+from btnet.report.table import Column, Row, Table
+
+__all__ = ["sources_section"]
+
+
+def sources_section(files: Sequence[ResultFile]) -> Section:
+    """Fingerprints, checksums and versions, so that every number can be traced."""
+    published = [Row(source.short, (source.full,)) for source in (PAPER, AUTHORS, SURVFACE_PAPER)]
+    return Section(
+        "What was measured",
+        "Fingerprints and checksums are SHA-256, cut to 12 digits; the result files hold them whole.",
+        [
+            _models(files),
+            _sets(files),
+            _files(files),
+            Table(
+                "Published numbers",
+                "marked",
+                (Column("source", best=""),),
+                tuple(published),
+                (
+                    "phi_mm and phi_mr of Table 2, the fifteen other methods of Table 3 and the remaining rates "
+                    "of Tables 6 to 11 could not be read at their source and are left out.",
+                ),
+            ),
+        ],
+    )
+
+
+def _models(files: Iterable[ResultFile]) -> Table:
+    rows: dict[Row, None] = {}
+    for file in files:
+        for model in file.models:
+            networks = model.get("networks")
+            listed = [f"{size} px: {_network(about)}" for size, about in dict(networks or {}).items()]
+            rows[Row(str(model.get("name", "")), ("; ".join(listed) or None, str(model.get("path", ""))))] = (
+                None
+            )
+    columns = (Column("networks and fingerprints", best=""), Column("path", best=""))
+    return Table("Models", "model", columns, tuple(rows))
+
+
+def _network(about: object) -> str:
+    if not isinstance(about, Mapping):
+        return str(about)
+    fingerprint = str(about.get("fingerprint", ""))[:12]
+    return f"{about.get('name', '')} {fingerprint}".strip()
+
+
+def _sets(files: Iterable[ResultFile]) -> Table:
+    rows: dict[Row, None] = {}
+    for file in files:
+        for found in file.sets:
+            facts = ", ".join(f"{key} {_short(value)}" for key, value in found.facts.items())
+            rows[Row(found.name, (file.task, facts or None, found.sha256[:12] if found.sha256 else None))] = (
+                None
+            )
+    columns = (Column("task", best=""), Column("facts", best=""), Column("SHA-256", best=""))
+    return Table("Data sets", "set", columns, tuple(rows))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _files(files: Iterable[ResultFile]) -> Table:
+    rows = [
+        Row(
+            file.path.as_posix(),
+            (file.task, ", ".join(f"{name} {version}" for name, version in file.versions.items()) or None),
+        )
+        for file in files
+    ]
+    return Table("Result files", "file", (Column("task", best=""), Column("versions", best="")), tuple(rows))

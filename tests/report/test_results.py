@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from btnet.report.results import find_results, number, pair_label, read_results, same_place
+from role_models import save_branch
+
+
+def write(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"task": "verifi', "not valid JSON"),
+        ([1, 2], "no result file"),
+        ({"task": "x"}, "entry 'sets' is missing"),
+        ({"task": 3, "sets": []}, "entry 'task' is missing or no str"),
+        ({"task": "x", "sets": [3]}, "'sets' is not a list of objects"),
+        ({"task": "x", "sets": [{"name": "s", "results": {}}]}, "'results' is not a list of objects"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_is_wrong(tmp_path: Path, content: Any, message: str) -> None:
+    path = write(tmp_path / "x.json", content)
+    with pytest.raises(ValueError, match=message) as error:
+        read_results(path)
+    assert str(path) in str(error.value)
+
+
+def test_folders_stand_for_their_results_and_manifests_are_none(tmp_path: Path) -> None:
+    one = write(tmp_path / "demo" / "phi_hr" / "results" / "set.json", {"results": []})
+    two = write(tmp_path / "demo" / "all.json", {"task": "x", "sets": []})
+    write(tmp_path / "demo" / "btnet.json", {})
+    write(tmp_path / "demo" / "phi_hr" / "other.json", {})
+    assert find_results([tmp_path / "demo", two]) == [two, one]
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        find_results([tmp_path / "nothing"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileNotFoundError, match="no result in it"):
+        find_results([tmp_path / "empty"])
+
+
+def test_what_a_training_run_writes_gets_its_names_from_the_folder(tmp_path: Path) -> None:
+    save_branch(tmp_path / "run7")
+    entry = {"pair": "112&14", "accuracy": 0.9, "std": 0.1}
+    content = {"step": 3, "interpolation": "area", "results": [entry]}
+    file = read_results(write(tmp_path / "run7" / "results" / "lfw.json", content))
+    assert (file.task, file.interpolation) == ("verification", "area")
+    assert file.sets[0].name == "lfw"
+    assert file.sets[0].sha256 is None
+    assert file.sets[0].results == [{"model": "phi_bt", **entry}]
+    assert file.path_of("phi_bt") == str((tmp_path / "run7").resolve())
+
+
+def test_only_finite_numbers_are_numbers() -> None:
+    assert number(0.5) == 0.5
+    assert all(number(value) is None for value in (None, "0.5", True, float("nan"), float("inf")))
+    assert pair_label([112, None]) == "112&native"
+    assert pair_label("14&14") == "14&14"
+    assert same_place("runs/a", "/home/x/runs/a")
+    assert not same_place("runs/a", "/home/x/runs/b")

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import html.parser
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from btnet.report.table import Column, Row, Table, html_name, to_html, to_markdown
+
+TABLE = Table(
+    "Accuracy",
+    "model",
+    (Column("acc.", "112&14"), Column("gain", "112&14", signed=True, best=""), Column("112&112")),
+    (
+        Row("phi_hr", (81.0, 0.0, 97.25)),
+        Row("phi_bt", (94.08, 1.5, None)),
+        Row("phi_bt", (99.0, None, 99.0), "paper"),
+    ),
+    ("A note on phi_bt.",),
+)
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects tags and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.opened: list[str] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.opened.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+
+def test_missing_numbers_are_dashes_gains_have_signs_and_our_best_is_bold() -> None:
+    text = to_markdown(TABLE)
+    assert "| phi_hr | 81.00 | +0.00 | 97.25 |" in text
+    assert "| phi_bt | **94.08** | +1.50 | - |" in text  # the paper's 99.00 is no rival of ours
+    assert "| phi_bt (paper) | 99.00 | - | 99.00 |" in text
+    assert "| model | 112&14 acc. | 112&14 gain | 112&112 |" in text
+
+
+def test_html_says_the_same() -> None:
+    text = to_html(TABLE)
+    assert "<td><strong>94.08</strong></td><td>+1.50</td><td>-</td>" in text
+    assert 'colspan="2" class="group">112&amp;14<' in text
+    assert text.count('<tr class="published">') == 1
+    assert "φ<sub>bt</sub>" in text
+
+
+@given(st.text(min_size=1, max_size=30))
+def test_names_can_neither_inject_html_nor_break_a_markdown_table(name: str) -> None:
+    hostile = f"<script>{name}</script>|{name}"
+    table = Table(
+        hostile, hostile, (Column(hostile, hostile),), (Row(hostile, (hostile,), hostile),), (hostile,)
+    )
+    allowed = {
+        "figure",
+        "figcaption",
+        "div",
+        "table",
+        "thead",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+        "span",
+        "p",
+        "sub",
+        "strong",
+    }
+    assert set(Tags(to_html(table)).opened) <= allowed
+    markdown = to_markdown(table)
+    assert "<script" not in markdown
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(lines) == 3
+    assert {line.replace("\\|", "").count("|") for line in lines} == {3}
+
+
+def test_greek_letters_only_where_a_model_is_meant() -> None:
+    assert html_name("phi_bt r14") == "φ<sub>bt</sub> r14"
+    assert html_name("phi_hr, 112&14") == "φ<sub>hr</sub>, 112&amp;14"
+    assert html_name("runs/phi_hr") == "runs/phi_hr"

@@ -1,0 +1,126 @@
+"""Table 2 from result files: which numbers meet in which cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from btnet.evaluation.published import VERIFICATION
+from btnet.report.results import ResultFile, ResultSet
+from btnet.report.table import Table
+from btnet.report.verification import verification_section
+from btnet.report.verification_scores import collect, pair_key
+
+PAIRS = ("112&14", "14&14", "112&112")
+
+
+def file(
+    accuracies: Mapping[str, tuple[float | None, ...]],
+    *,
+    sets: tuple[str, ...] = ("lfw",),
+    sha256: str | None = "ab",
+    place: str = "runs",
+    **changes: str,
+) -> ResultFile:
+    results: list[dict[str, Any]] = [
+        {"model": model, "pair": [int(side) for side in pair.split("&")], "accuracy": value}
+        for model, values in accuracies.items()
+        for pair, value in zip(PAIRS, values, strict=True)
+    ]
+    return ResultFile(
+        path=Path("x.json"),
+        task="verification",
+        protocol=changes.get("protocol", "p"),
+        interpolation=changes.get("interpolation", "bilinear"),
+        models=[{"name": model, "path": f"{place}/{model}"} for model in accuracies],
+        sets=[ResultSet(name, sha256, {}, results) for name in sets],
+        versions={},
+    )
+
+
+FOUR = {
+    "phi_hr": (0.6, 0.5, 0.9),
+    "phi_mm r14": (0.5, 0.7, None),
+    "phi_mr": (0.7, 0.6, 0.8),
+    "phi_bt": (0.8, 0.75, 0.9),
+}
+
+
+def cells(table: Table, model: str, source: str = "") -> dict[str, Any]:
+    [row] = [row for row in table.rows if (row.name, row.source) == (model, source)]
+    return {f"{c.group} {c.name}": cell for c, cell in zip(table.columns, row.cells, strict=True)}
+
+
+def tables(*files: ResultFile) -> list[Table]:
+    [scores] = collect(files)
+    return [block for block in verification_section(scores).blocks if isinstance(block, Table)]
+
+
+def test_gains_are_shares_of_what_phi_mm_adds_or_takes() -> None:
+    cross, same = tables(file(FOUR))[:2]
+    bt = cells(cross, "phi_bt")
+    assert bt["112&14 acc., %"] == pytest.approx(80)
+    assert bt["112&14 gain"] == pytest.approx((0.8 - 0.6) / abs(0.5 - 0.6))
+    assert cells(same, "phi_bt")["14&14 gain"] == pytest.approx((0.75 - 0.5) / (0.7 - 0.5))
+    assert cells(cross, "phi_mm")["112&14 gain"] == pytest.approx(-1)
+    assert "112&112 gain" not in bt  # phi_mm is phi_hr there: no gain, no column
+    assert cells(same, "phi_mm")["112&112 acc., %"] == pytest.approx(90)  # phi_hr's
+
+
+def test_the_papers_row_stands_below_ours_with_its_own_numbers() -> None:
+    cross = tables(file(FOUR))[0]
+    names = [(row.name, row.source) for row in cross.rows]
+    assert names[names.index(("phi_bt", "")) + 1] == ("phi_bt", "paper")
+    assert cells(cross, "phi_bt", "paper") == {
+        "112&14 acc., %": VERIFICATION["phi_bt"][1]["112&14"],
+        "112&14 gain": None,
+    }
+
+
+def test_averages_need_every_set() -> None:
+    both = file(FOUR, sets=("lfw", "calfw"))
+    [gone] = [r for r in both.sets[1].results if (r["model"], r["pair"]) == ("phi_mr", [14, 14])]
+    both.sets[1].results[:] = [r for r in both.sets[1].results if r is not gone]
+    same = tables(both)[1]
+    assert cells(same, "phi_mr")["14&14 acc., %"] is None
+    assert cells(same, "phi_bt")["14&14 acc., %"] == pytest.approx(75)
+
+
+def test_the_drop_and_its_spread_over_sets() -> None:
+    easy, hard = file(FOUR, sets=("lfw",)), file({**FOUR, "phi_bt": (0.6, 0.65, 0.9)}, sets=("calfw",))
+    [drops] = [table for table in tables(easy, hard) if "lost against 112&112" in table.title]
+    bt = cells(drops, "phi_bt")
+    assert [bt[f"112&14 {name}"] for name in ("mean", "spread", "std")] == pytest.approx([20, 20, 10])
+
+
+def test_results_with_a_checksum_count_before_those_of_training() -> None:
+    training = file({"phi_hr": (0.1, 0.1, 0.1)}, sha256=None, place="/home/me/runs")
+    cross = tables(training, file(FOUR), training)[0]
+    assert cells(cross, "phi_hr")["112&14 acc., %"] == pytest.approx(60)
+
+
+def test_other_folders_sets_and_interpolations_are_told_apart() -> None:
+    other = file({"phi_hr": (0.1, 0.1, 0.1)}, place="elsewhere")
+    [scores] = collect([file(FOUR), other])
+    assert {"phi_hr (runs/phi_hr)", "phi_hr (elsewhere/phi_hr)"} <= set(scores.models)
+    [scores] = collect([file(FOUR), file(FOUR, sha256="cd")])
+    assert scores.sets == ["lfw (ab)", "lfw (cd)"]
+    assert len(collect([file(FOUR), file(FOUR, interpolation="area")])) == 2
+
+
+def test_models_of_one_resolution_each_are_shown_as_one() -> None:
+    [scores] = collect([file({**FOUR, "phi_bt r14": FOUR["phi_bt"]})])
+    assert "phi_bt r14" in scores.models  # a phi_bt is there already
+    del scores
+    alone = {name: values for name, values in FOUR.items() if name != "phi_bt"}
+    [scores] = collect([file({**alone, "phi_bt r14": (0.8, 0.75, 0.9)})])
+    assert scores.models == ["phi_hr", "phi_mm", "phi_mr", "phi_bt"]
+    assert scores.accuracy("lfw", "phi_bt", "112&112") == 0.9
+
+
+def test_pairs_of_two_sizes_come_first_then_small_before_large() -> None:
+    pairs = ["112&112", "7&7", "112&28", "112&7"]
+    assert sorted(pairs, key=pair_key) == ["112&7", "112&28", "7&7", "112&112"]

@@ -1,0 +1,8 @@
+"""Units, strides and what is learnt (fig. 9): the same as `btnet analyse architecture`."""
+
+import sys
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["analyse", "architecture", *sys.argv[1:]]))

@@ -1,0 +1,8 @@
+"""Error of down- and up-sampling (fig. 1): the same as `btnet analyse upsampling-error`."""
+
+import sys
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["analyse", "upsampling-error", *sys.argv[1:]]))
