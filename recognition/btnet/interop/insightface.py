@@ -58,9 +58,11 @@ def export_package(
             "first a letter or digit; name the package so"
         )
     (folder / "recognition").mkdir(parents=True, exist_ok=True)
-    chosen = network.network(resolution or input_size or network.trunk.canonical_size) if isinstance(
-        network, BTNet
-    ) else network
+    chosen = (
+        network.network(resolution or input_size or network.trunk.canonical_size)
+        if isinstance(network, BTNet)
+        else network
+    )
     name = f"recognition/embed_r{chosen.input_size}.onnx"
     with tempfile.TemporaryDirectory(prefix=".package-", dir=folder) as temporary:
         # Manifest and model belong together by the digest: neither takes its place before both are there.

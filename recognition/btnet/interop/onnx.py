@@ -254,9 +254,7 @@ def _resolution_of(network: Backbone | BTNet, resolution: int | None, input_size
     return network.input_size
 
 
-def _copy(
-    network: Backbone | BTNet, resolution: int, input_size: int, interpolation: str | None
-) -> Exported:
+def _copy(network: Backbone | BTNet, resolution: int, input_size: int, interpolation: str | None) -> Exported:
     """A copy on the CPU, in float32, eval mode and the usual memory layout."""
     check_interpolation(interpolation or "bilinear")
     if input_size < 1:

@@ -51,9 +51,13 @@ def export_bundle(
         The bundle as written.
 
     Raises:
-        ValueError: as `btnet.interop.export_onnx`; nothing is left then.
+        ValueError: as `btnet.interop.export_onnx`, or if the folder is that of a run; nothing is left then.
     """
     folder = Path(folder)
+    if (folder / NAME).is_file() and "onnx" not in read_manifest(folder):
+        raise ValueError(
+            f"{folder}: holds the manifest of a run, which a bundle would replace; take another folder"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder) as temporary:
@@ -126,7 +130,9 @@ class OnnxBundle:
         manifest = read_manifest(folder)
         section = manifest.get("onnx")
         if not isinstance(section, dict) or not {"networks", "files"} <= set(section):
-            raise ValueError(f"{folder / NAME}: leads no ONNX bundle; write one with `btnet export-onnx --bundle`")
+            raise ValueError(
+                f"{folder / NAME}: leads no ONNX bundle; write one with `btnet export-onnx --bundle`"
+            )
         networks = {int(size): folder / entry["file"] for size, entry in section["networks"].items()}
         for path in (folder / name for name in section["files"]):
             if not path.is_file():
@@ -146,6 +152,19 @@ class OnnxBundle:
             num_bytes={name: int(entry["bytes"]) for name, entry in section["files"].items()},
             trunk_fingerprint=str(manifest["trunk_fingerprint"]),
             interpolation=str(manifest["interpolation"]),
+        )
+
+    def separate_bytes(self) -> int:
+        """Size of the same networks as files that share nothing: each with all tensors it refers to."""
+        return sum(
+            path.stat().st_size
+            + sum(
+                int(entry.value)
+                for tensor in onnx.load(path, load_external_data=False).graph.initializer
+                for entry in tensor.external_data
+                if entry.key == "length"
+            )
+            for path in self.networks.values()
         )
 
     def open(self, resolution: int) -> Any:

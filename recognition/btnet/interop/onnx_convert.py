@@ -26,9 +26,7 @@ _NAMES_OF_A_SCALING_GRAPH = ("Sub", "_minus", "Mul", "_mul")
 _LARGEST_FOLDED = 1 << 16
 
 
-def convert(
-    module: nn.Module, input_size: int, *, fold: bool = True, prefix: str = ""
-) -> onnx.ModelProto:
+def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: str = "") -> onnx.ModelProto:
     """Trace a module that takes `INPUT` [N, 3, input_size, input_size] and gives `OUTPUT`, N free.
 
     Args:

@@ -137,10 +137,18 @@ class OnnxGraph:
     def take_product(self, tensor: str) -> tuple[Product, str] | None:
         """A Gemm, a MatMul, or a MatMul and the Add of a constant."""
         node, bias = self._producer(tensor), None
-        if node is not None and node.op_type == "Add" and (constant := self._constant_input(node)) is not None:
+        if (
+            node is not None
+            and node.op_type == "Add"
+            and (constant := self._constant_input(node)) is not None
+        ):
             bias = self._weight(node.input[constant]).reshape(-1)
             node = self._producer(node.input[1 - constant])
-        if node is None or node.op_type not in ("Gemm", "MatMul") or (node.op_type == "Gemm" and bias is not None):
+        if (
+            node is None
+            or node.op_type not in ("Gemm", "MatMul")
+            or (node.op_type == "Gemm" and bias is not None)
+        ):
             return None
         weight = self._weight(node.input[1])
         if node.op_type == "MatMul":

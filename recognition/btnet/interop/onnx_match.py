@@ -233,7 +233,9 @@ def _put_norm(found: Matched, name: str, norm: Affine | None, num_channels: int,
         one, zero = np.ones(num_channels, np.float32), np.zeros(num_channels, np.float32)
         norm, shift = Affine(one, shift, zero, one - np.float32(EPS), EPS), zero
     # another epsilon moves into the weight: the statistics stay what they are
-    rescale = np.sqrt((norm.running_var.astype(np.float64) + EPS) / (norm.running_var.astype(np.float64) + norm.eps))
+    rescale = np.sqrt(
+        (norm.running_var.astype(np.float64) + EPS) / (norm.running_var.astype(np.float64) + norm.eps)
+    )
     _set(found, f"{name}.weight", norm.weight * rescale)
     _set(found, f"{name}.bias", norm.bias)
     _set(found, f"{name}.running_mean", norm.running_mean - shift)

@@ -92,7 +92,9 @@ def _difference(path: Path, trunk: Backbone, *, takes_grey_levels: bool) -> floa
     try:
         [embedding] = session.run(None, {session.get_inputs()[0].name: images.numpy().astype(dtype)})
     except Exception as error:  # onnxruntime's errors have no other base
-        raise ValueError(f"{path}: does not run on one {size} px face ({str(error).splitlines()[0]})") from error
+        raise ValueError(
+            f"{path}: does not run on one {size} px face ({str(error).splitlines()[0]})"
+        ) from error
     with torch.no_grad():
         expected = trunk(normalise(levels)).double()
     found = torch.from_numpy(embedding).double()
