@@ -1,4 +1,4 @@
-"""Write one network of a model as a package that insightface 2.x loads, at any input size: the same command as `btnet export-insightface`."""
+"""Write a package for insightface 2.x: the same command as `btnet export-insightface`."""
 
 import sys
 

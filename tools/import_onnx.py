@@ -1,4 +1,4 @@
-"""Make a trunk of an InsightFace recognition ONNX file, merged BatchNorms restored with faces: the same command as `btnet import-onnx`."""
+"""Make a trunk of a recognition ONNX file: the same command as `btnet import-onnx`."""
 
 import sys
 

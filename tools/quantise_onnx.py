@@ -1,4 +1,4 @@
-"""Quantise an ONNX file to int8 with calibration faces, and say what it costs on verification pairs: the same command as `btnet quantise-onnx`."""
+"""Quantise an ONNX file to int8: the same command as `btnet quantise-onnx`."""
 
 import sys
 

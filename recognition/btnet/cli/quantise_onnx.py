@@ -77,6 +77,6 @@ def run(args: argparse.Namespace) -> None:
     print(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")
 
 
-def _unit(embeddings: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-    unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)  # type: ignore[type-arg]
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
     return unit

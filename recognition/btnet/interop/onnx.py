@@ -109,6 +109,7 @@ class Exported(nn.Module):
         self.interpolation = interpolation
 
     def forward(self, data: Tensor) -> Tensor:
+        """RGB in [-1, 1], [N, 3, input_size, input_size], to [N, D]."""
         if self.input_size != self.network.input_size:
             # back to the grey levels `data` was made of, exactly: floats are within 1e-5 of them
             levels = ((data + 1.0) * 127.5 + 0.5).floor().clamp(0, 255)
@@ -142,7 +143,12 @@ def build_graph(
     """The graph of `export_onnx`, not yet a file and not yet checked.
 
     Args:
-        network: as `export_onnx`, and likewise all others but
+        network: as `export_onnx`, and likewise
+        resolution: of the network,
+        input_size: of the faces,
+        precision: of the weights,
+        interpolation: of the resizing,
+        metadata: of the file.
         fold: merge BatchNorms into the convolutions before them, see `btnet.interop.onnx_convert.convert`.
 
     Raises:
