@@ -12,6 +12,7 @@ from btnet.model.mobilefacenet import MobileFaceNet
 
 
 def iresnet(canonical_size: int = 32) -> IResNet:
+    torch.manual_seed(0)
     return IResNet(
         (1, 2, 1, 1),
         widths=(8, 8, 12, 16),
@@ -22,6 +23,7 @@ def iresnet(canonical_size: int = 32) -> IResNet:
 
 
 def mobilefacenet(canonical_size: int = 32) -> MobileFaceNet:
+    torch.manual_seed(0)
     return MobileFaceNet(
         blocks=(1, 2, 1, 1), scale=1, input_size=canonical_size, canonical_size=canonical_size, embedding_size=24
     )
