@@ -25,7 +25,11 @@ def iresnet(canonical_size: int = 32) -> IResNet:
 def mobilefacenet(canonical_size: int = 32) -> MobileFaceNet:
     torch.manual_seed(0)
     return MobileFaceNet(
-        blocks=(1, 2, 1, 1), scale=1, input_size=canonical_size, canonical_size=canonical_size, embedding_size=24
+        blocks=(1, 2, 1, 1),
+        scale=1,
+        input_size=canonical_size,
+        canonical_size=canonical_size,
+        embedding_size=24,
     )
 
 

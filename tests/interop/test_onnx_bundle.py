@@ -66,7 +66,9 @@ def test_a_branch_of_another_trunk_and_damaged_files_are_refused(
 
     mixed = copy("mixed")
     shutil.copy(strange, mixed / "embed_r8.onnx")
-    with pytest.raises(ValueError, match=r"embed_r8\.onnx: is for 8 px and trunk .* export the branch with its own"):
+    with pytest.raises(
+        ValueError, match=r"embed_r8\.onnx: is for 8 px and trunk .* export the branch with its own"
+    ):
         OnnxBundle.load(mixed)
     damaged = copy("damaged")
     content = bytearray((damaged / TRUNK_DATA).read_bytes())

@@ -184,7 +184,9 @@ def test_what_is_no_recognition_model_is_refused_with_the_place(tmp_path: Path) 
     path = write(build_graph(trained(iresnet(), X)).model, tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match=r"z\.onnx: no such ONNX file"):
         import_onnx(tmp_path / "z.onnx")
-    with pytest.raises(ValueError, match="BatchNorms are merged into convolutions, and restoring them takes faces"):
+    with pytest.raises(
+        ValueError, match="BatchNorms are merged into convolutions, and restoring them takes faces"
+    ):
         import_onnx(path)
     with pytest.raises(ValueError, match="expected at least 2 of 32 x 32 px"):
         import_onnx(path, FACES[:, :16, :16])
@@ -197,7 +199,9 @@ def test_what_is_no_recognition_model_is_refused_with_the_place(tmp_path: Path) 
     y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 3, 32, 32])
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "last")], "g", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
-    with pytest.raises(ValueError, match="expected the embedding made by a Gemm or MatMul.* found Relu 'last'"):
+    with pytest.raises(
+        ValueError, match="expected the embedding made by a Gemm or MatMul.* found Relu 'last'"
+    ):
         import_onnx(path)
     shrinking = build_graph(BTNet(trained(iresnet(), X), (8,)), resolution=8, input_size=32)
     onnx.save(shrinking.model, path)
