@@ -10,7 +10,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx_models import iresnet, trained, with_branches
 
 from btnet import BTNet
 from btnet.data.resize import resize
@@ -18,6 +17,7 @@ from btnet.data.views import normalise
 from btnet.interop.insightface import export_package
 from btnet.interop.onnx import export_onnx
 from btnet.model.trunk_file import backbone_of
+from onnx_models import iresnet, trained, with_branches
 
 model_zoo = pytest.importorskip("insightface.model_zoo")
 FACES = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)

@@ -17,7 +17,7 @@ from torch import nn
 import btnet.interop.onnx as subject
 from btnet import BTNet, __version__
 from btnet.data.views import normalise, resize
-from btnet.interop import check_onnx, export_onnx
+from btnet.interop import check_onnx, export_onnx, onnx_convert
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -175,7 +175,7 @@ def test_an_export_that_differs_is_refused_and_leaves_what_was_there(
     damage: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_statistics(iresnet, 32)
-    convert = subject.convert
+    convert = onnx_convert.convert
 
     def damaged(module: nn.Module, input_size: int, *, fold: bool, prefix: str) -> onnx.ModelProto:
         converted = convert(module, input_size, fold=fold, prefix=prefix)

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx_models import iresnet, trained, with_branches
 
 from btnet import BTNet
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import TRUNK_DATA, OnnxBundle, export_bundle
+from onnx_models import iresnet, trained, with_branches
 
 
 def model(seed: int = 0) -> BTNet:

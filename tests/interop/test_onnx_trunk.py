@@ -11,7 +11,6 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper, numpy_helper
-from onnx_models import iresnet, mobilefacenet, trained
 
 from btnet.data.views import normalise
 from btnet.interop.onnx import build_graph
@@ -19,6 +18,7 @@ from btnet.interop.onnx_trunk import import_onnx
 from btnet.interop.restored_norms import restore_norms
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
+from onnx_models import iresnet, mobilefacenet, trained
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
 X = normalise(torch.from_numpy(FACES).permute(0, 3, 1, 2))
@@ -200,7 +200,7 @@ def test_what_is_no_recognition_model_is_refused_with_the_place(tmp_path: Path) 
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "last")], "g", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
     with pytest.raises(
-        ValueError, match="expected the embedding made by a Gemm or MatMul.* found Relu 'last'"
+        ValueError, match=r"expected the embedding made by a Gemm or MatMul.* found Relu 'last'"
     ):
         import_onnx(path)
     shrinking = build_graph(BTNet(trained(iresnet(), X), (8,)), resolution=8, input_size=32)

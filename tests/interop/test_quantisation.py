@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx_models import iresnet, trained
 
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
 from btnet.interop.onnx import export_onnx, open_session
 from btnet.interop.onnx_embedding import embed_with_session
 from btnet.interop.quantisation import quantise_onnx
+from onnx_models import iresnet, trained
 
 FACES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 
