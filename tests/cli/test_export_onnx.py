@@ -51,7 +51,7 @@ def test_resolutions_folder_and_input_size_are_chosen(folder: Path, tmp_path: Pa
         "32",
         "8",
         "8",
-        "--input-size",
+        "--input",
         "32",
     ]
     assert main(argv) == 0
@@ -72,7 +72,7 @@ def test_a_trunk_alone_is_exported_beside_its_file(tmp_path: Path) -> None:
     ("options", "message"),
     [
         (["--resolutions", "8", "9"], "--resolutions 9: {} has networks for 32, 8, 4 px"),
-        (["--input-size", "0"], "input size 0 px"),
+        (["--input", "0"], "input size 0 px"),
     ],
 )
 def test_mistakes_are_answered_in_a_line_before_a_file_is_written(

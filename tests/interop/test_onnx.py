@@ -17,7 +17,7 @@ from torch import nn
 import btnet.interop.onnx as subject
 from btnet import BTNet, __version__
 from btnet.data.views import normalise, resize
-from btnet.interop import check_onnx, export_onnx
+from btnet.interop import check_onnx, export_onnx, onnx_convert
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -119,6 +119,9 @@ def test_the_file_says_what_it_is_and_nothing_of_the_machine(tmp_path: Path) -> 
         "btnet_version": __version__,
         "resolution": "8",
         "input_size": "8",
+        "input_mean": "127.5",
+        "input_std": "127.5",
+        "precision": "fp32",
         "interpolation": "area",
         "network_fingerprint": fingerprint(model.full_state_dict(8)),
         "trunk_fingerprint": model.trunk_fingerprint(),
@@ -172,10 +175,10 @@ def test_an_export_that_differs_is_refused_and_leaves_what_was_there(
     damage: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_statistics(iresnet, 32)
-    convert = subject._convert
+    convert = onnx_convert.convert
 
-    def damaged(module: subject._Exported) -> onnx.ModelProto:
-        converted = convert(module)
+    def damaged(module: nn.Module, input_size: int, *, fold: bool, prefix: str) -> onnx.ModelProto:
+        converted = convert(module, input_size, fold=fold, prefix=prefix)
         for tensor in converted.graph.initializer:
             if tensor.data_type == onnx.TensorProto.FLOAT:
                 values = onnx.numpy_helper.to_array(tensor)
@@ -185,7 +188,7 @@ def test_an_export_that_differs_is_refused_and_leaves_what_was_there(
                 )
         return converted
 
-    monkeypatch.setattr(subject, "_convert", damaged)
+    monkeypatch.setattr(subject, "convert", damaged)
     with pytest.raises(ValueError, match=r"x\.onnx: not written, since onnxruntime .* differ by"):
         export_onnx(model, tmp_path / "x.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -215,7 +218,7 @@ def test_mistakes_are_refused_before_anything_is_exported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = BTNet(iresnet(), (8,))
-    monkeypatch.setattr(subject, "_convert", lambda module: pytest.fail("exported"))
+    monkeypatch.setattr(subject, "convert", lambda *_, **__: pytest.fail("exported"))
     path = tmp_path / "x.onnx"
     with pytest.raises(ValueError, match=r"x\.pt: name the file \*\.onnx"):
         export_onnx(model, tmp_path / "x.pt")

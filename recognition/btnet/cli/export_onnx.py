@@ -6,11 +6,14 @@ import argparse
 import statistics
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from btnet.inference.model_folder import load_model
 from btnet.interop.onnx import check_onnx, export_onnx, open_session
+from btnet.interop.onnx_bundle import OnnxBundle, export_bundle
+from btnet.interop.onnx_convert import PRECISIONS
 from btnet.model.btnet import BTNet
 
 _SECONDS_TO_MEASURE = 0.5
@@ -27,10 +30,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks to write (default: the trunk and every branch)",
     )
     parser.add_argument(
-        "--input-size",
-        type=int,
-        metavar="PX",
-        help="faces all files take, resized inside the graph to the network's size (default: that size)",
+        "--input",
+        type=_input_size,
+        default=None,
+        metavar="native|PX",
+        help="faces the files take: native, each network's own size (default); or one size for all, such as "
+        "112, resized inside the graph: a drop-in for whatever feeds 112 px crops",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default="fp32",
+        help="of weights and arithmetic (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bundle",
+        action="store_true",
+        help="store the trunk's weights once, in a data file that the ONNX files of all resolutions share",
     )
     parser.add_argument(
         "--out",
@@ -61,25 +77,48 @@ def run(args: argparse.Namespace) -> None:
             f"{', '.join(map(str, sizes))} px; choose among these"
         )
     folder = args.out or (args.model if args.model.is_dir() else args.model.parent) / "onnx"
+    if args.bundle:
+        if not isinstance(model, BTNet) or args.resolutions:
+            raise ValueError(
+                f"{args.model}: --bundle is for a trunk and all its branches; leave it or --resolutions out"
+            )
+        _print_bundle(export_bundle(model, folder, input_size=args.input, precision=args.precision))
+        return
     folder.mkdir(parents=True, exist_ok=True)
     for size in chosen:
-        suffix = "" if args.input_size in (None, size) else f"_from{args.input_size}"
+        suffix = "" if args.input in (None, size) else f"_from{args.input}"
+        suffix += "" if args.precision == "fp32" else f"_{args.precision}"
         path = export_onnx(
             model,
             folder / f"embed_r{size}{suffix}.onnx",
             resolution=size,
-            input_size=args.input_size,
+            input_size=args.input,
+            precision=args.precision,
             interpolation=evaluated.interpolation,
         )
         print(
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, differs from torch by at most "
-            f"{check_onnx(path, model):.1e}, {_milliseconds_per_face(path):.2f} ms per face at batch 1"
+            f"{check_onnx(path, model):.1e}, {_milliseconds_per_face(open_session(path)):.2f} ms per face at batch 1"
         )
 
 
-def _milliseconds_per_face(path: Path) -> float:
+def _print_bundle(bundle: OnnxBundle) -> None:
+    for size, path in bundle.networks.items():
+        print(f"{path}: {size} px, {_milliseconds_per_face(bundle.open(size)):.2f} ms per face at batch 1")
+    for name, num_bytes in bundle.num_bytes.items():
+        print(f"  {name}: {num_bytes / 1e6:.2f} MB")
+    shared = sum(bundle.num_bytes.values())
+    print(
+        f"bundle: {shared / 1e6:.1f} MB; the same networks as separate files: {bundle.separate_bytes() / 1e6:.1f} MB"
+    )
+
+
+def _input_size(text: str) -> int | None:
+    return None if text == "native" else int(text)
+
+
+def _milliseconds_per_face(session: Any) -> float:
     """Median time of one face on the CPU, after a warm-up."""
-    session = open_session(path)
     [face] = session.get_inputs()
     feed = {face.name: np.zeros((1, *face.shape[1:]), np.float32)}
     seconds: list[float] = []

@@ -1,0 +1,82 @@
+"""Quantise an ONNX file to int8 with calibration faces, and say what it costs on verification pairs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from btnet.data.bin_sets import read_bin
+from btnet.data.face_sample import sample_faces
+from btnet.data.resize import resize
+from btnet.evaluation.verification import kfold_accuracy
+from btnet.interop.onnx import open_session
+from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
+from btnet.interop.quantisation import quantise_onnx
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet quantise-onnx`."""
+    parser.add_argument("model", type=Path, help="float32 file of `btnet export-onnx`")
+    parser.add_argument(
+        "--faces",
+        required=True,
+        metavar="SET",
+        help="calibration: a .rec or .bin file, a folder of identity folders, or synthetic:IDS:PER_ID",
+    )
+    parser.add_argument("--num-faces", type=int, default=256, help="of them used (default: %(default)s)")
+    parser.add_argument(
+        "--bin", type=Path, required=True, metavar="SET.bin", help="pairs the cost is measured on"
+    )
+    parser.add_argument(
+        "--gallery",
+        type=Path,
+        metavar="X.onnx",
+        help="float32 file for the first image of each pair, at its own size (default: both sides alike)",
+    )
+    parser.add_argument("--output", "-o", type=Path, metavar="X.onnx", help="default: MODEL_int8.onnx")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the int8 file; print accuracies, cosines and sizes.
+
+    Raises:
+        ValueError: for files of another kind.
+        FileNotFoundError: if a file is missing.
+    """
+    session = open_session(args.model)
+    size = onnx_input_size(session, str(args.model))
+    props = session.get_modelmeta().custom_metadata_map
+    view, interpolation = int(props.get("resolution", size)), props.get("interpolation", "bilinear")
+    images, issame = read_bin(args.bin)
+    faces = sample_faces(args.faces, args.num_faces, size=size, interpolation=interpolation)
+    if view != size:  # what the file will meet: faces of canonical size, which it shrinks itself
+        images = np.stack([resize(image, size, interpolation) for image in images])
+    target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
+    quantise_onnx(args.model, target, faces)
+
+    sides = {
+        path: embed_with_session(open_session(path), images, view_size=size, interpolation=interpolation)
+        for path in (args.model, target)
+    }
+    first = None
+    if args.gallery is not None:
+        gallery = open_session(args.gallery)
+        gallery_size = onnx_input_size(gallery, str(args.gallery))
+        first = embed_with_session(gallery, images[::2], view_size=gallery_size, interpolation=interpolation)
+    for path, embeddings in sides.items():
+        one = embeddings[::2] if first is None else first
+        accuracy, std = kfold_accuracy(one, embeddings[1::2], issame)
+        print(
+            f"{path}: {path.stat().st_size / 1e6:.1f} MB, accuracy {100 * accuracy:.2f} +- {100 * std:.2f} %"
+            f" on {len(issame)} pairs of {args.bin} at {view} px"
+        )
+    exact, quantised = (_unit(embeddings) for embeddings in sides.values())
+    cosine = (exact * quantised).sum(axis=1)
+    print(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")
+
+
+def _unit(embeddings: np.ndarray) -> np.ndarray:
+    unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return unit

@@ -1,0 +1,44 @@
+"""A few faces of any set, for calibration: statistics, ranges."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.bin_sets import read_bin
+from btnet.data.faces import open_faces
+from btnet.data.resize import resize
+
+__all__ = ["sample_faces"]
+
+
+def sample_faces(
+    spec: str | os.PathLike[str], num_faces: int, *, size: int, interpolation: str = "bilinear", seed: int = 0
+) -> NDArray[np.uint8]:
+    """Draw faces without replacement.
+
+    Args:
+        spec: a `.bin` verification set, or what `open_faces` takes (`.rec`, folder, `synthetic:...`).
+        num_faces: at most; fewer if the set has fewer.
+        size: in px they are resized to.
+        interpolation: one of `btnet.data.INTERPOLATIONS`.
+        seed: of the draw.
+
+    Returns:
+        uint8 RGB [N, size, size, 3].
+
+    Raises:
+        ValueError, FileNotFoundError: as `read_bin` and `open_faces`, or for fewer than one face.
+    """
+    if num_faces < 1:
+        raise ValueError(f"{num_faces} faces: expected at least 1")
+    generator = np.random.default_rng(seed)
+    if os.fspath(spec).endswith(".bin"):
+        images = read_bin(spec)[0]
+        chosen = [images[i] for i in generator.permutation(len(images))[:num_faces]]
+    else:
+        faces = open_faces(spec)
+        chosen = [faces[int(i)][0] for i in generator.permutation(len(faces))[:num_faces]]
+    return np.stack([resize(image, size, interpolation) for image in chosen])

@@ -1,0 +1,244 @@
+"""A bundle: one ONNX file per resolution, the trunk's weights in one data file that all of them share."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import onnx
+from onnx.external_data_helper import set_external_data
+
+from btnet.interop.onnx import build_graph, check_session, open_session
+from btnet.model.btnet import BTNet
+from btnet.model.manifest import NAME, read_manifest, write_manifest
+
+__all__ = ["TRUNK_DATA", "OnnxBundle", "export_bundle"]
+
+TRUNK_DATA: Final = "trunk.data"
+# Smaller tensors (shapes, scalars, tables of the resizing) stay in the ONNX file.
+_SMALLEST_SHARED = 1024
+# Memory maps start at pages; padding to pages pays for large tensors only.
+_PAGE, _LINE = 4096, 64
+
+
+def export_bundle(
+    model: BTNet,
+    folder: str | Path,
+    *,
+    input_size: int | None = None,
+    precision: str = "fp32",
+    metadata: Mapping[str, str] | None = None,
+) -> OnnxBundle:
+    """Write the trunk and every branch as ONNX files that share the trunk's weights.
+
+    `embed_rPX.onnx` hold graphs, `trunk.data` the trunk's weights, `overlay_rPX.data` what a branch has for
+    itself, `btnet.json` leads. Disk costs trunk + overlays: BatchNorms are not merged into convolutions (that
+    would leave nothing to share; onnxruntime merges them when it loads). A tensor of a branch that equals one
+    of the trunk is not stored again.
+
+    Args:
+        model: copied, not touched.
+        folder: created if absent; files of the same names are replaced, the manifest last.
+        input_size: as `btnet.interop.export_onnx`, for all files. Default: each network's own.
+        precision: likewise.
+        metadata: likewise.
+
+    Returns:
+        The bundle as written.
+
+    Raises:
+        ValueError: as `btnet.interop.export_onnx`, or if the folder is that of a run; nothing is left then.
+    """
+    folder = Path(folder)
+    if (folder / NAME).is_file() and "onnx" not in read_manifest(folder):
+        raise ValueError(
+            f"{folder}: holds the manifest of a run, which a bundle would replace; take another folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    files: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder) as temporary:
+        draft = Path(temporary)
+        trunk = _TensorFile(draft / TRUNK_DATA)
+        for size in (model.trunk.canonical_size, *model.resolutions):
+            graph = build_graph(
+                model,
+                resolution=size,
+                input_size=input_size,
+                precision=precision,
+                metadata=metadata,
+                fold=False,
+            )
+            name, used = f"embed_r{size}.onnx", [trunk]
+            if size == model.trunk.canonical_size:
+                _move_weights(graph.model, trunk, None)
+            else:
+                overlay = _TensorFile(draft / f"overlay_r{size}.data")
+                _move_weights(graph.model, overlay, trunk)
+                overlay.close()
+                used.append(overlay)
+            trunk.flush()
+            onnx.save(graph.model, draft / name)
+            check_session(open_session(draft / name), graph, folder / name)
+            files[str(size)] = {"file": name, "data": [file.path.name for file in used]}
+        trunk.close()
+        written = sorted(draft.iterdir())
+        digests = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in written}
+        for path in written:
+            path.replace(folder / path.name)
+    write_manifest(
+        folder,
+        arch=model.trunk.arch,
+        trunk_fingerprint=model.trunk_fingerprint(),
+        resolutions=list(model.resolutions),
+        interpolation=model.interpolation,
+        onnx={"precision": precision, "networks": files, "files": digests},
+    )
+    return OnnxBundle.load(folder)
+
+
+@dataclass(frozen=True)
+class OnnxBundle:
+    """A folder of `export_bundle`.
+
+    Attributes:
+        folder: where it lies.
+        networks: ONNX file by resolution in px, the canonical size first.
+        num_bytes: size of every file by name, the manifest left out.
+        trunk_fingerprint: of the trunk all networks share, see `btnet.model.overlay.fingerprint`.
+        interpolation: how low-resolution faces are made.
+    """
+
+    folder: Path
+    networks: dict[int, Path]
+    num_bytes: dict[str, int]
+    trunk_fingerprint: str
+    interpolation: str
+
+    @classmethod
+    def load(cls, folder: str | Path) -> OnnxBundle:
+        """Read the manifest and check every file against it.
+
+        Raises:
+            FileNotFoundError: if the manifest or a file is missing.
+            ValueError: if the folder is no bundle, a file is damaged, or an ONNX file is of another trunk.
+        """
+        folder = Path(folder)
+        manifest = read_manifest(folder)
+        section = manifest.get("onnx")
+        if not isinstance(section, dict) or not {"networks", "files"} <= set(section):
+            raise ValueError(
+                f"{folder / NAME}: leads no ONNX bundle; write one with `btnet export-onnx --bundle`"
+            )
+        networks = {int(size): folder / entry["file"] for size, entry in section["networks"].items()}
+        for path in (folder / name for name in section["files"]):
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: missing from the bundle; copy the whole folder")
+        for size, path in networks.items():
+            _check_trunk(path, size, manifest["trunk_fingerprint"])
+        for name, entry in section["files"].items():
+            path = folder / name
+            if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
+                raise ValueError(
+                    f"{path}: is not the file {NAME} describes, it is damaged or of another bundle; copy the "
+                    "whole folder again"
+                )
+        return cls(
+            folder=folder,
+            networks=networks,
+            num_bytes={name: int(entry["bytes"]) for name, entry in section["files"].items()},
+            trunk_fingerprint=str(manifest["trunk_fingerprint"]),
+            interpolation=str(manifest["interpolation"]),
+        )
+
+    def separate_bytes(self) -> int:
+        """Size of the same networks as files that share nothing: each with all tensors it refers to."""
+        return sum(
+            path.stat().st_size
+            + sum(
+                int(entry.value)
+                for tensor in onnx.load(path, load_external_data=False).graph.initializer
+                for entry in tensor.external_data
+                if entry.key == "length"
+            )
+            for path in self.networks.values()
+        )
+
+    def open(self, resolution: int) -> Any:
+        """An onnxruntime session for one resolution, on the CPU.
+
+        Raises:
+            ValueError: if the bundle has no network for it.
+        """
+        if resolution not in self.networks:
+            sizes = ", ".join(map(str, self.networks))
+            raise ValueError(f"{self.folder}: no network for {resolution} px; the bundle has {sizes} px")
+        return open_session(self.networks[resolution])
+
+
+class _TensorFile:
+    """Tensors one after the other in a file, each content once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: BinaryIO = open(path, "wb")  # noqa: SIM115 (closed by close)
+        self._places: dict[bytes, tuple[int, int]] = {}
+
+    def find(self, content: bytes) -> tuple[int, int] | None:
+        """Offset and length of this content, if it is there."""
+        return self._places.get(hashlib.sha256(content).digest())
+
+    def add(self, content: bytes) -> tuple[int, int]:
+        """Store it if it is not there; offset and length."""
+        place = self.find(content)
+        if place is None:
+            alignment = _PAGE if len(content) >= 16 * _PAGE else _LINE
+            self._file.write(bytes(-self._file.tell() % alignment))
+            place = (self._file.tell(), len(content))
+            self._file.write(content)
+            self._places[hashlib.sha256(content).digest()] = place
+        return place
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _move_weights(model: onnx.ModelProto, own: _TensorFile, shared: _TensorFile | None) -> None:
+    for tensor in model.graph.initializer:
+        content = onnx.numpy_helper.to_array(tensor).tobytes()
+        if len(content) < _SMALLEST_SHARED:
+            continue
+        file, place = own, None
+        if shared is not None and (place := shared.find(content)) is not None:
+            file = shared
+        offset, length = place or own.add(content)
+        tensor.raw_data = content  # the helper moves raw data only
+        set_external_data(tensor, file.path.name, offset, length)
+        tensor.ClearField("raw_data")
+
+
+def _check_trunk(path: Path, resolution: int, expected: str) -> None:
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception as error:  # protobuf's own errors
+        raise ValueError(f"{path}: not a whole ONNX file ({error}); copy the bundle again") from error
+    props = {entry.key: entry.value for entry in model.metadata_props}
+    if props.get("trunk_fingerprint") != expected or props.get("resolution") != str(resolution):
+        raise ValueError(
+            f"{path}: is for {props.get('resolution')} px and trunk {props.get('trunk_fingerprint', '')[:12]}, the "
+            f"bundle for {resolution} px and trunk {expected[:12]}; export the branch with its own trunk"
+        )
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        digest = hashlib.sha256()
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,106 @@
+"""int8: an exported file quantised with calibration faces."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from btnet.data.atomic import replacing
+from btnet.data.views import normalise
+from btnet.interop.onnx import open_session
+from btnet.interop.onnx_embedding import onnx_input_size
+
+__all__ = ["quantise_onnx"]
+
+
+def quantise_onnx(
+    source: str | Path, target: str | Path, faces: NDArray[np.uint8], *, batch_size: int = 16
+) -> Path:
+    """Quantise convolutions and the product to int8, by onnxruntime's static quantisation.
+
+    Weights are int8 per channel, activations uint8 with the range they have on `faces`, in QDQ form. The
+    resizing inside a file that takes larger faces, BatchNorms and sums stay float32.
+
+    Args:
+        source: float32 file of `export_onnx`.
+        target: ends in `.onnx`; replaced if it exists.
+        faces: uint8 RGB [N, S, S, 3] at the file's input size; some hundred, of the resolution that the file will
+            meet. Whole batches are used.
+        batch_size: faces per run of the calibration.
+
+    Returns:
+        `target`.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no recognition model in float32, or the faces have another size.
+    """
+    # Only here: the quantiser takes a second to import.
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    source, target = Path(source), Path(target)
+    session = open_session(source)
+    size = onnx_input_size(session, str(source))
+    if len(faces) == 0 or faces.shape[1:] != (size, size, 3):
+        raise ValueError(
+            f"faces of shape {list(faces.shape)}: {source} takes [N, {size}, {size}, 3], N at least 1"
+        )
+    model = onnx.load(source)
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    if not types <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}:
+        raise ValueError(f"{source}: holds weights that are not float32; quantise the fp32 export")
+    name = session.get_inputs()[0].name
+
+    class Faces(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._batches = _batches(faces, batch_size)
+
+        def get_next(self) -> dict[str, Any] | None:
+            batch = next(self._batches, None)
+            return None if batch is None else {name: batch}
+
+    with replacing(target) as temporary, _quiet():
+        quantize_static(
+            str(source),
+            str(temporary),
+            Faces(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv", "Gemm"],
+        )
+        quantised = onnx.load(temporary)
+        props = {entry.key: entry.value for entry in quantised.metadata_props}
+        onnx.helper.set_model_props(quantised, props | {"precision": "int8"})
+        onnx.save(quantised, temporary)
+        open_session(temporary)
+    return target
+
+
+def _batches(faces: NDArray[np.uint8], batch_size: int) -> Iterator[Any]:
+    for start in range(0, len(faces) - len(faces) % batch_size or len(faces), batch_size):
+        batch = torch.from_numpy(faces[start : start + batch_size]).permute(0, 3, 1, 2)
+        yield normalise(batch).numpy()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantiser's advice to preprocess: exported files have shapes and merged BatchNorms."""
+    level = logging.root.level
+    logging.root.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.root.setLevel(level)

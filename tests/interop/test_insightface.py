@@ -1,0 +1,83 @@
+"""Packages and drop-in files, read by the real insightface."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from btnet import BTNet
+from btnet.data.resize import resize
+from btnet.data.views import normalise
+from btnet.interop.insightface import export_package
+from btnet.interop.onnx import export_onnx
+from btnet.model.trunk_file import backbone_of
+from onnx_models import iresnet, trained, with_branches
+
+model_zoo = pytest.importorskip("insightface.model_zoo")
+FACES = np.random.default_rng(0).integers(0, 256, (4, 112, 112, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def model() -> BTNet:
+    """An arcface_torch state dict with branches."""
+    trunk = trained(iresnet(112), normalise(torch.from_numpy(FACES).permute(0, 3, 1, 2)))
+    return with_branches(backbone_of(trunk.state_dict()), 28, 14, 7)
+
+
+def cosine_difference(found: np.ndarray, expected: torch.Tensor) -> float:
+    cosine = torch.nn.functional.cosine_similarity(torch.from_numpy(found).double(), expected.double())
+    return float((1 - cosine).max())
+
+
+@pytest.mark.parametrize("resolution", [112, 28, 14, 7])
+def test_a_package_of_any_resolution_embeds_native_faces_as_torch_does(
+    model: BTNet, resolution: int, tmp_path: Path
+) -> None:
+    folder = export_package(model, tmp_path / f"r{resolution}", resolution=resolution)
+    recogniser = model_zoo.get_model(str(folder), model_task="recognition")
+    assert type(recogniser).__name__ == "ArcFaceONNX"
+    faces = np.stack([resize(face, resolution, "area") for face in FACES])
+    with torch.no_grad():
+        expected = model(normalise(torch.from_numpy(faces).permute(0, 3, 1, 2)))
+    found = recogniser.get_feat([cv2.cvtColor(face, cv2.COLOR_RGB2BGR) for face in faces])
+    assert cosine_difference(found, expected) < 1e-4
+
+
+def test_the_package_is_checked_by_its_digest(model: BTNet, tmp_path: Path) -> None:
+    folder = export_package(model, tmp_path / "p", resolution=14)
+    assert sorted(p.name for p in folder.iterdir()) == ["manifest.json", "recognition"]
+    task = json.loads((folder / "manifest.json").read_text())["tasks"]["recognition"]
+    assert (task["input_size"], task["embedding_dimension"]) == ([14, 14], 24)
+    with open(folder / task["file"], "ab") as file:
+        file.write(b"x")
+    with pytest.raises(RuntimeError, match="SHA-256 mismatch"):
+        model_zoo.get_model(str(folder), model_task="recognition")
+    with pytest.raises(ValueError, match="model id 'a b'"):
+        export_package(model, tmp_path / "a b", resolution=14)
+
+
+def test_a_file_that_takes_112_px_drops_in_by_path_alone(model: BTNet, tmp_path: Path) -> None:
+    path = export_onnx(model, tmp_path / "r14.onnx", resolution=14, input_size=112)
+    recogniser = model_zoo.get_model(str(path))
+    assert (recogniser.input_size, recogniser.input_mean, recogniser.input_std) == ((112, 112), 127.5, 127.5)
+    small = torch.from_numpy(np.stack([resize(face, 14, "area") for face in FACES])).permute(0, 3, 1, 2)
+    with torch.no_grad():
+        expected = model(normalise(small))
+    found = recogniser.get_feat([cv2.cvtColor(face, cv2.COLOR_RGB2BGR) for face in FACES])
+    assert cosine_difference(found, expected) < 1e-4
+    # what arcface_torch's checker of ONNX files asks for
+    written = onnx.load(path)
+    assert len(written.graph.input) == len(written.graph.output) == 1
+    batch, *rest = written.graph.input[0].type.tensor_type.shape.dim
+    assert batch.dim_param == written.graph.output[0].type.tensor_type.shape.dim[0].dim_param != ""
+    assert [dim.dim_value for dim in rest] == [3, 112, 112]
+    assert all(onnx.numpy_helper.to_array(t).dtype.itemsize >= 4 for t in written.graph.initializer)
+    assert not any(node.name.startswith(("Sub", "Mul", "_minus", "_mul")) for node in written.graph.node[:8])
+    # without the package insightface has no answer for smaller faces
+    assert model_zoo.get_model(str(export_onnx(model, tmp_path / "n.onnx", resolution=14))) is None
