@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from btnet.loss.centres import initial_centres, sampled_classes, shard_range
+from btnet.loss.cosine import cosine_with_centres
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks, differentiable
@@ -108,14 +109,16 @@ class ShardedClassifier(nn.Module):
         """
         self._check_batch(embeddings, labels)
         # cosines in half precision have steps of 0.001, times 64 in the logits: full precision under autocast
-        with torch.autocast(embeddings.device.type, enabled=False):
+        # (autocast has no name for the meta device, where memory is counted)
+        with torch.autocast("cpu" if embeddings.is_meta else embeddings.device.type, enabled=False):
             dtype = torch.promote_types(torch.float32, embeddings.dtype)
             embeddings_GD = self.ranks.gather_embeddings(embeddings.to(dtype))
             labels_G = self.ranks.gather(labels)
             self._check_labels(labels_G)
-            centres_CD, columns_G = self._centres(labels_G)
+            weight_CD, columns_G = self._centres(labels_G)
 
-            cosine_GC = normalize(embeddings_GD) @ centres_CD.to(dtype).T
+            units_GD, weight_CD = normalize(embeddings_GD), weight_CD.to(dtype)
+            cosine_GC = units_GD @ weight_CD.T if self.frozen else cosine_with_centres(units_GD, weight_CD)
             logits_GC = self.margin(
                 cosine_GC,
                 columns_G,
@@ -177,7 +180,7 @@ class ShardedClassifier(nn.Module):
         )
 
     def _centres(self, labels_G: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised centres that take part, [C, D], and each row's column among them (-1: not here)."""
+        """Centres that take part, [C, D], and each row's column among them (-1: not here)."""
         if self.training and self.sample_rate < 1:
             kept = sampled_classes(labels_G, self.num_classes, self.sample_rate, self.seed, self._step)
             kept = self._own(kept)
@@ -190,7 +193,7 @@ class ShardedClassifier(nn.Module):
             self.sampled = None
             weight_CD, columns_G = self.weight, labels_G - self.start
         here_G = (labels_G >= self.start) & (labels_G < self.stop)
-        return weight_CD if self.frozen else normalize(weight_CD), torch.where(here_G, columns_G, -1)
+        return weight_CD, torch.where(here_G, columns_G, -1)
 
     def _own(self, classes: Tensor) -> Tensor:
         """Those of the classes that live on this rank; how many they are depends on their values."""
@@ -203,7 +206,9 @@ class ShardedClassifier(nn.Module):
                 f"embeddings {list(embeddings.shape)} and labels {list(labels.shape)}: expected "
                 f"[B, {self.embedding_size}] and [B], B at least 1"
             )
-        if self.ranks.world_size == 1 or (size == self._batch_size and embeddings.device.type != "cpu"):
+        if self.ranks.world_size == 1 or embeddings.is_meta:
+            return
+        if size == self._batch_size and embeddings.device.type != "cpu":
             return
         if self._batch_size is not None and embeddings.device.type != "cpu":
             raise ValueError(
