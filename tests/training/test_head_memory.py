@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -39,7 +40,7 @@ def allocated_peak(folder: Path, *, sample_rate: float, frozen: bool) -> int:
     profiler.export_chrome_trace(str(trace))
     events = json.loads(trace.read_text())["traceEvents"]
     memory = [event["args"] for event in events if event.get("name") == "[memory]"]
-    before = memory[0]["Total Allocated"] - memory[0]["Bytes"]  # the count goes on from an earlier profile
+    before = int(memory[0]["Total Allocated"]) - int(memory[0]["Bytes"])  # goes on from an earlier profile
     return max(int(event["Total Allocated"]) for event in memory) - before
 
 
@@ -54,24 +55,28 @@ def test_computed_peak_is_what_the_allocator_holds(sample_rate: float, frozen: b
         frozen=frozen,
         margin=CurricularFace,
     )
+    sampled = int(sample_rate * NUM_CLASSES)
     measured = allocated_peak(tmp_path, sample_rate=sample_rate, frozen=frozen)
-    assert computed.peak == pytest.approx(measured, rel=0.03)
+    # `LiveMemory` says why it may be one [B, C] too much
+    assert 0.99 * measured <= computed.peak <= 1.01 * measured + BATCH * sampled * 4
     centres = NUM_CLASSES * SIZE * 4
     assert computed.kept == pytest.approx(centres if frozen else 2 * centres, rel=0.01)
 
 
 def test_no_rank_holds_a_matrix_of_the_global_batch_and_all_classes() -> None:
-    for options in ({}, {"frozen": True}, {"sample_rate": 0.1}):
+    kinds: list[dict[str, Any]] = [{}, {"frozen": True}, {"sample_rate": 0.1}]
+    for options in kinds:
         memory = head_memory(80_000, 8, batch_size=64, embedding_size=16, **options)
         own_classes, global_batch = 80_000 // 8, 64 * 8
         assert memory.largest <= own_classes * global_batch
 
 
 def test_a_rank_takes_less_the_more_there_are_and_less_than_plainly_written() -> None:
-    options = {"batch_size": 8, "embedding_size": 64}
+    options: dict[str, Any] = {"batch_size": 8, "embedding_size": 64}
+    kinds: list[dict[str, Any]] = [{}, {"frozen": True}, {"sample_rate": 0.1}]
     peaks = [head_memory(100_000, n, **options).peak for n in (1, 2, 4)]
     assert peaks[0] > 1.8 * peaks[1] > 3 * peaks[2]
-    for kind in ({}, {"sample_rate": 0.1}, {"frozen": True}):
+    for kind in kinds:
         for world_size in (1, 4):
             ours = head_memory(100_000, world_size, **options, **kind)
             plain = plain_head_memory(100_000, world_size, **options, **kind)

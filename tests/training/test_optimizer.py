@@ -120,7 +120,7 @@ def test_the_scaler_of_fp16_skips_a_sampled_step_that_overflowed() -> None:
         optimizer.zero_grad()
         before = classifier.weight.detach().clone()
         loss = scaler.scale(classifier(embeddings.float(), labels) * (1.0 if scale == 256.0 else 1e6))
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         scaler.unscale_(optimizer)
         assert classifier.weight.grad is not None
         steps.append(classifier.weight.grad.coalesce().values().norm())
