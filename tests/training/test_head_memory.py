@@ -57,8 +57,8 @@ def test_computed_peak_is_what_the_allocator_holds(sample_rate: float, frozen: b
     )
     sampled = int(sample_rate * NUM_CLASSES)
     measured = allocated_peak(tmp_path, sample_rate=sample_rate, frozen=frozen)
-    # `LiveMemory` says why it may be one [B, C] too much
-    assert 0.99 * measured <= computed.peak <= 1.01 * measured + BATCH * sampled * 4
+    # `LiveMemory` says why it may be one [B, C] too much; buffers inside an operation (a sort's) are not seen
+    assert 0.97 * measured <= computed.peak <= 1.01 * measured + BATCH * sampled * 4
     centres = NUM_CLASSES * SIZE * 4
     assert computed.kept == pytest.approx(centres if frozen else 2 * centres, rel=0.01)
 

@@ -153,14 +153,15 @@ def test_what_was_made_of_something_else_is_refused_with_the_reason(tmp_path: Pa
     folder = tmp_path / "cache"
     open_cache(folder, teacher(couplings=COUPLINGS[:1], embeds=False))
     half = Context(0, 1, torch.device("cpu"), torch.bfloat16)
-    for message, source, changes in [
+    cases: list[tuple[str, TrunkTeacher | None, dict[str, Any]]] = [
         ("its trunk fingerprint is t, that of this run u", None, {"trunk_fingerprint": "u"}),
         ("its data fingerprint is noise of 70, .*noise of 71", None, {"faces": Faces(71)}),
         ("its precision is float32, .*bfloat16", teacher(context=half), {}),
         ("its layout is channels_last", teacher(memory_format=torch.contiguous_format), {}),
         (r"it has layer2.0 \[8, 8, 4\], and this run asks for layer3.0 \[4, 4, 6\]", None, {}),
         ("asks for embedding", teacher(couplings=COUPLINGS[:1]), {}),
-    ]:
+    ]
+    for message, source, changes in cases:
         with pytest.raises(ValueError, match=f"stale teacher cache: .*{message}.*remove {folder}"):
             open_cache(folder, source, **changes)
 
@@ -186,7 +187,7 @@ def test_interpolation_matters_only_where_an_image_was_resized(tmp_path: Path) -
 def test_a_feature_beyond_float16_is_refused_with_the_image(factor: float, tmp_path: Path) -> None:
     network = trunk()
     with torch.no_grad():
-        network.get_submodule("layer3.0.conv2").weight *= factor  # type: ignore[operator]
+        network.get_parameter("layer3.0.conv2.weight").mul_(factor)
     with pytest.raises(
         ValueError, match=r"noise 0: the trunk's layer3.0 reaches .*65504.*leave teacher_cache empty"
     ):

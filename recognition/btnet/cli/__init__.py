@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "export-onnx": "btnet.cli.export_onnx",
     "demo": "btnet.cli.demo",
     "build-classifier": "btnet.cli.build_classifier",
+    "convert-classifier": "btnet.cli.convert_classifier",
     "head-memory": "btnet.cli.head_memory",
     "model-cost": "btnet.cli.model_cost",
     "make-rec": "btnet.cli.make_rec",
