@@ -53,7 +53,7 @@ class CachedTeacher:
         Raises:
             ValueError: if the first batch's are not what the trunk answers.
         """
-        rows = (2 * keys + mirrored).numpy()
+        rows = (2 * keys + mirrored).cpu().numpy()
         found = {name: self._read(mapped, rows) for name, mapped in self._rows.items()}
         if not self._compared:
             self._compare(found, _by_name(self._teacher(images, keys, mirrored)), keys)
