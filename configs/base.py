@@ -16,6 +16,7 @@ config.interpolation = (
     "bilinear"  # bilinear, bicubic, area, bilinear_aa or bicubic_aa: how low-resolution views are made
 )
 config.flip = True  # mirror each image with probability 1/2 in each epoch
+config.teacher_cache = ""  # folder that keeps the trunk's features of each image for later epochs and runs
 config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
 
 # Model

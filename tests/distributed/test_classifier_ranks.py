@@ -17,6 +17,7 @@ from btnet.interop.arcface_torch import as_margin_softmax
 from btnet.loss import MARGINS, CurricularFace, ShardedClassifier, build_prototypes
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks
+from btnet.training.optimizer import make_sgd, set_rate
 from gloo import run_on_ranks
 
 STEPS, BATCH, INPUTS, EMBEDDING = 3, 16, 12, 8
@@ -77,7 +78,8 @@ def train(case: Case, dtype: torch.dtype, group: dist.ProcessGroup | None) -> di
     if ranks.world_size > 1:
         backbone = DistributedDataParallel(backbone, process_group=group)
     learnt = [*backbone.parameters(), *(() if case.frozen else classifier.parameters())]
-    optimizer = torch.optim.SGD(learnt, lr=0.001)
+    optimizer = make_sgd(learnt, momentum=0.9, weight_decay=5e-4)
+    set_rate(optimizer, 0.001)
     record: dict[str, Tensor] = {}
     for step in range(STEPS):
         images, labels = (part.chunk(ranks.world_size)[ranks.rank] for part in batch(case, step, dtype))
@@ -95,10 +97,13 @@ def train(case: Case, dtype: torch.dtype, group: dist.ProcessGroup | None) -> di
         record[f"backbone gradient {step}"] = torch.cat([gradient.flatten() for gradient in gradients])
         if not case.frozen:
             assert classifier.weight.grad is not None
-            record[f"centre gradient {step}"] = gathered(classifier.weight.grad, ranks)
+            record[f"centre gradient {step}"] = gathered(classifier.weight.grad.to_dense(), ranks)
         else:
             assert classifier.weight.grad is None
         optimizer.step()
+        if not case.frozen:
+            momentum = optimizer.state[classifier.weight]["momentum_buffer"]
+            record[f"centre momentum {step}"] = gathered(momentum, ranks)
     for name, value in classifier.margin.named_buffers():
         record[name] = value.clone()
     record["step"] = classifier.step.clone()

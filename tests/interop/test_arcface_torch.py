@@ -245,8 +245,14 @@ def test_missing_shards_are_noticed(tmp_path: Path) -> None:
         merge_classifier_shards(tmp_path / "nothing")
     save_checkpoints(tmp_path, [torch.zeros(3, 2)] * 3)
     (tmp_path / "checkpoint_gpu_2.pt").unlink()
-    with pytest.raises(ValueError, match="2 shards hold 6 classes, expected 9; shards are missing"):
+    with pytest.raises(
+        ValueError, match=r"2 shards hold 6 classes, expected 9; missing: checkpoint_gpu_2\.pt, of 3"
+    ):
         merge_classifier_shards(tmp_path, num_classes=9)
+    with pytest.raises(
+        ValueError, match="2 shards hold 6 classes, expected 5; the run had another training set"
+    ):
+        merge_classifier_shards(tmp_path, num_classes=5)
     save_checkpoints(tmp_path, [torch.zeros(3, 2)] * 3)
     (tmp_path / "checkpoint_gpu_1.pt").unlink()
     with pytest.raises(FileNotFoundError, match=r"checkpoint_gpu_1\.pt: missing, and there are 2 others"):

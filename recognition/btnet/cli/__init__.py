@@ -30,6 +30,8 @@ COMMANDS: Final = {
     "quantise-onnx": "btnet.cli.quantise_onnx",
     "demo": "btnet.cli.demo",
     "build-classifier": "btnet.cli.build_classifier",
+    "convert-classifier": "btnet.cli.convert_classifier",
+    "head-memory": "btnet.cli.head_memory",
     "model-cost": "btnet.cli.model_cost",
     "analyse": "btnet.cli.analyse",
     "report": "btnet.cli.report",

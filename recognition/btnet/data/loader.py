@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
@@ -106,7 +106,7 @@ def _start_worker(_worker: int) -> None:
 
 def make_loader(
     faces: FaceSet,
-    order: Sampler[list[int]],
+    order: Iterable[list[int]],
     *,
     size: int,
     interpolation: str,

@@ -162,7 +162,7 @@ def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = Non
         float32 [num_classes, D] on the CPU, in the order of the labels, as long as training left them.
 
     Raises:
-        FileNotFoundError: if there are no shards, or one between others is missing.
+        FileNotFoundError: if there are no shards, or one between others is missing; it is named.
         ValueError: for a damaged or other file, shards of several runs or world sizes, embedding sizes that
             differ, or another number of classes than `num_classes`.
     """
@@ -184,10 +184,7 @@ def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = Non
             f"{expected}; files of another world size are among them, or some are missing"
         )
     if num_classes not in (None, sum(sizes)):
-        raise ValueError(
-            f"{folder}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; shards are "
-            "missing behind the last one, or the run had another training set"
-        )
+        raise ValueError(_wrong_count(paths, sizes, num_classes))
     return torch.cat(shards)
 
 
@@ -258,6 +255,18 @@ def _shard_paths(folder: Path) -> list[Path]:
             f"{found[-1]}; copy the files of all ranks"
         )
     return [folder / pattern.format(rank) for rank in found]
+
+
+def _wrong_count(paths: list[Path], sizes: list[int], num_classes: int | None) -> str:
+    """Names the files that are missing behind the last one, if a number of ranks explains the sizes."""
+    text = f"{paths[0].parent}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; "
+    for world_size in range(len(sizes) + 1, (num_classes or 0) + 1):
+        if shard_sizes(num_classes or 0, world_size)[: len(sizes)] == sizes:
+            missing = [
+                paths[0].name.replace("gpu_0", f"gpu_{rank}") for rank in range(len(sizes), world_size)
+            ]
+            return f"{text}missing: {', '.join(missing)}, of {world_size} ranks; copy the files of all ranks"
+    return f"{text}the run had another training set"
 
 
 def _read_shard(path: Path) -> tuple[Tensor, Any]:

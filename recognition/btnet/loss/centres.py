@@ -33,14 +33,14 @@ def initial_centres(start: int, stop: int, embedding_size: int, seed: int) -> Te
     A class starts with the same centre whichever rank holds it.
     """
     # a length has no effect on the cosine; arcface_torch's 0.01 gives a learning rate the same meaning
-    blocks = []
+    centres = torch.empty(stop - start, embedding_size)
     for block in range(start // _BLOCK, math.ceil(stop / _BLOCK)):
         generator = torch.Generator().manual_seed(_number("centres", seed, block))
-        blocks.append(torch.empty(_BLOCK, embedding_size).normal_(0, 0.01, generator=generator))
-    if not blocks:
-        return torch.empty(0, embedding_size)
-    offset = start // _BLOCK * _BLOCK
-    return torch.cat(blocks)[start - offset : stop - offset].clone()
+        drawn = torch.empty(_BLOCK, embedding_size).normal_(0, 0.01, generator=generator)
+        first, last = max(start, block * _BLOCK), min(stop, (block + 1) * _BLOCK)
+        if first < last:
+            centres[first - start : last - start] = drawn[first - block * _BLOCK : last - block * _BLOCK]
+    return centres
 
 
 def sampled_classes(labels: Tensor, num_classes: int, sample_rate: float, seed: int, step: int) -> Tensor:

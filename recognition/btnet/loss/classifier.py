@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from btnet.loss.centres import initial_centres, sampled_classes, shard_range
+from btnet.loss.cosine import cosine_with_centres
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.margin import Margin, positive_cosine
-from btnet.loss.ranks import Ranks
+from btnet.loss.ranks import Ranks, differentiable
 
 __all__ = ["ShardedClassifier"]
 
@@ -39,15 +40,16 @@ class ShardedClassifier(nn.Module):
         sample_rate: share of the classes that take part in a training step, in (0, 1]: all positives, and
             random negatives. In eval mode all take part. Below 1 a step waits once for the GPU.
         frozen: the centres do not learn.
-        group: ranks that share the classes; None for all, or for a single process.
+        group: ranks that share the classes; None for all, or for a single process. Or `Ranks` themselves, as
+            `head_memory` makes them up.
         seed: of the initial centres and of the sampling.
         device: of the centres.
 
     Attributes:
         weight: centres of this rank's classes, [C, D], not normalised unless frozen.
         start, stop: this rank's classes are [start, stop).
-        sampled: rows of `weight` that took part in the last forward, int64; None if all did. The gradient
-            of the others is zero; an optimiser with momentum or weight decay moves them all the same.
+        sampled: rows of `weight` that took part in the last forward, int64; None if all did. The gradient is
+            then sparse and holds these rows alone: `btnet.training.optimizer.RowSGD` moves no others.
     """
 
     step: Tensor
@@ -60,7 +62,7 @@ class ShardedClassifier(nn.Module):
         *,
         sample_rate: float = 1.0,
         frozen: bool = False,
-        group: dist.ProcessGroup | None = None,
+        group: dist.ProcessGroup | Ranks | None = None,
         seed: int = 0,
         device: torch.device | str | None = None,
     ) -> None:
@@ -75,7 +77,7 @@ class ShardedClassifier(nn.Module):
         self.sample_rate = sample_rate
         self.frozen = frozen
         self.seed = seed
-        self.ranks = Ranks.of(group)
+        self.ranks = group if isinstance(group, Ranks) else Ranks.of(group)
         self.start, self.stop = shard_range(num_classes, self.ranks.rank, self.ranks.world_size)
         self.sampled: Tensor | None = None
 
@@ -107,14 +109,16 @@ class ShardedClassifier(nn.Module):
         """
         self._check_batch(embeddings, labels)
         # cosines in half precision have steps of 0.001, times 64 in the logits: full precision under autocast
-        with torch.autocast(embeddings.device.type, enabled=False):
+        # (autocast has no name for the meta device, where memory is counted)
+        with torch.autocast("cpu" if embeddings.is_meta else embeddings.device.type, enabled=False):
             dtype = torch.promote_types(torch.float32, embeddings.dtype)
             embeddings_GD = self.ranks.gather_embeddings(embeddings.to(dtype))
             labels_G = self.ranks.gather(labels)
             self._check_labels(labels_G)
-            centres_CD, columns_G = self._centres(labels_G)
+            weight_CD, columns_G = self._centres(labels_G)
 
-            cosine_GC = normalize(embeddings_GD) @ centres_CD.to(dtype).T
+            units_GD, weight_CD = normalize(embeddings_GD), weight_CD.to(dtype)
+            cosine_GC = units_GD @ weight_CD.T if self.frozen else cosine_with_centres(units_GD, weight_CD)
             logits_GC = self.margin(
                 cosine_GC,
                 columns_G,
@@ -176,12 +180,12 @@ class ShardedClassifier(nn.Module):
         )
 
     def _centres(self, labels_G: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised centres that take part, [C, D], and each row's column among them (-1: not here)."""
+        """Centres that take part, [C, D], and each row's column among them (-1: not here)."""
         if self.training and self.sample_rate < 1:
             kept = sampled_classes(labels_G, self.num_classes, self.sample_rate, self.seed, self._step)
-            kept = kept[(kept >= self.start) & (kept < self.stop)]
+            kept = self._own(kept)
             self.sampled = kept - self.start
-            weight_CD = self.weight[self.sampled]
+            weight_CD = differentiable(_Rows, self.weight, self.sampled)
             columns_G = torch.searchsorted(kept, labels_G)  # exact: all positives of this rank are in `kept`
             self._step += 1
             self.step.fill_(self._step)
@@ -189,7 +193,11 @@ class ShardedClassifier(nn.Module):
             self.sampled = None
             weight_CD, columns_G = self.weight, labels_G - self.start
         here_G = (labels_G >= self.start) & (labels_G < self.stop)
-        return weight_CD if self.frozen else normalize(weight_CD), torch.where(here_G, columns_G, -1)
+        return weight_CD, torch.where(here_G, columns_G, -1)
+
+    def _own(self, classes: Tensor) -> Tensor:
+        """Those of the classes that live on this rank; how many they are depends on their values."""
+        return classes[(classes >= self.start) & (classes < self.stop)]
 
     def _check_batch(self, embeddings: Tensor, labels: Tensor) -> None:
         size = len(embeddings)
@@ -198,7 +206,9 @@ class ShardedClassifier(nn.Module):
                 f"embeddings {list(embeddings.shape)} and labels {list(labels.shape)}: expected "
                 f"[B, {self.embedding_size}] and [B], B at least 1"
             )
-        if self.ranks.world_size == 1 or (size == self._batch_size and embeddings.device.type != "cpu"):
+        if self.ranks.world_size == 1 or embeddings.is_meta:
+            return
+        if size == self._batch_size and embeddings.device.type != "cpu":
             return
         if self._batch_size is not None and embeddings.device.type != "cpu":
             raise ValueError(
@@ -232,6 +242,24 @@ class ShardedClassifier(nn.Module):
             lengths = self.weight.norm(dim=1, keepdim=True)
             wrong = (lengths - 1).abs() > 1e-5
             self.weight.copy_(torch.where(wrong, normalize(self.weight), self.weight))
+
+
+class _Rows(torch.autograd.Function):
+    """Some rows of a matrix, all different; the gradient is sparse and has these rows only."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:
+        ctx.save_for_backward(rows)
+        ctx.shape = weight.shape
+        return weight[rows]
+
+    @staticmethod
+    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
+        (rows,) = ctx.saved_tensors
+        gradient = torch.sparse_coo_tensor(
+            rows.unsqueeze(0), grad[0], ctx.shape, is_coalesced=True, check_invariants=False
+        )
+        return gradient, None
 
 
 def _after_load(module: nn.Module, incompatible_keys: Any) -> None:

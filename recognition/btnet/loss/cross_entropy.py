@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from btnet.loss.ranks import Ranks
+from btnet.loss.ranks import Ranks, differentiable
 
 __all__ = ["distributed_cross_entropy"]
 
@@ -25,8 +25,7 @@ def distributed_cross_entropy(logits: Tensor, labels: Tensor, ranks: Ranks) -> T
     Returns:
         The scalar loss, equal on all ranks. Its gradient reaches this rank's logits only.
     """
-    loss: Tensor = _CrossEntropy.apply(logits, labels, ranks)  # type: ignore[no-untyped-call]
-    return loss
+    return differentiable(_CrossEntropy, logits, labels, ranks)
 
 
 class _CrossEntropy(torch.autograd.Function):

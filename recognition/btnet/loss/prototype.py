@@ -70,7 +70,7 @@ def build_prototypes(
     _refuse(
         flawed, "whose mean embedding has no direction", "check the trunk's weights and the images' range"
     )
-    return normalize(sums)
+    return sums.div_(lengths.unsqueeze(1))  # in place: there is one such matrix
 
 
 def _check_labels(labels: Tensor, num_classes: int) -> None:

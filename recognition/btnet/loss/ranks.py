@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-__all__ = ["Ranks"]
+__all__ = ["Ranks", "differentiable"]
 
 # torch 2.13 renamed it and warns of the old name at every call
 _all_gather: Callable[..., Any] = getattr(dist, "all_gather_single", None) or dist.all_gather_into_tensor
@@ -53,7 +53,7 @@ class Ranks:
 
     def gather_embeddings(self, embeddings: Tensor) -> Tensor:
         """Embeddings of all ranks, [G, D] from [B, D]; their gradient is made for DDP, see `for_ddp_mean`."""
-        return _call(_GatherEmbeddings, embeddings, self) if self.world_size > 1 else embeddings
+        return differentiable(_GatherEmbeddings, embeddings, self) if self.world_size > 1 else embeddings
 
     def for_ddp_mean(self, gradient: Tensor) -> Tensor:
         """Undo in advance the averaging of `DistributedDataParallel`: the one place that knows about it.
@@ -66,7 +66,7 @@ class Ranks:
 
     def sum(self, values: Tensor) -> Tensor:
         """Sum over the ranks, on all ranks, with gradient."""
-        return _call(_Sum, values, self) if self.world_size > 1 else values
+        return differentiable(_Sum, values, self) if self.world_size > 1 else values
 
     def sum_(self, values: Tensor) -> Tensor:
         """Sum over the ranks in place, without gradient."""
@@ -85,7 +85,8 @@ class Ranks:
         return rank if self.group is None else dist.get_global_rank(self.group, rank)
 
 
-def _call(function: type[torch.autograd.Function], *args: Any) -> Tensor:
+def differentiable(function: type[torch.autograd.Function], *args: Any) -> Tensor:
+    """Apply a function of ours; torch gives `apply` no types."""
     result: Tensor = function.apply(*args)  # type: ignore[no-untyped-call]
     return result
 

@@ -40,6 +40,10 @@ class Context:
         """Whether this process writes files and shows progress."""
         return self.rank == 0
 
+    def autocast(self) -> torch.autocast:
+        """Compute activations in the run's precision."""
+        return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
+
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.world_size > 1:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,60 @@ class Schedule:
         return self.peak * max(0.0, left) ** 2
 
 
-def make_sgd(parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float) -> torch.optim.SGD:
+class RowSGD(torch.optim.SGD):
+    """SGD with momentum and weight decay, for which a sparse gradient means: these rows, and no others.
+
+    A sampled classifier's step knows the centres that took part only. To torch's SGD the others have a zero
+    gradient, and their momentum and weight decay move them all the same; here they rest, momentum included, until
+    they are drawn again (as in arcface_torch, which swaps the drawn rows' momentum in). Since a row is stepped by
+    its own gradient and momentum alone, the result does not depend on which rank holds it.
+
+    A parameter keeps one dense `momentum_buffer` as in torch's SGD, whose state dict is the same.
+
+    Args:
+        parameters: what learns.
+        lr: learning rate; see `set_rate`.
+        momentum: share of the momentum that a step keeps.
+        weight_decay: times the parameter is added to its gradient.
+    """
+
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
+    ) -> None:
+        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move what has a gradient, of sparse gradients the rows they hold."""
+        sparse = [
+            (group, parameter, parameter.grad)
+            for group in self.param_groups
+            for parameter in group["params"]
+            if parameter.grad is not None and parameter.grad.is_sparse
+        ]
+        for _, parameter, _ in sparse:
+            parameter.grad = None
+        super().step(closure)
+        for group, parameter, gradient in sparse:
+            parameter.grad = gradient
+            self._step_rows(group, parameter, gradient.coalesce())
+
+    def _step_rows(self, group: dict[str, Any], parameter: Tensor, gradient: Tensor) -> None:
+        rows, change = gradient.indices()[0], gradient.values()
+        change = change.add(parameter[rows], alpha=group["weight_decay"])
+        if group["momentum"]:
+            state = self.state[parameter]
+            if state.get("momentum_buffer") is None:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+            buffer: Tensor = state["momentum_buffer"]
+            change = change.add_(buffer[rows], alpha=group["momentum"])
+            buffer.index_copy_(0, rows, change)
+        parameter.index_add_(0, rows, change, alpha=-group["lr"])
+
+
+def make_sgd(parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float) -> RowSGD:
     """SGD over what learns; the rate is set before each step, see `set_rate`."""
-    return torch.optim.SGD(list(parameters), lr=0.0, momentum=momentum, weight_decay=weight_decay)
+    return RowSGD(list(parameters), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -30,7 +30,9 @@ from btnet.training.optimizer import Schedule
 from btnet.training.report import Report, logger
 from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, trunk_file
 from btnet.training.signals import stop_request
-from btnet.training.step import Step, make_teacher
+from btnet.training.step import Step
+from btnet.training.teacher import Teacher, make_teacher
+from btnet.training.teacher_cache import cached
 
 
 def train(config: Any) -> Path:
@@ -74,7 +76,7 @@ class _Run:
         self.step = Step(
             context=context,
             learners=learners,
-            teacher=make_teacher(self.built.trunk, learners),
+            teacher=self._teacher(),
             mirror=config.flip,
             seed=config.seed,
             clip=config.clip,
@@ -91,6 +93,24 @@ class _Run:
                 "data_fingerprint": self.faces.fingerprint(),
                 "trunk_fingerprint": fingerprint(self.built.trunk.state_dict()) if config.branches else "",
             },
+        )
+
+    def _teacher(self) -> Teacher | None:
+        config = self.config
+        teacher = make_teacher(self.built.trunk, self.built.learners, self.context, memory_format(config))
+        if not config.teacher_cache:
+            return teacher
+        if teacher is None:
+            raise ValueError(
+                f"teacher_cache={config.teacher_cache}: nothing in this run learns from a teacher; remove the key"
+            )
+        return cached(
+            teacher,
+            Path(config.teacher_cache),
+            self.faces,
+            trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
+            interpolation=config.interpolation,
+            num_workers=config.num_workers,
         )
 
     def run(self) -> Path:

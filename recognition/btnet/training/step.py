@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,33 +11,10 @@ from torch.nn.utils import clip_grad_norm_
 
 from btnet.data.loader import Batch
 from btnet.data.views import flip, flip_mask, normalise
-from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 from btnet.training.optimizer import set_rate
-
-# canonical images as the networks eat them -> ({coupling layer: z_s}, embedding or None)
-Teacher = Callable[[Tensor], tuple[dict[str, Tensor], Tensor | None]]
-
-
-def make_teacher(trunk: Backbone, learners: Sequence[Learner]) -> Teacher | None:
-    """The frozen trunk, run as far as the learners' deepest coupling layer and no further.
-
-    To its end only where an objective compares embeddings; not at all where none asks for it.
-    """
-    couplings = sorted({learner.coupling for learner in learners if learner.coupling is not None})
-    if any(
-        o.embedding_mse_weight or o.embedding_cosine_weight for o in (item.objective for item in learners)
-    ):
-
-        def to_the_end(x: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
-            answer = trunk(x, taps=couplings)
-            return (answer[1], answer[0]) if couplings else ({}, answer)
-
-        return to_the_end
-    if not couplings:
-        return None
-    return lambda x: (trunk.feature_maps(x, couplings), None)
+from btnet.training.teacher import Teacher
 
 
 @dataclass(frozen=True)
@@ -47,7 +24,7 @@ class Step:
     Attributes:
         context: device and precision.
         learners: who learns.
-        teacher: see `make_teacher`.
+        teacher: see `btnet.training.teacher`; None where no objective asks for one.
         mirror: flip images with probability 1/2.
         seed: of the flips.
         clip: largest gradient norm of each network; 0 for no limit.
@@ -76,13 +53,14 @@ class Step:
         device = self.context.device
         images = batch.images.to(device, non_blocking=True)
         labels = batch.labels.to(device, non_blocking=True)
+        mirrored = torch.zeros_like(batch.keys, dtype=torch.bool)
         if self.mirror:
-            images = flip(images, flip_mask(batch.keys, seed=self.seed, epoch=epoch))
+            mirrored = flip_mask(batch.keys, seed=self.seed, epoch=epoch)
+            images = flip(images, mirrored)
         features: dict[str, Tensor] = {}
         embedding: Tensor | None = None
         if self.teacher is not None:
-            with torch.no_grad(), self._autocast():
-                features, embedding = self.teacher(self._enter(images))
+            features, embedding = self.teacher(images, batch.keys, mirrored)
         losses: dict[str, Tensor] = {}
         for learner in self.learners:
             view = self._enter(learner.view(images, batch.keys, epoch))
@@ -99,7 +77,7 @@ class Step:
         teacher_features: dict[str, Tensor],
         teacher_embedding: Tensor | None,
     ) -> dict[str, Tensor]:
-        with self._autocast():
+        with self.context.autocast():
             if learner.coupling is None:
                 embedding, feature = learner.forward(view), None
             else:
@@ -127,7 +105,3 @@ class Step:
 
     def _enter(self, images: Tensor) -> Tensor:
         return normalise(images).contiguous(memory_format=self.memory_format)
-
-    def _autocast(self) -> torch.autocast:
-        precision = self.context.precision
-        return torch.autocast(self.context.device.type, dtype=precision, enabled=precision != torch.float32)

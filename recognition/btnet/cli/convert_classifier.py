@@ -1,0 +1,87 @@
+"""Turn arcface_torch's or the authors' classifier shards into classifier.safetensors, or back for any rank count."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from torch import Tensor
+
+from btnet.data.faces import open_faces
+from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
+from btnet.loss import load_classifier, save_classifier
+from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import load_trunk
+from btnet.training.setup import MODEL, classifier_file, trunk_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet convert-classifier`."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="folder of checkpoint_gpu_*.pt or softmax_fc_gpu_*.pt; or a classifier.safetensors",
+    )
+    parser.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="X.safetensors; with --ranks a folder",
+    )
+    parser.add_argument(
+        "--ranks",
+        type=int,
+        metavar="N",
+        help="write checkpoint_gpu_*.pt for N ranks of arcface_torch instead",
+    )
+    parser.add_argument("--rec", help="the shards' training set (.rec or folder): it names the classes")
+    parser.add_argument("--trunk", help="the shards' trunk (default: model.pt in the source folder)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert.
+
+    Raises:
+        ValueError, FileNotFoundError: for damaged or incomplete shards, or a data set or trunk they do not fit.
+        FileExistsError: if shards lie where shards are to be written.
+    """
+    source: Path = args.source
+    if args.ranks is not None:
+        weight = _centres(source)
+        paths = write_classifier_shards(weight, args.output, world_size=args.ranks)
+        print(f"{args.output}: {len(weight)} classes in {len(paths)} files")
+        return
+    if source.suffix == ".safetensors":
+        raise ValueError(
+            f"{source}: is a classifier.safetensors already; give --ranks N to make shards of it"
+        )
+    if args.rec is None:
+        raise ValueError(
+            "--rec is missing: shards do not name their classes; give the set they were trained on"
+        )
+    trunk = load_trunk(trunk_file(args.trunk or str(source / MODEL)))
+    faces = open_faces(args.rec)
+    weight = merge_classifier_shards(source, num_classes=faces.num_classes)
+    if weight.shape[1] != trunk.embedding_size:
+        raise ValueError(
+            f"{source}: centres of {weight.shape[1]} values, and the trunk's embeddings have "
+            f"{trunk.embedding_size}; name the trunk of the same run with --trunk"
+        )
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    save_classifier(
+        args.output,
+        weight,
+        faces.class_names,
+        trunk_fingerprint=fingerprint(trunk.state_dict()),
+        data_fingerprint=faces.fingerprint(),
+    )
+    print(f"{args.output}: {len(weight)} classes of {weight.shape[1]} values")
+
+
+def _centres(source: Path) -> Tensor:
+    """From a file of ours, or from shards of another number of ranks."""
+    if source.suffix == ".safetensors" or classifier_file(str(source)).is_file():
+        return load_classifier(classifier_file(str(source))).weight
+    return merge_classifier_shards(source)
