@@ -15,6 +15,7 @@ from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 from btnet.training.optimizer import set_rate
+from btnet.training.parts import in_parts
 
 # canonical images as the networks eat them -> ({coupling layer: z_s}, embedding or None)
 Teacher = Callable[[Tensor], tuple[dict[str, Tensor], Tensor | None]]
@@ -34,10 +35,10 @@ def make_teacher(trunk: Backbone, learners: Sequence[Learner]) -> Teacher | None
             answer = trunk(x, taps=couplings)
             return (answer[1], answer[0]) if couplings else ({}, answer)
 
-        return to_the_end
+        return lambda x: in_parts(to_the_end, x)
     if not couplings:
         return None
-    return lambda x: (trunk.feature_maps(x, couplings), None)
+    return lambda x: in_parts(lambda part: (trunk.feature_maps(part, couplings), None), x)
 
 
 @dataclass(frozen=True)
