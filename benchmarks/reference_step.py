@@ -16,7 +16,6 @@ import time
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 SCALE, MARGIN = 64.0, 0.4
@@ -167,9 +166,13 @@ class ReferenceStep:
         with half:
             embedding, feature = self.student(views)
         self._lap("student")
-        cosine_BC = F.linear(F.normalize(embedding.float()), F.normalize(self.centres))
-        cosine_BC = cosine_BC - MARGIN * F.one_hot(labels, len(self.centres))
-        loss = F.cross_entropy(SCALE * cosine_BC, labels) + 0.5 * F.mse_loss(feature.float(), taught.float())
+        cosine_BC = nn.functional.linear(
+            nn.functional.normalize(embedding.float()), nn.functional.normalize(self.centres)
+        )
+        cosine_BC = cosine_BC - MARGIN * nn.functional.one_hot(labels, len(self.centres))
+        loss = nn.functional.cross_entropy(SCALE * cosine_BC, labels) + 0.5 * nn.functional.mse_loss(
+            feature.float(), taught.float()
+        )
         self._lap("head")
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._lap("backward")
