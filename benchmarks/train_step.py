@@ -57,7 +57,11 @@ CASES = ("r14", "joint", "memory", "gpu")
 # glibc then serves every request from the heap, and never shrinks it
 _KEEP_MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 # glibc then returns every larger block as soon as it is free, so that resident memory is memory in use
-_RETURN_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(1 << 16), "MALLOC_TRIM_THRESHOLD_": "0"}
+_RETURN_MEMORY = {
+    "MALLOC_MMAP_MAX_": str(1 << 16),
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 16),
+    "MALLOC_TRIM_THRESHOLD_": "0",
+}
 
 
 @dataclasses.dataclass(frozen=True)
