@@ -1,5 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
+# each alone on the machine; make bench BENCH_OPTIONS=--quick tries whether they run
+BENCHMARKS := train_step head_scaling render_faces
 SOURCES := recognition tests eval tools benchmarks configs train.py
 
 .PHONY: demo test lint types bench test-mxnet
@@ -24,7 +26,7 @@ types: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
 
 # An environment of its own: MXNet imports on numpy 1.23.5 only.
 test-mxnet: .venv-mxnet/ready

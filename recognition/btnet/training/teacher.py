@@ -13,16 +13,14 @@ from btnet.data.views import normalise
 from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
-
-# {coupling layer: z_s [B, C, r, r]}, and the embedding [B, D] where an objective compares embeddings
-Answer = tuple[dict[str, Tensor], Tensor | None]
+from btnet.training.parts import Answer, in_parts
 
 
 class Teacher(Protocol):
     """What the branches of a step imitate."""
 
     def __call__(self, images: Tensor, keys: Tensor, mirrored: Tensor) -> Answer:
-        """The trunk's features of a batch, without gradient.
+        """{coupling layer: z_s [B, C, r, r]}, and the embedding [B, D] where objectives compare it; no gradient.
 
         Args:
             images: uint8 RGB [B, 3, S, S] on the device, mirrored already.
@@ -54,12 +52,15 @@ class TrunkTeacher:
         """See `Teacher`; which images these are does not matter here."""
         x = normalise(images).contiguous(memory_format=self.memory_format)
         with self.context.autocast():
-            if not self.embeds:
-                return self.trunk.feature_maps(x, self.couplings), None
-            if not self.couplings:
-                return {}, self.trunk(x)
-            embedding, features = self.trunk(x, taps=self.couplings)
-            return features, embedding
+            return in_parts(self._answer, x)
+
+    def _answer(self, x: Tensor) -> Answer:
+        if not self.embeds:
+            return self.trunk.feature_maps(x, self.couplings), None
+        if not self.couplings:
+            return {}, self.trunk(x)
+        embedding, features = self.trunk(x, taps=self.couplings)
+        return features, embedding
 
 
 def make_teacher(

@@ -22,7 +22,8 @@ from btnet.data.faces import FaceSet
 from btnet.data.loader import make_loader
 from btnet.data.views import flip
 from btnet.training.distributed import Context
-from btnet.training.teacher import Answer, TrunkTeacher
+from btnet.training.parts import Answer
+from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache_file import CacheContents, CacheFiles
 
 __all__ = ["CachedTeacher", "cached"]
