@@ -99,7 +99,7 @@ class Step:
         teacher_features: dict[str, Tensor],
         teacher_embedding: Tensor | None,
     ) -> dict[str, Tensor]:
-        with self._autocast():
+        with self._autocast(), learner.draws():
             if learner.coupling is None:
                 embedding, feature = learner.forward(view), None
             else:
