@@ -33,16 +33,10 @@ config.gradient_checkpointing = False  # recompute activations in the backward p
 
 # Objective: what a network starts from, what it shares with the trunk, what it learns from (Table 4, line by line)
 config.inherit = True  # branches start from the trunk's values; False: from fresh ones
-config.tail_from = (
-    ""  # unit where the tail shared with the trunk starts; empty: behind the coupling layer; or "none"
-)
+config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer; "none": no tail
 config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
-config.classifier = (
-    ""  # centres at the start: a file or run folder, "prototype", "new"; empty: beside the trunk, or new
-)
-config.freeze_classifier = (
-    True  # branches: the old classifier stays (BCT); False: it learns, as a trunk's always does
-)
+config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones
+config.freeze_classifier = True  # branches: the old classifier stays (BCT); a trunk's always learns
 config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
 config.loss = "CurricularFace"  # NormFace SphereFace CosFace ArcFace CurricularFace AdaFace
 config.scale = 64.0  # s, of every loss
@@ -75,6 +69,4 @@ config.frequent = 20  # steps between log lines
 config.verbose = 2000  # steps between verifications; the last step is always verified
 config.save_every = 2000  # steps between checkpoints
 config.keep_checkpoints = 2  # older ones are removed
-config.resume = (
-    False  # go on from the newest checkpoint in the output folder; where torchrun restarts, it always does
-)
+config.resume = False  # go on from the newest checkpoint; a run that torchrun restarts always does
