@@ -3,6 +3,7 @@
 from easydict import EasyDict
 
 config = EasyDict()
+config.like = ""  # name of the config in this folder that this one starts from; empty: this file
 
 # Data
 config.rec = ""  # training set: a .rec file, a folder of identity folders, or synthetic:IDS:PER_ID[:SEED]
@@ -29,18 +30,18 @@ config.input_size = (
 )
 config.trunk = ""  # model.pt (or a run folder) of the pretrained trunk; to start from, or to add branches to
 config.branches = []  # resolutions to train branches for, e.g. [14]; empty: the trunk itself is trained
-config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer
-config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
 config.gradient_checkpointing = False  # recompute activations in the backward pass: less memory, more time
 
-# Loss
+# Objective: what a network starts from, what it shares with the trunk, what it learns from (Table 4, line by line)
+config.inherit = True  # branches start from the trunk's values; False: from fresh ones
+config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer; "none": no tail
+config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
+config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones
+config.freeze_classifier = True  # branches: the old classifier stays (BCT); a trunk's always learns
+config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
 config.loss = "CurricularFace"  # NormFace SphereFace CosFace ArcFace CurricularFace AdaFace
 config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
-config.classifier = (
-    ""  # old classifier: classifier.safetensors (or a run folder), or "prototype": made by the trunk
-)
-config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
 config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
@@ -69,4 +70,4 @@ config.frequent = 20  # steps between log lines
 config.verbose = 2000  # steps between verifications; the last step is always verified
 config.save_every = 2000  # steps between checkpoints
 config.keep_checkpoints = 2  # older ones are removed
-config.resume = False  # go on from the newest checkpoint in the output folder
+config.resume = False  # go on from the newest checkpoint; a run that torchrun restarts always does

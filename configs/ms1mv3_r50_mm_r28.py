@@ -1,9 +1,8 @@
-"""phi_mm: an encoder of its own for native 28 px faces, from scratch (also "Scratch" in Table 4)."""
+"""phi_mm: an encoder of its own for native 28 px faces, from scratch."""
 
 from easydict import EasyDict
 
 config = EasyDict()
+config.like = "ms1mv3_r50_mm_r14"
 config.role = "phi_mm r28"
-config.rec = "data/ms1m-retinaface-t1/train.rec"
-config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.input_size = 28

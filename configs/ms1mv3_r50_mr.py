@@ -1,9 +1,8 @@
-"""phi_mr (v1): the trunk trained on faces of random resolution, shrunk and enlarged back to 112 px."""
+"""phi_mr (v1): phi_hr, trained on faces that are shrunk to a random size and enlarged again."""
 
 from easydict import EasyDict
 
 config = EasyDict()
+config.like = "ms1mv3_r50_hr"
 config.role = "phi_mr v1"
-config.rec = "data/ms1m-retinaface-t1/train.rec"
-config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.multi_resolution = "v1"

@@ -1,9 +1,8 @@
-"""phi_mr (v2): the trunk trained on faces of random resolution, shrunk and enlarged back to 112 px."""
+"""phi_mr (v2): as v1, but smaller sizes are rarer."""
 
 from easydict import EasyDict
 
 config = EasyDict()
+config.like = "ms1mv3_r50_mr"
 config.role = "phi_mr v2"
-config.rec = "data/ms1m-retinaface-t1/train.rec"
-config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.multi_resolution = "v2"

@@ -1,9 +1,8 @@
-"""phi_mr (v3): the trunk trained on faces of random resolution, shrunk and enlarged back to 112 px."""
+"""phi_mr (v3): as v1, but any size from 4 to 112 px."""
 
 from easydict import EasyDict
 
 config = EasyDict()
+config.like = "ms1mv3_r50_mr"
 config.role = "phi_mr v3"
-config.rec = "data/ms1m-retinaface-t1/train.rec"
-config.val_targets = ["lfw", "cfp_fp", "agedb_30"]
 config.multi_resolution = "v3"

@@ -16,7 +16,7 @@ BASE = "base.py"
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
-    """Read an experiment's file over the `base.py` in its folder.
+    """Read an experiment's file over the one it is `like`, if it names one, and over the `base.py` in its folder.
 
     Args:
         path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
@@ -37,8 +37,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
         )
     base = _run(base_file)
     config = EasyDict(copy.deepcopy(base))
-    if file != base_file:
-        _merge(config, _run(file), base, str(file))
+    for parent in reversed(_ancestors(file, base_file)):
+        _merge(config, _run(parent), base, str(parent))
     for text in overrides:
         _merge(config, dict([_parse(text)]), base, f"--set {text}")
     config.name = file.stem
@@ -56,6 +56,18 @@ def _find(path: Path) -> Path:
     near = difflib.get_close_matches(path.stem, others, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise FileNotFoundError(f"{path}: no such config{hint}")
+
+
+def _ancestors(file: Path, base_file: Path) -> list[Path]:
+    """The file, the one it is like, and so on; without the base."""
+    found: list[Path] = []
+    while file != base_file:
+        if file in found:
+            raise ValueError(f"{found[0]}: is like itself, by way of {', '.join(f.stem for f in found)}")
+        found.append(file)
+        like = _run(file).get("like", "")
+        file = _find(file.parent / like) if like else base_file
+    return found
 
 
 def _run(file: Path) -> dict[str, Any]:

@@ -84,13 +84,6 @@ def test_a_window_means_over_its_steps() -> None:
         assert len(window) == 0
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
-def test_every_config_loads(path: Path) -> None:
-    config = load_config(path.with_suffix(""))
-    assert config.name == path.stem
-    assert config.output == f"runs/{path.stem}"
-
-
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -22,7 +22,7 @@ from btnet.model.iresnet import IResNet
 from btnet.training.distributed import Context
 from btnet.training.meters import LossWindow
 from btnet.training.run import train
-from btnet.training.teacher import Answer, TrunkTeacher
+from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import CachedTeacher, cached
 from btnet.training.teacher_cache_file import BLOCK, CacheFiles
 

@@ -38,6 +38,11 @@ class Objective:
                 f"all weights of the objective are 0 ({', '.join(weights)}): nothing would be learnt"
             )
 
+    @property
+    def reaches_embedding(self) -> bool:
+        """Whether a term looks at the network's end, not only at its coupling layer."""
+        return bool(self.influence_weight or self.embedding_mse_weight or self.embedding_cosine_weight)
+
     def __call__(
         self,
         *,

@@ -55,7 +55,7 @@ class Backbone(nn.Module):
         """State keys a branch has for itself: all before `tail_from`, and every BatchNorm behind it.
 
         Args:
-            tail_from: name of the unit where the shared tail starts.
+            tail_from: name of the unit where the shared tail starts; "none" if nothing is shared.
         """
         tail = set(self.tail_keys(tail_from))
         return [
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
 
     def tail_keys(self, tail_from: str) -> list[str]:
         """State keys of `tail_from` and all units behind it."""
-        start = coupling.unit_index(self.units(), tail_from)
+        start = coupling.tail_index(self.units(), tail_from)
         return [key for unit in self.units()[start:] for key, _ in self._unit_keys(unit)]
 
     def fixed_by_authors(self, tail: Iterable[str]) -> list[str]:

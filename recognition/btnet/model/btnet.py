@@ -34,6 +34,7 @@ class BTNet(nn.Module):
         resolutions: sizes in px to have branches for.
         tail_from: unit where the shared tail starts, for all resolutions or per resolution. Default: behind
             the coupling layer (paper, section 3.2). A unit before the coupling layer is shared with stride 1.
+            "none": nothing is shared.
         interpolation: how low-resolution faces are made; recorded in the overlays.
 
     Raises:
@@ -279,7 +280,7 @@ class BTNet(nn.Module):
 def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str] | None) -> str:
     default = coupling.default_tail(trunk.units(), trunk.canonical_size, resolution)
     name = tail_from.get(resolution, default) if isinstance(tail_from, Mapping) else tail_from or default
-    coupling.unit_index(trunk.units(), name)
+    coupling.tail_index(trunk.units(), name)
     return name
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+NO_TAIL = "none"  # as `tail_from`: a resolution shares nothing with the trunk
+
 
 @dataclass(frozen=True)
 class Unit:
@@ -94,3 +96,12 @@ def unit_index(units: Sequence[Unit], name: str) -> int:
     if name not in names:
         raise ValueError(f"unit {name!r} does not exist in this backbone; its units are {', '.join(names)}")
     return names.index(name)
+
+
+def tail_index(units: Sequence[Unit], tail_from: str) -> int:
+    """Position of the tail's first unit; behind the last for `NO_TAIL`.
+
+    Raises:
+        ValueError: as `unit_index`.
+    """
+    return len(units) if tail_from == NO_TAIL else unit_index(units, tail_from)

@@ -2,7 +2,8 @@
 
 Three kinds of tensors are told apart. What all ranks hold alike is saved once. Class centres and their momentum
 are saved as the shards of one `DTensor`, which any number of ranks can read. Running statistics of BatchNorm and
-random states differ by rank and are saved under per-rank keys.
+the state of dropout's generators differ by rank and are saved under per-rank keys. The order of the images and the
+learning rate follow from the number of steps done.
 """
 
 from __future__ import annotations
@@ -11,16 +12,21 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
@@ -30,15 +36,30 @@ from btnet.training.learner import Learner
 _FOLDER = re.compile(r"step_(\d+)")
 
 
+@dataclass(frozen=True)
+class _Saving:
+    """A checkpoint that is being written in the background."""
+
+    final: Path
+    temporary: Path
+    written: Future[Any]
+
+
 class Checkpoints:
     """The `checkpoints` folder of a run. Our own state: trusted, and never exchanged.
 
+    Saving copies the state to host memory and returns; a thread writes the copy while training goes on. The
+    checkpoint gets its name when the files of all ranks are whole. One is written at a time.
+
     Args:
-        folder: created when the first is saved.
+        folder: where they lie.
         keep: older ones are removed.
-        context: of this process; all ranks call every method together.
+        context: of this process; all ranks call every method together, except where it says otherwise.
         learners: whose state it is.
         identity: what a run must have in common with the one that wrote (global batch, steps, trunk, data).
+
+    Raises:
+        ValueError: if none were kept.
     """
 
     def __init__(
@@ -50,33 +71,88 @@ class Checkpoints:
         learners: Sequence[Learner],
         identity: dict[str, str | int],
     ):
+        if keep < 1:
+            raise ValueError(f"keep_checkpoints={keep}: expected at least 1")
         self.folder, self.keep, self.context = folder, keep, context
-        self.learners, self.identity = learners, identity
+        self.learners = learners
+        self.identity = {**identity, "what_learns": ", ".join(item.name for item in learners)}
+        self._saving: _Saving | None = None
+        self._mesh: DeviceMesh | None = None
+        self._group: dist.ProcessGroup | None = None
+        if context.world_size > 1:
+            self._mesh = DeviceMesh(context.device.type, list(range(context.world_size)))
+            # The writing thread's own: its messages must not mix with those of the training step.
+            self._group = dist.new_group(backend="gloo")
+        # Without a process group, which is as it should be for a single process.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
-    def save(self, step: int) -> Path:
-        """Save the state after `step` steps.
+    def save(self, step: int) -> None:
+        """Begin to save the state after `step` steps; when this returns, training may go on and change it.
 
         Raises:
-            OSError: if it cannot be written; the older checkpoints are still there.
+            OSError: if the checkpoint before this one could not be written.
         """
+        self.finish()
         final = self.folder / f"step_{step:09d}"
-        temporary = self.folder / f".{final.name}.tmp"
+        temporary = final.with_name(f".{final.name}.tmp")
         if self.context.is_main:
             shutil.rmtree(temporary, ignore_errors=True)
             temporary.mkdir(parents=True)
         self.context.barrier()
-        save(
-            {**self._tensors(), **self._facts(step)},
+        written = async_save(
+            {**self._tensors(), **self._scalers(), **self._facts(step)},
             storage_writer=FileSystemWriter(temporary),
-            no_dist=self.context.world_size == 1,
+            process_group=self._group,
         )
-        if self.context.is_main:
-            shutil.rmtree(final, ignore_errors=True)
-            os.replace(temporary, final)
-            for old in saved(self.folder)[: -self.keep]:
-                shutil.rmtree(old)
+        assert isinstance(written, Future)
+        self._saving = _Saving(final, temporary, written)
+
+    def finish(self) -> Path | None:
+        """Wait until the checkpoint under way is whole on all ranks.
+
+        Returns:
+            Its path, on the first rank; None where there was nothing to wait for.
+
+        Raises:
+            OSError: if it could not be written; the older checkpoints are still there.
+        """
+        path = self.complete()
         self.context.barrier()
-        return final
+        return path
+
+    def poll(self) -> Path | None:
+        """As `finish`, but only where there is nothing to wait for; a rank may call it alone."""
+        if self._saving is None or not self._saving.written.done():
+            return None
+        return self.complete()
+
+    def complete(self) -> Path | None:
+        """As `finish`, without waiting for the other ranks' calls; a rank may call it alone."""
+        if self._saving is None:
+            return None
+        saving, self._saving = self._saving, None
+        try:
+            saving.written.result()
+        except Exception as error:
+            raise OSError(
+                f"{saving.final}: the checkpoint could not be written ({' '.join(str(error).split())}); those "
+                "before it are still there: make room, or repair the disk, and go on with resume=True"
+            ) from error
+        if not self.context.is_main:
+            return None
+        remove_folder(saving.final)
+        os.replace(saving.temporary, saving.final)
+        for old in saved(self.folder)[: -self.keep]:
+            remove_folder(old)
+        return saving.final
+
+    def size_bytes(self) -> int:
+        """Bytes that one checkpoint takes on disk, all ranks together, without the few of its framing."""
+        total = 0
+        for key, value in self._tensors().items():
+            per_rank = f"/{self.context.rank}/" in key
+            total += value.numel() * value.element_size() * (self.context.world_size if per_rank else 1)
+        return total
 
     def load_newest(self) -> int:
         """Put the newest state in place.
@@ -92,33 +168,35 @@ class Checkpoints:
             return 0
         path = folders[-1]
         reader = FileSystemReader(path)
-        try:
+        with _named_if_damaged(path):
             metadata = reader.read_metadata()
-        except Exception as error:
-            raise ValueError(
-                f"{path}: damaged checkpoint ({error}); remove it, and the one before it is used"
-            ) from error
-        facts = self._read_facts(path, reader)
+            facts = self._facts(0)
+            self._load(facts, reader)
+        self._check_identity(path, facts)
         tensors = self._tensors(old_world_size=facts["world_size"])
         _check_fits(path, tensors, metadata)
-        load(tensors, storage_reader=reader, no_dist=self.context.world_size == 1)
-        self._put_back(tensors, facts)
+        state = {**tensors, **self._scalers()}
+        with _named_if_damaged(path):
+            self._load(state, reader)
+        self._put_back(state)
         return int(facts["step"])
 
-    def _read_facts(self, path: Path, reader: FileSystemReader) -> dict[str, Any]:
-        facts = self._facts(0)
-        load(facts, storage_reader=reader, no_dist=self.context.world_size == 1)
+    def _load(self, state: dict[str, Any], reader: FileSystemReader) -> None:
+        load(state, storage_reader=reader, process_group=self._group, no_dist=self._group is None)
+
+    def _check_identity(self, path: Path, facts: dict[str, Any]) -> None:
         for name, value in self.identity.items():
             if facts[name] != value:
                 raise ValueError(
                     f"{path}: {name.replace('_', ' ')} was {facts[name]}, now it is {value}; go on with the "
                     "settings it was saved with, or start in another output folder"
                 )
-        return facts
 
     def _facts(self, step: int) -> dict[str, Any]:
-        scalers = {f"scaler/{item.name}": json.dumps(item.scaler.state_dict()) for item in self.learners}
-        return {"step": step, "world_size": self.context.world_size, **self.identity, **scalers}
+        return {"step": step, "world_size": self.context.world_size, **self.identity}
+
+    def _scalers(self) -> dict[str, str]:
+        return {f"{item.name}/scaler": json.dumps(item.scaler.state_dict()) for item in self.learners}
 
     def _tensors(self, old_world_size: int | None = None) -> dict[str, Any]:
         """State by key, as saved; with `old_world_size`, room for the state that so many ranks saved."""
@@ -148,23 +226,20 @@ class Checkpoints:
                 tensors[f"{learner.name}/momentum/{key}"] = (
                     self._sharded(learner, value) if sharded else value
                 )
-        if same:
-            tensors[f"random/{rank}/cpu"] = torch.get_rng_state()
-            if self.context.device.type == "cuda":
-                tensors[f"random/{rank}/cuda"] = torch.cuda.get_rng_state(self.context.device)
+            if same:
+                tensors[f"{learner.name}/random/{rank}/state"] = learner.draws.state
         return tensors
 
     def _sharded(self, learner: Learner, shard: Tensor) -> Tensor:
-        if self.context.world_size == 1:
+        if self._mesh is None:
             return shard.detach()
-        mesh = DeviceMesh(self.context.device.type, list(range(self.context.world_size)))
         shape = torch.Size([learner.classifier.num_classes, learner.classifier.embedding_size])
         return DTensor.from_local(
-            shard.detach(), mesh, [Shard(0)], run_check=False, shape=shape, stride=(shape[1], 1)
+            shard.detach(), self._mesh, [Shard(0)], run_check=False, shape=shape, stride=(shape[1], 1)
         )
 
-    def _put_back(self, tensors: dict[str, Any], facts: dict[str, Any]) -> None:
-        """What `dcp.load` could not fill in place: averages over other ranks, classifier, scaler, random state."""
+    def _put_back(self, tensors: dict[str, Any]) -> None:
+        """What `dcp.load` could not fill in place: averages over other ranks, classifier, scaler."""
         for learner in self.learners:
             for key, value in learner.statistics().items():
                 prefix, suffix = f"{learner.name}/statistics/", f"/{key}"
@@ -177,12 +252,7 @@ class Checkpoints:
             state = {k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)}
             # The local shard was filled in place; going through the state dict lets the classifier take notice.
             learner.classifier.load_state_dict({**state, "weight": learner.classifier.weight.detach()})
-            learner.scaler.load_state_dict(json.loads(facts[f"scaler/{learner.name}"]))
-        rank = self.context.rank
-        if f"random/{rank}/cpu" in tensors:
-            torch.set_rng_state(tensors[f"random/{rank}/cpu"])
-        if f"random/{rank}/cuda" in tensors:
-            torch.cuda.set_rng_state(tensors[f"random/{rank}/cuda"], self.context.device)
+            learner.scaler.load_state_dict(json.loads(tensors[f"{learner.name}/scaler"]))
 
 
 def saved(folder: Path) -> list[Path]:
@@ -190,6 +260,27 @@ def saved(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if _FOLDER.fullmatch(path.name))
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder so that at no time a part of it stands under its name."""
+    if path.is_dir():
+        going = path.with_name(f".{path.name}.old")
+        shutil.rmtree(going, ignore_errors=True)
+        os.replace(path, going)
+        shutil.rmtree(going)
+
+
+@contextmanager
+def _named_if_damaged(path: Path) -> Iterator[None]:
+    try:
+        yield
+    # Whatever torch meets in a file that was cut short or overwritten: there is no list of it.
+    except Exception as error:
+        raise ValueError(
+            f"{path}: damaged checkpoint ({' '.join(str(error).split())[:200]}); remove this folder, and the one "
+            "before it is used"
+        ) from error
 
 
 def _momentum(learner: Learner) -> dict[str, Tensor]:

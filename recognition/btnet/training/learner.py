@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +39,7 @@ class Learner:
         forward: the network, compiled and wrapped for many ranks as the run asks.
         optimizer: SGD over the learnt parameters, and the classifier's if it learns.
         scaler: of the loss under fp16; passes everything through otherwise.
+        draws: of its dropout.
     """
 
     name: str
@@ -51,16 +53,25 @@ class Learner:
     forward: Callable[..., Any] = field(init=False)
     optimizer: torch.optim.SGD = field(init=False)
     scaler: GradScaler = field(init=False)
+    draws: Draws = field(init=False)
 
-    def prepare(self, context: Context, *, compiled: bool, momentum: float, weight_decay: float) -> None:
+    def prepare(
+        self, context: Context, *, compiled: bool, momentum: float, weight_decay: float, seed: int = 0
+    ) -> None:
         """Wrap the network for this run's ranks and make its optimiser; once, when all is on the device."""
         runner: Callable[..., Any] = torch.compile(self.network) if compiled else self.network
         if context.world_size > 1:
             assert isinstance(runner, nn.Module)
             # Statistics stay local, as in arcface_torch; they are averaged before they are used, see
             # `average_statistics`.
-            runner = DistributedDataParallel(runner, broadcast_buffers=False)
+            runner = DistributedDataParallel(
+                runner,
+                broadcast_buffers=False,
+                # Where only the coupling layer is compared, the tail's BatchNorms receive no gradient.
+                find_unused_parameters=not self.objective.reaches_embedding,
+            )
         self.forward = runner
+        self.draws = Draws(context.device, seed + context.rank)
         self.optimizer = make_sgd(self.parameters().values(), momentum=momentum, weight_decay=weight_decay)
         uses_scaler = context.precision == torch.float16
         if context.world_size > 1 and uses_scaler:
@@ -90,6 +101,35 @@ class Learner:
             for key, value in module.named_buffers(recurse=False)
             if key != "num_batches_tracked"
         }
+
+
+class Draws:
+    """A random generator of its own for code that draws from torch's global one, as dropout does.
+
+    Attributes:
+        state: of the generator, as torch gives it.
+    """
+
+    def __init__(self, device: torch.device, seed: int):
+        self._generator = _global_generator(device)
+        self.state = torch.Generator(device).manual_seed(seed).get_state()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Draw from this generator in the block, and leave the global one as it was."""
+        before = self._generator.get_state()
+        self._generator.set_state(self.state)
+        try:
+            yield
+        finally:
+            self.state.copy_(self._generator.get_state())
+            self._generator.set_state(before)
+
+
+def _global_generator(device: torch.device) -> torch.Generator:
+    if device.type == "cpu":
+        return torch.default_generator
+    return torch.cuda.default_generators[device.index or 0]
 
 
 def average_statistics(learners: list[Learner], context: Context) -> None:

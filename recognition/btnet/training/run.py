@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,25 @@ from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import GlobalOrder, make_loader
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
-from btnet.loss import save_classifier
+from btnet.loss import ShardedClassifier, save_classifier
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
-from btnet.training.checkpoint import Checkpoints, saved
+from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
 from btnet.training.meters import DivergedError, LossWindow
 from btnet.training.optimizer import Schedule
+from btnet.training.output_folder import (
+    CHECKPOINTS,
+    check_space,
+    discard_checkpoints,
+    is_finished,
+    prepare_folder,
+    resumes,
+)
 from btnet.training.report import Report, logger
-from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, trunk_file
+from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format
 from btnet.training.signals import stop_request
 from btnet.training.step import Step
 from btnet.training.teacher import Teacher, make_teacher
@@ -49,6 +55,11 @@ def train(config: Any) -> Path:
         DivergedError: when a loss is not finite.
         KeyboardInterrupt: when a signal stopped the run; a checkpoint was saved.
     """
+    _check(config)
+    folder = Path(config.output)
+    if resumes(config) and is_finished(folder):
+        logger.warning("%s: this run has ended; there is nothing to go on with", folder)
+        return folder
     with distributed_context(config.device, config.precision) as context:
         return _Run(config, context).run()
 
@@ -56,7 +67,8 @@ def train(config: Any) -> Path:
 class _Run:
     def __init__(self, config: Any, context: Context):
         self.config, self.context = config, context
-        self.folder = _prepare_folder(config, context)
+        self.folder = prepare_folder(config, context)
+        self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
         self.targets = {path.stem: path for path in _find_targets(config)}
         self.built: Model = build_model(config, self.faces, context)
@@ -83,7 +95,7 @@ class _Run:
             memory_format=memory_format(config),
         )
         self.checkpoints = Checkpoints(
-            self.folder / "checkpoints",
+            self.folder / CHECKPOINTS,
             keep=config.keep_checkpoints,
             context=context,
             learners=learners,
@@ -94,6 +106,10 @@ class _Run:
                 "trunk_fingerprint": fingerprint(self.built.trunk.state_dict()) if config.branches else "",
             },
         )
+
+        if context.is_main:
+            size = self.checkpoints.size_bytes()
+            check_space(self.folder, checkpoint_bytes=size, keep=config.keep_checkpoints)
 
     def _teacher(self) -> Teacher | None:
         config = self.config
@@ -115,11 +131,9 @@ class _Run:
 
     def run(self) -> Path:
         config = self.config
-        # Behind the initialisation, which is the same on all ranks: dropout is not.
-        torch.manual_seed(config.seed + self.context.rank)
-        start = self.checkpoints.load_newest() if config.resume else 0
+        start = self.checkpoints.load_newest() if self.resumed else 0
         self.order.start_step = start
-        with self._report(start) as report, stop_request() as stop:
+        with self._report(start) as report, stop_request() as stop, self._saved_at_the_end():
             self._introduce(start)
             window = LossWindow(self.context)
             loader = make_loader(
@@ -143,17 +157,35 @@ class _Run:
                     means = window.close()
                     if report:
                         report.losses(step, epoch, rate, means)
+                self._tell(self.checkpoints.poll())
                 with report.pause() if report else contextlib.nullcontext():
                     if saving:
                         # Behind `window.close()`: what has diverged is never saved.
-                        logger.info("saved %s", self.checkpoints.save(done))
+                        self._tell(self.checkpoints.finish())
+                        self.checkpoints.save(done)
                     if not stopping and (last or done % config.verbose == 0):
                         self._verify(done, report)
                 if stopping:
+                    self._tell(self.checkpoints.finish())
                     logger.info("stopped after step %d; go on with --set resume=True", done)
                     raise KeyboardInterrupt
+            self._tell(self.checkpoints.finish())
             self._publish()
         return self.folder
+
+    @contextlib.contextmanager
+    def _saved_at_the_end(self) -> Iterator[None]:
+        """Whatever ends the run: a checkpoint under way is completed if it can be."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._tell(self.checkpoints.complete())
+            raise
+
+    def _tell(self, checkpoint: Path | None) -> None:
+        if checkpoint is not None:
+            logger.info("saved %s", checkpoint)
 
     @contextlib.contextmanager
     def _report(self, start: int) -> Iterator[Report | None]:
@@ -168,7 +200,7 @@ class _Run:
         ) as report:
             try:
                 yield report
-            except DivergedError as error:
+            except (DivergedError, OSError) as error:
                 logger.error("%s", error)
                 raise
 
@@ -181,7 +213,7 @@ class _Run:
             str(self.context.precision).removeprefix("torch."),
             ", ".join(f"{count:,} parameters of {name}" for name, count in learnt.items()),
         )  # fmt: skip
-        if self.config.resume:
+        if self.resumed:
             logger.info("going on after step %d" if start else "no checkpoint: beginning at step %d", start)
 
     def _verify(self, step: int, report: Report | None) -> None:
@@ -195,11 +227,18 @@ class _Run:
                 _write_results(self.folder / "results" / f"{name}.json", step, results, self.config)
         self.context.barrier()
 
+    def _classifiers(self) -> dict[str, ShardedClassifier]:
+        """By file name: the trunk's, which all branches share; or one of each branch that learnt its own."""
+        learners = self.built.learners
+        if isinstance(self.built.model, BTNet) and not self.config.freeze_classifier:
+            return {f"classifier_{item.name}.safetensors": item.classifier for item in learners}
+        return {CLASSIFIER: learners[0].classifier}
+
     def _publish(self) -> None:
         """Write the model folder; the checkpoints have served."""
         average_statistics(self.built.learners, self.context)
-        centres = self.built.learners[0].classifier.full_weight()
-        if centres is not None:
+        centres = {name: c.full_weight() for name, c in self._classifiers().items()}
+        if self.context.is_main:
             model, config = self.built.model, self.config
             sections = {"role": config.role or config.name, "config": _plain(config)}
             if isinstance(model, BTNet):
@@ -217,35 +256,26 @@ class _Run:
                     input_size=model.input_size,
                     **sections,
                 )
-            save_classifier(
-                self.folder / CLASSIFIER,
-                centres,
-                self.faces.class_names,
-                trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
-                data_fingerprint=self.faces.fingerprint(),
-            )
-            shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
+            for name, weight in centres.items():
+                assert weight is not None
+                save_classifier(
+                    self.folder / name,
+                    weight,
+                    self.faces.class_names,
+                    trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
+                    data_fingerprint=self.faces.fingerprint(),
+                )
+            discard_checkpoints(self.folder)
             logger.info("wrote %s", self.folder)
         self.context.barrier()
 
 
-def _prepare_folder(config: Any, context: Context) -> Path:
-    folder = Path(config.output)
+def _check(config: Any) -> None:
     if not config.rec:
         raise ValueError("rec is empty: name the training set, as in --set rec=train.rec")
-    if saved(folder / "checkpoints") and not config.resume:
-        raise ValueError(
-            f"{folder}: holds the checkpoints of an unfinished run; go on with --set resume=True, or choose "
-            "another folder with --set output=FOLDER"
-        )
-    if config.trunk and folder.resolve() == trunk_file(config.trunk).resolve().parent:
-        raise ValueError(f"output={folder}: is the trunk's own folder; choose another")
-    if context.is_main:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(f"{folder}: cannot write there; choose another with --set output=FOLDER")
-    context.barrier()
-    return folder
+    for key in ("num_epoch", "batch_size", "frequent", "verbose", "save_every", "keep_checkpoints"):
+        if config[key] < 1:
+            raise ValueError(f"{key}={config[key]}: expected at least 1")
 
 
 def _find_targets(config: Any) -> list[Path]:

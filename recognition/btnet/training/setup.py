@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from btnet.data.faces import FaceSet
 from btnet.data.views import MultiResolution, resize
 from btnet.loss import (
     MARGINS,
-    ClassifierFile,
     Objective,
     ShardedClassifier,
     load_classifier,
@@ -28,7 +26,7 @@ from btnet.training.distributed import Context
 from btnet.training.learner import Learner, View
 from btnet.training.prototypes import embed_prototypes
 
-PROTOTYPE = "prototype"
+PROTOTYPE, NEW = "prototype", "new"
 MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
 
 
@@ -66,6 +64,7 @@ def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
             compiled=config.compile,
             momentum=config.momentum,
             weight_decay=config.weight_decay,
+            seed=config.seed,
         )
     return model
 
@@ -74,9 +73,10 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     if config.trunk:
         network = load_trunk(trunk_file(config.trunk)).requires_grad_(True)
         if config.input_size not in (0, network.input_size):
-            whole, network = network, network.rebuild(config.input_size)
-            state = whole.state_dict()
-            network.load_state_dict({key: state[key] for key in network.state_dict()})
+            raise ValueError(
+                f"trunk with input_size={config.input_size}: a network for another size that starts from a trunk is "
+                f"a branch; set branches=[{config.input_size}], and tail_from=none if all of it shall learn"
+            )
     else:
         network = create_network(config)
     if config.multi_resolution and network.input_size != network.canonical_size:
@@ -86,7 +86,7 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
         )
     network.to(context.device)
     network.to(memory_format=memory_format(config))  # type: ignore[call-overload]
-    classifier = _learnt_classifier(config, faces, network, context)
+    classifier = _trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
     learner = Learner(
         name="trunk" if network.input_size == network.canonical_size else f"r{network.input_size}",
@@ -122,14 +122,15 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         embedding_mse_weight=config.embedding_loss_weight,
         embedding_cosine_weight=config.embedding_cosine_weight,
     )
-    centres = _old_centres(config, faces, trunk, context)
     learners: list[Learner] = []
     for r in model.resolutions:
-        classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=True)
-        if learners:
+        if not config.inherit:
+            _start_afresh(model, r)
+        if learners and config.freeze_classifier:
+            classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=True)
             classifier.weight = learners[0].classifier.weight  # one matrix for all branches
         else:
-            centres(classifier)
+            classifier = _branch_classifier(config, faces, trunk, context)
         owned = model.owned(r)
         learnt = model.learnt_parameters(r, config.learnt)
         for key, value in owned.items():
@@ -148,6 +149,14 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
             )
         )
     return Model(model, learners)
+
+
+def _start_afresh(model: BTNet, resolution: int) -> None:
+    """Give a branch's own state the values of a network that has learnt nothing."""
+    fresh = model.trunk.rebuild(resolution).state_dict()
+    with torch.no_grad():
+        for key, value in model.owned(resolution).items():
+            value.copy_(fresh[key])
 
 
 def create_network(config: Any) -> Backbone:
@@ -188,15 +197,45 @@ def _native_view(size: int, interpolation: str) -> View:
     return view
 
 
-def _learnt_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
+def _trunk_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
+    """The classifier a trunk learns with."""
     classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
     if config.classifier == PROTOTYPE:
-        raise ValueError(
-            "classifier='prototype' is for branches; a trunk that is trained learns its classifier"
+        if not config.trunk:
+            raise ValueError(
+                "classifier='prototype': a trunk that starts from nothing has none; remove the key"
+            )
+        classifier.load_full_weight(_prototypes(config, faces, network.eval(), context))
+    elif config.classifier not in ("", NEW):
+        found = load_classifier(
+            classifier_file(config.classifier),
+            expected_class_names=faces.class_names,
+            rows=(classifier.start, classifier.stop),
         )
-    if config.classifier:
-        found = load_classifier(classifier_file(config.classifier), expected_class_names=faces.class_names)
-        classifier.load_full_weight(found.weight)
+        classifier.load_local_weight(found.weight)
+    return classifier
+
+
+def _branch_classifier(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> ShardedClassifier:
+    """The old classifier, frozen, or where a branch's own one starts."""
+    frozen = config.freeze_classifier
+    if config.classifier == NEW and frozen:
+        raise ValueError(
+            "classifier='new' with freeze_classifier=True: random centres teach nothing; let them learn, or name "
+            "the trunk's"
+        )
+    classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=frozen)
+    if config.classifier == PROTOTYPE:
+        classifier.load_full_weight(_prototypes(config, faces, trunk, context))
+    elif config.classifier != NEW:
+        found = load_classifier(
+            _old_classifier_file(config),
+            expected_trunk=fingerprint(trunk.state_dict()),
+            expected_data=faces.fingerprint(),
+            expected_class_names=faces.class_names,
+            rows=(classifier.start, classifier.stop),
+        )
+        classifier.load_local_weight(found.weight)
     return classifier
 
 
@@ -224,40 +263,26 @@ def classifier_file(path: str) -> Path:
     return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
 
 
-def _old_centres(
-    config: Any, faces: FaceSet, trunk: Backbone, context: Context
-) -> Callable[[ShardedClassifier], None]:
-    """What fills the old classifier: the file the config names, the one in the trunk's folder, or prototypes."""
-    if config.classifier == PROTOTYPE:
-        return lambda classifier: classifier.load_full_weight(
-            embed_prototypes(
-                faces,
-                trunk,
-                context,
-                batch_size=config.batch_size,
-                interpolation=config.interpolation,
-                num_workers=config.num_workers,
-                memory_format=memory_format(config),
-            )
-        )
+def _old_classifier_file(config: Any) -> Path:
+    """The file the config names, or the one beside the trunk."""
     if config.classifier:
-        path = classifier_file(config.classifier)
-    else:
-        path = trunk_file(config.trunk).parent / CLASSIFIER
-        if not path.is_file():
-            raise ValueError(
-                f"{config.trunk}: has no {CLASSIFIER} beside it; set classifier=FILE, or classifier=prototype "
-                "to make one from the trunk's embeddings of the training set"
-            )
-
-    def load(classifier: ShardedClassifier) -> None:
-        found: ClassifierFile = load_classifier(
-            path,
-            expected_trunk=fingerprint(trunk.state_dict()),
-            expected_data=faces.fingerprint(),
-            expected_class_names=faces.class_names,
-            rows=(classifier.start, classifier.stop),
+        return classifier_file(config.classifier)
+    path = trunk_file(config.trunk).parent / CLASSIFIER
+    if not path.is_file():
+        raise ValueError(
+            f"{config.trunk}: has no {CLASSIFIER} beside it; set classifier=FILE, or classifier=prototype "
+            "to make one from the trunk's embeddings of the training set"
         )
-        classifier.load_local_weight(found.weight)
+    return path
 
-    return load
+
+def _prototypes(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> Tensor:
+    return embed_prototypes(
+        faces,
+        trunk,
+        context,
+        batch_size=config.batch_size,
+        interpolation=config.interpolation,
+        num_workers=config.num_workers,
+        memory_format=memory_format(config),
+    )

@@ -77,7 +77,7 @@ class Step:
         teacher_features: dict[str, Tensor],
         teacher_embedding: Tensor | None,
     ) -> dict[str, Tensor]:
-        with self.context.autocast():
+        with self.context.autocast(), learner.draws():
             if learner.coupling is None:
                 embedding, feature = learner.forward(view), None
             else:

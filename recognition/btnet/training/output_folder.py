@@ -1,0 +1,91 @@
+"""The folder a run writes to: begun anew, gone on with, or refused; what can be known before training starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from btnet.model.manifest import NAME as MANIFEST
+from btnet.training.checkpoint import remove_folder, saved
+from btnet.training.distributed import Context
+from btnet.training.setup import trunk_file
+
+CHECKPOINTS = "checkpoints"
+_PROBE = ".probe"
+
+
+def resumes(config: Any) -> bool:
+    """Whether the run goes on from its newest checkpoint: it was told to, or torchrun has restarted it."""
+    return bool(config.resume) or int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether a run in this folder has ended: its manifest is written, and its checkpoints have served."""
+    return (folder / MANIFEST).is_file() and not (folder / CHECKPOINTS).exists()
+
+
+def prepare_folder(config: Any, context: Context) -> Path:
+    """Make the output folder and its `checkpoints`, which is there from now until the run has ended.
+
+    Raises:
+        ValueError: if it holds an unfinished run that was not asked for, is the trunk's own, or if other
+            nodes do not see it.
+        PermissionError: if nothing can be written there.
+    """
+    folder = Path(config.output)
+    if saved(folder / CHECKPOINTS) and not resumes(config):
+        raise ValueError(
+            f"{folder}: holds the checkpoints of an unfinished run; go on with --set resume=True, or choose "
+            "another folder with --set output=FOLDER"
+        )
+    if config.trunk and folder.resolve() == trunk_file(config.trunk).resolve().parent:
+        raise ValueError(f"output={folder}: is the trunk's own folder; choose another")
+    probe = folder / CHECKPOINTS / _PROBE
+    context.barrier()  # behind the checks of all ranks: the next lines change what they look at
+    if context.is_main:
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.write_text("written before training starts, to know that it can be")
+        except OSError as error:
+            raise PermissionError(
+                f"{folder}: cannot write there ({error}); choose another folder with --set output=FOLDER"
+            ) from error
+        for left_over in (folder / CHECKPOINTS).glob(".step_*"):
+            shutil.rmtree(left_over)
+    context.barrier()
+    if context.any(not probe.is_file()):
+        raise ValueError(
+            f"{folder}: what the first process wrote there is not seen by all; put output on a file system that "
+            "all nodes share"
+        )
+    if context.is_main:
+        probe.unlink()
+    return folder
+
+
+def check_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:
+    """Refuse to start a run whose checkpoints the disk cannot hold.
+
+    Args:
+        folder: of the run.
+        checkpoint_bytes: of one.
+        keep: how many stay; one more is there while it is written.
+
+    Raises:
+        ValueError: naming what is needed and what is free.
+    """
+    missing = keep + 1 - len(saved(folder / CHECKPOINTS))
+    needed, free = max(1, missing) * checkpoint_bytes, shutil.disk_usage(folder).free
+    if free < needed:
+        raise ValueError(
+            f"{folder}: {free / 1e9:.3g} GB are free, but checkpoints need {needed / 1e9:.3g} GB "
+            f"({keep} kept and one being written, {checkpoint_bytes / 1e9:.3g} GB each); make room, lower "
+            "keep_checkpoints, or choose another disk with --set output=FOLDER"
+        )
+
+
+def discard_checkpoints(folder: Path) -> None:
+    """Remove the checkpoints of a run that has ended."""
+    remove_folder(folder / CHECKPOINTS)
