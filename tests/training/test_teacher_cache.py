@@ -21,6 +21,7 @@ from btnet.data.views import flip, flip_mask
 from btnet.model.iresnet import IResNet
 from btnet.training.distributed import Context
 from btnet.training.meters import LossWindow
+from btnet.training.parts import Answer
 from btnet.training.run import train
 from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import CachedTeacher, cached
