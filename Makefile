@@ -15,8 +15,9 @@ SOURCES := recognition tests eval tools benchmarks configs train.py
 demo: .venv/ready
 	$(BIN)/btnet demo
 
+# Two files at a time, each on one thread: half the time of one after the other on two cores.
 test: .venv/ready
-	$(BIN)/pytest --ignore tests/mxnet
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/mxnet
 
 lint: .venv/ready
 	$(BIN)/ruff check $(SOURCES)
