@@ -104,7 +104,7 @@ def test_values_of_the_wrong_type_are_refused(override: str, message: str) -> No
 
 
 def test_a_config_that_is_not_there_is_refused_with_the_nearest() -> None:
-    with pytest.raises(FileNotFoundError, match="did you mean ms1mv3_btnet_r14"):
+    with pytest.raises(FileNotFoundError, match="did you mean ms1mv3_btnet_r"):
         load_config(CONFIGS / "ms1mv3_btnet_r15")
 
 
