@@ -20,7 +20,8 @@ from btnet.training.distributed import Context
 from btnet.training.learner import average_statistics
 from btnet.training.run import train
 from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step, make_teacher
+from btnet.training.step import Step
+from btnet.training.teacher import make_teacher
 from gloo import run_on_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -51,7 +52,7 @@ class Training:
         self.step = Step(
             context=self.context,
             learners=self.built.learners,
-            teacher=make_teacher(self.built.trunk, self.built.learners),
+            teacher=make_teacher(self.built.trunk, self.built.learners, self.context, memory_format(config)),
             mirror=True,
             seed=1,
             clip=5.0,
@@ -120,14 +121,18 @@ def save_and_go_on(rank: int, folder: Path) -> dict[str, Any]:
         slow.wait()
         return write(self, *args)
 
-    FileSystemWriter.write_data = write_slowly  # type: ignore[method-assign]
-    training.checkpoints.save(SAVED_AT)
-    losses = training.run(SAVED_AT, STEPS)
-    assert training.checkpoints.poll() is None
-    assert not saved(folder / "checkpoints")
-    slow.set()
-    training.checkpoints.finish()
-    FileSystemWriter.write_data = write  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FileSystemWriter, "write_data", write_slowly)
+        try:
+            training.checkpoints.save(SAVED_AT)
+            losses = training.run(SAVED_AT, STEPS)
+            early = training.checkpoints.poll()
+            nothing_yet = saved(folder / "checkpoints") == []
+        finally:
+            slow.set()
+        training.checkpoints.finish()
+    assert early is None
+    assert nothing_yet
     end = training.state()
 
     resumed = Training(folder)

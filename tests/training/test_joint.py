@@ -15,7 +15,8 @@ from btnet.training.distributed import Context
 from btnet.training.learner import Draws
 from btnet.training.run import train
 from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step, make_teacher
+from btnet.training.step import Step
+from btnet.training.teacher import make_teacher
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
@@ -47,7 +48,7 @@ def losses_and_state(config: Any) -> tuple[list[dict[str, torch.Tensor]], dict[s
     step = Step(
         context=ALONE,
         learners=built.learners,
-        teacher=make_teacher(built.trunk, built.learners),
+        teacher=make_teacher(built.trunk, built.learners, ALONE, memory_format(config)),
         mirror=True,
         seed=config.seed,
         clip=0.5,
