@@ -138,15 +138,14 @@ def save_and_go_on(rank: int, folder: Path) -> dict[str, Any]:
     resumed = Training(folder)
     assert resumed.checkpoints.load_newest() == SAVED_AT
     loaded = resumed.state()
-    # To rounding: a fresh DDP lays out its first step's buckets otherwise, and sums of four ranks round in their order.
-    assert resumed.run(SAVED_AT, STEPS) == pytest.approx(losses, rel=1e-6)
+    assert resumed.run(SAVED_AT, STEPS) == losses
     again = resumed.state()
 
     average_statistics(training.built.learners, training.context)  # what is published
     return {
         "loaded as saved": all(torch.equal(before[key], loaded[key]) for key in before),
         "changed meanwhile": not torch.equal(before["conv1.weight"], end["conv1.weight"]),
-        "ends the same": all(torch.allclose(end[key], again[key], rtol=1e-4, atol=1e-5) for key in end),
+        "ends the same": all(torch.equal(end[key], again[key]) for key in end),
         "spread": spread,
         "published": training.built.learners[0].statistics(),
     }
@@ -165,7 +164,7 @@ def go_on_with_other_ranks(rank: int, folder: Path, step: int) -> dict[str, Any]
     return {"loss": loss, "statistics": statistics, "losses": losses, "mean loss": training.evaluate()}
 
 
-def test_four_ranks_go_on_where_they_were_and_two_and_three_with_averaged_statistics(tmp_path: Path) -> None:
+def test_four_ranks_go_on_to_the_bit_and_two_and_three_with_averaged_statistics(tmp_path: Path) -> None:
     four = run_on_ranks(save_and_go_on, 4, tmp_path)
     for rank in four:
         assert rank["loaded as saved"]

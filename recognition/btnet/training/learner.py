@@ -70,6 +70,8 @@ class Learner:
                 # Where only the coupling layer is compared, the tail's BatchNorms receive no gradient.
                 find_unused_parameters=not self.objective.reaches_embedding,
             )
+            if self.objective.reaches_embedding:
+                self._settle_buckets(runner, context)
         self.forward = runner
         self.draws = Draws(context.device, seed + context.rank)
         self.optimizer = make_sgd(self.parameters().values(), momentum=momentum, weight_decay=weight_decay)
@@ -79,6 +81,26 @@ class Learner:
             self.scaler = ShardedGradScaler(context.device.type)
         else:
             self.scaler = GradScaler(context.device.type, enabled=uses_scaler)
+
+    def _settle_buckets(self, runner: nn.Module, context: Context) -> None:
+        """Let DDP lay out its buckets before the first step.
+
+        It does so after the first backward pass it sees, in the order the gradients arrived in, and with the
+        buckets changes the order in which ranks are summed. A run that was resumed would otherwise take its first
+        step with other buckets than the undisturbed one, and differ from it by rounding.
+        """
+        size = self.network.input_size
+        images = torch.zeros(1, 3, size, size, device=context.device)
+        self.network.eval()  # no statistics, no dropout
+        with torch.compiler.set_stance("force_eager"):
+            if self.coupling is None:
+                output = runner(images)
+            else:
+                embedding, taps = runner(images, taps=(self.coupling,))
+                output = embedding.sum() + taps[self.coupling].sum()
+        output.sum().backward()
+        for parameter in self.learnt.values():
+            parameter.grad = None
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """All the optimiser moves, by a name that is stable over ranks and runs."""
