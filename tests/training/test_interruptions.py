@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -69,6 +70,41 @@ def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
         time.sleep(0.1)
     second.send_signal(signal.SIGTERM)
     second.communicate(timeout=60)
+
+
+def test_torchrun_goes_on_by_itself_after_a_rank_was_killed_and_ends_with_the_same_model(
+    tmp_path: Path,
+) -> None:
+    keys = ["batch_size=4", "num_epoch=10", "save_every=2", "verbose=1000", "keep_checkpoints=1"]
+    undisturbed = command(*keys, f"output={tmp_path / 'whole'}", processes=2)
+    subprocess.run(undisturbed, check=True, capture_output=True, timeout=240)
+
+    folder = tmp_path / "killed"
+    line = command(*keys, f"output={folder}", processes=2)
+    line.insert(line.index("--standalone"), "--max-restarts=1")
+    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        deadline = time.monotonic() + 240
+        while not saved(folder / "checkpoints"):
+            assert run.poll() is None, run.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True, text=True, check=True
+        )
+        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+        output, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, output
+    assert "going on after step" in (folder / "train.log").read_text()
+    expected, found = (torch.load(f / "model.pt", weights_only=True) for f in (tmp_path / "whole", folder))
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+def test_a_run_that_has_ended_is_not_begun_again(tmp_path: Path) -> None:
+    keys = [*SMALL, f"output={tmp_path}", "batch_size=32", "num_epoch=1"]
+    train(load_config(ROOT / "configs/demo_hr", keys))
+    before = (tmp_path / "train.log").read_text()
+    train(load_config(ROOT / "configs/demo_hr", [*keys, "resume=True"]))
+    assert (tmp_path / "train.log").read_text() == before
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

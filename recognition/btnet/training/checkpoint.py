@@ -23,6 +23,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
 from torch.distributed.checkpoint.state_dict_loader import load
@@ -133,9 +134,9 @@ class Checkpoints:
         saving, self._saving = self._saving, None
         try:
             saving.written.result()
-        except Exception as error:
+        except (Exception, CheckpointException) as error:  # the latter is a BaseException
             raise OSError(
-                f"{saving.final}: the checkpoint could not be written ({' '.join(str(error).split())}); those "
+                f"{saving.final}: the checkpoint could not be written ({_cause(error)}); those "
                 "before it are still there: make room, or repair the disk, and go on with resume=True"
             ) from error
         if not self.context.is_main:
@@ -271,15 +272,21 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(going)
 
 
+def _cause(error: BaseException) -> str:
+    """In one line, what went wrong on the first rank it went wrong on."""
+    if isinstance(error, CheckpointException):
+        error = next(iter(error.failures.values()))[0]
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+
+
 @contextmanager
 def _named_if_damaged(path: Path) -> Iterator[None]:
     try:
         yield
     # Whatever torch meets in a file that was cut short or overwritten: there is no list of it.
-    except Exception as error:
+    except (Exception, CheckpointException) as error:  # the latter is a BaseException
         raise ValueError(
-            f"{path}: damaged checkpoint ({' '.join(str(error).split())[:200]}); remove this folder, and the one "
-            "before it is used"
+            f"{path}: damaged checkpoint ({_cause(error)}); remove this folder, and the one before it is used"
         ) from error
 
 
