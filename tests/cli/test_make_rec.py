@@ -122,6 +122,21 @@ def test_an_image_of_another_size_is_refused_or_resized_on_request(root: Path, t
     assert np.abs(resized - expected).mean() < 1.5
 
 
+def test_crops_of_any_size_are_packed_as_they_are_on_request(tmp_path: Path) -> None:
+    """The layout of QMUL-SurvFace: training_set/ID/*.jpg, native crops that are not square."""
+    sizes = {"1/1_cam1_1.jpg": (24, 20), "1/1_cam2_1.jpg": (13, 9), "57/57_cam1_1.jpg": (61, 50)}
+    folder, rec = tmp_path / "training_set", tmp_path / "survface.rec"
+    for name, (height, width) in sizes.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(encode_jpeg(picture(1, width=width, height=height)))
+    call(make_rec, folder, "-o", rec, "--keep-size")
+    faces = RecordFaces(rec)
+    assert [faces[i][0].shape[:2] for i in range(len(faces))] == list(sizes.values())
+    assert faces.class_names == ["1", "57"]
+    with pytest.raises(ValueError, match="exclude each other"):
+        call(make_rec, folder, "-o", rec, "--keep-size", "--size", "112")
+
+
 def test_formats_that_loaders_may_not_read_are_encoded_anew(root: Path, tmp_path: Path) -> None:
     image = picture(5)
     (root / "web" / "ann" / "0.png").write_bytes(encode_png(image))

@@ -52,6 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"resize images that differ to SIZE px (default: refuse all but {_CANONICAL_SIZE} px)",
     )
     parser.add_argument(
+        "--keep-size",
+        action="store_true",
+        help="pack images of any size as they are, such as the native crops of QMUL-SurvFace; training resizes them",
+    )
+    parser.add_argument(
         "--interpolation", choices=INTERPOLATIONS, default="area", help="used by --size (default: area)"
     )
     parser.add_argument(
@@ -73,12 +78,14 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.output is None:
         raise ValueError("make-rec: no output; name it with --output X.rec")
+    if args.keep_size and args.size is not None:
+        raise ValueError("make-rec: --keep-size and --size exclude each other; give one")
     listed, class_names, root = _list_faces(args.folder, args.list, args.root)
     with FaceFiles(root) as files:
         write_record_faces(
             args.output,
             [face.label for face in listed],
-            _encoded(files, listed, args.size, args.interpolation, args.quality),
+            _encoded(files, listed, args.size, args.interpolation, args.quality, keep_size=args.keep_size),
             class_names=class_names,
         )
     print(f"{args.output}: {len(listed)} images of {listed[-1].label + 1} identities")
@@ -140,7 +147,13 @@ def _name_classes(listed: list[_Listed]) -> list[str] | None:
 
 
 def _encoded(
-    files: FaceFiles, listed: list[_Listed], size: int | None, interpolation: str, quality: int
+    files: FaceFiles,
+    listed: list[_Listed],
+    size: int | None,
+    interpolation: str,
+    quality: int,
+    *,
+    keep_size: bool,
 ) -> Iterator[bytes]:
     quiet = not sys.stderr.isatty()
     for face in track(listed, "packing", console=Console(stderr=True), disable=quiet, transient=True):
@@ -149,7 +162,7 @@ def _encoded(
         # Decoded even where the bytes are kept: a set is packed once and read by every epoch.
         image = decode_image(data, where)
         wanted = _CANONICAL_SIZE if size is None else size
-        fits = image.shape[:2] == (wanted, wanted)
+        fits = keep_size or image.shape[:2] == (wanted, wanted)
         if fits and data.startswith(_KEPT_AS_THEY_ARE):
             yield data
         elif fits:

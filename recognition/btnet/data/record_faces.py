@@ -49,14 +49,19 @@ class RecordFaces:
             FileNotFoundError: if a file is missing.
             ValueError: if the file holds no image, lacks records, or names another number of classes.
         """
+        num_ranges = self._open(path)
+        # While the classes are being counted, any whole number is a label.
+        self._label_end = num_ranges or math.inf
+        self.num_classes = num_ranges or int(self.labels.max()) + 1
+
+    def _open(self, path: str | os.PathLike[str]) -> int:
+        """Open the file and find its images; the number of identities where the file tells (else 0)."""
         self._reader = RecordReader(path)
         self._path = self._reader.path
         self._keys, num_ranges = self._find_images()
         if not len(self._keys):
             raise ValueError(f"{self._path}: holds no image record; pack it again with tools/make_rec.py")
-        # While the classes are being counted, any whole number is a label.
-        self._label_end = num_ranges or math.inf
-        self.num_classes = num_ranges or int(self.labels.max()) + 1
+        return num_ranges
 
     def _find_images(self) -> tuple[NDArray[np.int64], int]:
         """Keys of the images, and the number of identities where the file tells (else 0)."""
@@ -135,6 +140,10 @@ class RecordFaces:
             )
         return names
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # What a worker needs stands in the files: not the index, which it reads itself, and not the labels.
+        return _reopen, (self._path, self.num_classes, self._label_end)
+
     def describe(self, index: int) -> str:
         """File and key of an image, for error texts."""
         return f"{self._path}: record {self._keys[index]}"
@@ -157,6 +166,14 @@ class RecordFaces:
             f"{self.describe(index)}: label {label}, expected a whole number in [0, {self._label_end}); "
             "pack the set again with contiguous labels"
         )
+
+
+def _reopen(path: Path, num_classes: int, label_end: float) -> RecordFaces:
+    """A set that is known already: its classes are not counted again."""
+    faces = RecordFaces.__new__(RecordFaces)
+    faces._open(path)
+    faces.num_classes, faces._label_end = num_classes, label_end
+    return faces
 
 
 def write_record_faces(
