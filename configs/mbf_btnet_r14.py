@@ -9,5 +9,5 @@ config.classifier = "prototype"
 config.embedding_cosine_weight = 20.0  # beside eq. 3: prototypes of few images per person say little
 config.lr = 0.05
 config.batch_size = 64
-config.num_epoch = 8
+config.num_epoch = 16
 config.warmup_epoch = 0

@@ -15,6 +15,13 @@ DUMMY = '''"""Do 100 % of nothing.
 A second paragraph that the list of commands does not show.
 """
 
+class Unreadable:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise ValueError("faces.rec: record 1: not a readable image")
+
 def add_arguments(parser):
     parser.add_argument("what")
 
@@ -23,6 +30,9 @@ def run(args):
         raise ValueError("size 3 is odd;\\n  expected an even size")
     if args.what == "file":
         raise FileNotFoundError("x.rec: no such file")
+    if args.what == "worker":
+        import torch.utils.data
+        list(torch.utils.data.DataLoader(Unreadable(), num_workers=1))
     if args.what == "bug":
         raise RuntimeError("ours")
     if args.what == "interrupt":
@@ -67,6 +77,7 @@ def test_help_lists_the_first_line_of_each_module_without_importing_it(
     [
         ("value", "btnet: error: size 3 is odd; expected an even size\n"),
         ("file", "btnet: error: x.rec: no such file\n"),
+        ("worker", "btnet: error: faces.rec: record 1: not a readable image\n"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_status_2(

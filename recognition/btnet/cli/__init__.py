@@ -79,9 +79,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _USERS_MISTAKES as error:
         if args.debug:
             traceback.print_exc()
-        print(f"btnet: error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"btnet: error: {_one_line(error)}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _one_line(error: Exception) -> str:
+    text = str(error).strip()
+    if "DataLoader worker" in text:  # torch puts the worker's traceback before its message
+        text = text.rsplit("\n", 1)[-1].partition(": ")[2]
+    return " ".join(text.split())
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:
