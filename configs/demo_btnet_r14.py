@@ -9,5 +9,5 @@ config.role = "phi_bt"
 config.trunk = "runs/demo_mr"
 config.branches = [14]
 config.lr = 0.1
-config.num_epoch = 8
+config.num_epoch = 16
 config.warmup_epoch = 0
