@@ -12,7 +12,6 @@ import importlib
 import os
 import runpy
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -71,16 +70,19 @@ _SCIPYS_INTERP1D = scipy.interpolate.interp1d
 
 
 def _replace_missing_modules() -> None:
-    plots = "menpo.visualize.viewmatplotlib"
-    for name in ("mxnet", "mxnet.ndarray", "torchvision", "menpo", "menpo.visualize", plots, "prettytable"):
-        if find_spec(name.partition(".")[0]) is None or name.partition(".")[0] in _REPLACED:
-            _REPLACED.add(name.partition(".")[0])
-            sys.modules[name] = MagicMock(__spec__=None)
-    if "menpo" in _REPLACED:
-        sys.modules[plots].sample_colours_from_colourmap = lambda count, _: ["k"] * count
-
-
-_REPLACED: set[str] = set()
+    """Readers of data sets and plots; MXNet is replaced where it is installed but does not import, too."""
+    modules = {
+        "mxnet": ["mxnet.ndarray"],
+        "torchvision": [],
+        "menpo": ["menpo.visualize", "menpo.visualize.viewmatplotlib"],
+        "prettytable": [],
+    }
+    for name, parts in modules.items():
+        try:
+            importlib.import_module([name, *parts][-1])
+        except (ImportError, AttributeError):
+            for part in (name, *parts):
+                sys.modules[part] = MagicMock(sample_colours_from_colourmap=lambda count, _: ["k"] * count)
 
 
 def _stay_on_the_cpu() -> None:

@@ -24,9 +24,10 @@ from btnet.data import write_bin
 from btnet.data.views import normalise
 from btnet.inference.alignment import TEMPLATE
 from btnet.inference.embedding import embed_images
+from btnet.interop.arcface_torch import merge_classifier_shards
 from btnet.interop.authors import import_authors
 from btnet.interop.checkpoints import export_checkpoints
-from btnet.loss import save_classifier
+from btnet.loss import load_classifier, save_classifier
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet, iresnet18
 from btnet.model.overlay import fingerprint
@@ -69,13 +70,8 @@ def run(checkout: Path, *arguments: str | Path, world_size: int = 1) -> list[str
         subprocess.Popen(
             [sys.executable, HERE / "arcface_runner.py", checkout, *arguments],
             env=os.environ
-            | {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(world_size),
-                "MEETING": str(meeting),
-            }
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29513", "TORCHINDUCTOR_COMPILE_THREADS": "1"},
+            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
+            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29513", "MEETING": str(meeting)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -83,7 +79,8 @@ def run(checkout: Path, *arguments: str | Path, world_size: int = 1) -> list[str
         for rank in range(world_size)
     ]
     texts = [rank.communicate(timeout=300)[0] for rank in ranks]
-    if CHECKOUT and (missing := re.search(r"No module named '(\w+)'", texts[0])):
+    missing = re.search(r"No module named '(\w+)'", texts[0])
+    if CHECKOUT and missing and missing[1] != "btnet":
         pytest.skip(f"{arguments[0]} of the checkout needs {missing[1]}, which is not installed")
     assert not any(rank.returncode for rank in ranks), texts[0]
     return texts
@@ -255,13 +252,13 @@ def test_the_patched_loop_trains_the_branch_and_nothing_else(trained: Path) -> N
     assert learnt
     for key in learnt:
         assert not torch.equal(overlay.tensors[key], trunk[key]), key
-    assert all(int(v) == NUM_STEPS for k, v in overlay.tensors.items() if k.endswith("num_batches_tracked"))
+    counts = {
+        key: int(value) for key, value in overlay.tensors.items() if key.endswith("num_batches_tracked")
+    }
+    assert counts == {key: int(trunk[key]) + NUM_STEPS for key in counts}
 
 
 def test_the_patched_loop_keeps_the_old_classifier(trained: Path) -> None:
-    from btnet.interop.arcface_torch import merge_classifier_shards
-    from btnet.loss import load_classifier
-
     expected = load_classifier(trained / "classifier.safetensors").weight
     assert torch.equal(merge_classifier_shards(trained, num_classes=NUM_CLASSES), expected)
 

@@ -21,13 +21,15 @@ def load_trunk(path: str | Path) -> Backbone:
     """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`) in eval mode.
 
     Depth, width, canonical size and embedding size follow from the keys. A whole training checkpoint
-    (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken.
+    (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken. Half precision becomes float32.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no state dict of an IResNet or MobileFaceNet.
     """
-    return backbone_of(read_weights(path), where=str(path))
+    state = read_weights(path)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return backbone_of(state, where=str(path))
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
