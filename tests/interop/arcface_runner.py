@@ -38,7 +38,7 @@ def main(checkout: str, script: str, *arguments: str) -> None:
     scipy.interpolate.interp1d = _interp1d
     sys.modules["dataset"] = MagicMock(get_dataloader=_get_dataloader)
     if script == "train_v2.py":
-        importlib.import_module("eval.verification").load_bin = _load_bin
+        vars(importlib.import_module("eval.verification"))["load_bin"] = _load_bin
     runpy.run_path(script, run_name="__main__")
 
 
@@ -61,7 +61,9 @@ def _load_bin(path: str, image_size: tuple[int, int]) -> tuple[list[Tensor], lis
 
 
 def _interp1d(x: Any, y: Any, **kwargs: Any) -> Any:
-    """SciPy's, for x with duplicates, which it refuses by now."""
+    """SciPy's, for x with duplicates as `eval.verification` gives them, which it refuses by now."""
+    if kwargs.get("kind") != "slinear":
+        return _SCIPYS_INTERP1D(x, y, **kwargs)
     x, rows = np.unique(x, return_index=True)
     return (lambda _: y[0]) if len(x) < 2 else _SCIPYS_INTERP1D(x, y[rows], **kwargs)
 

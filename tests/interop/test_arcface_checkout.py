@@ -164,7 +164,7 @@ def test_the_ijbc_script_scores_a_branch_as_we_do(
     (tmp_path / "meta" / "ijbc_template_pair_label.txt").write_text(
         "".join(f"{a} {b} {same}\n" for a, b, same in pairs)
     )
-    options = {
+    options: dict[str, str | Path] = {
         "model-prefix": branch_file,
         "image-path": tmp_path,
         "result-dir": tmp_path / "out",
@@ -173,7 +173,7 @@ def test_the_ijbc_script_scores_a_branch_as_we_do(
         "job": "branch",
         "target": "IJBC",
     }
-    run(checkout, "eval_ijbc.py", *(x for name, value in options.items() for x in (f"--{name}", value)))
+    run(checkout, "eval_ijbc.py", *(f"--{name}={value}" for name, value in options.items()))
     found = np.load(tmp_path / "out" / "branch" / "ijbc.npy")
     embeddings = embed_images(model.network(14), images, view_size=14)
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)

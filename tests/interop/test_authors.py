@@ -20,7 +20,7 @@ State = dict[str, Tensor]
 
 def trunk_state() -> State:
     torch.manual_seed(0)
-    return dict(IResNet((2, 2, 2, 2), widths=(4, 4, 8, 8), embedding_size=8).state_dict())
+    return dict(IResNet((2, 2, 2, 2), widths=(4, 8, 12, 16), embedding_size=8).state_dict())
 
 
 def branch_state(trunk: State, resolution: int) -> State:
@@ -94,7 +94,9 @@ def test_tail_tensors_that_are_not_the_trunks_are_named_and_kept_by_the_branch(t
     assert "layer4.1.prelu.weight" not in model.learnt_parameters(14)
     clean = BTNet(IResNet(**model.trunk.arch), (14,)).overlay(14)
     assert model.overlay(14).num_learnt == clean.num_learnt
-    assert model.overlay(14).num_stored == clean.num_stored + 8 + 8  # a PReLU's and the embedding's 8 values
+    assert (
+        model.overlay(14).num_stored == clean.num_stored + 16 + 8
+    )  # a PReLU of 16 channels and the embedding's 8 biases
 
 
 def test_kept_tensors_survive_state_dict_and_a_change_of_precision(tmp_path: Path) -> None:

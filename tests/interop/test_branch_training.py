@@ -121,7 +121,7 @@ def on_rank(rank: int, trunk: str) -> dict[str, Tensor]:
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
     wrapped = DistributedDataParallel(branch, broadcast_buffers=False, find_unused_parameters=True)
-    wrapped._set_static_graph()
+    wrapped._set_static_graph()  # type: ignore[no-untyped-call]
     for _ in range(2):  # the first step of a static graph takes another path
         wrapped.zero_grad()
         embeddings = wrapped(normalise(noise()).chunk(2)[rank])

@@ -99,7 +99,7 @@ class BranchTraining(nn.Module):
         shard: Any = head
         rows = (shard.class_start, shard.class_start + shard.num_local)
         path = classifier_file(str(source))
-        if path.is_file() or path.suffix == ".safetensors":
+        if path.is_file() or not Path(source).is_dir():
             found = load_classifier(path, expected_trunk=self.model.trunk_fingerprint(), rows=rows)
             weight, num_classes = found.weight, len(found.class_names)
         else:

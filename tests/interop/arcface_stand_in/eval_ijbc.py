@@ -26,9 +26,10 @@ model = torch.nn.DataParallel(net).eval()
 
 def aligned(line: str) -> NDArray[np.uint8]:
     name, *numbers = line.split()
-    image = cv2.cvtColor(cv2.imread(str(Path(args.image_path, "loose_crop", name))), cv2.COLOR_BGR2RGB)
+    image = cv2.imread(str(Path(args.image_path, "loose_crop", name)))
+    assert image is not None
     matrix = crop_transform(np.array(numbers[:-1], float).reshape(5, 2), 112)
-    return np.asarray(cv2.warpAffine(image, matrix, (112, 112)), np.uint8)
+    return np.asarray(cv2.warpAffine(image, matrix, (112, 112))[..., ::-1], np.uint8)
 
 
 meta = Path(args.image_path, "meta")
