@@ -59,6 +59,8 @@ def test_without_distillation_no_teacher_runs_and_in_eval_mode_nothing_is_kept(t
     assert float(plain.distillation()) == 0.0
     branch = BranchTraining(trunk_file.parent, RESOLUTION).eval()
     assert not branch(normalise(noise())).isnan().any()
+    with pytest.raises(ValueError, match=r"expected \[B, 3, 112, 112\], the trunk's size"):
+        branch(torch.zeros(2, 3, 56, 56))
     with pytest.raises(RuntimeError, match="no batch in train mode"):
         branch.distillation()
 

@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from btnet.data.atomic import replacing
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.overlay import check_tensors
-from btnet.model.trunk_file import backbone_of, read_weights
+from btnet.model.trunk_file import backbone_of, read_weights, write_weights
 
 __all__ = ["ImportedAuthors", "export_authors", "import_authors"]
 
@@ -80,9 +79,7 @@ def export_authors(model: BTNet, folder: str | Path) -> dict[int, Path]:
     for resolution in (model.trunk.canonical_size, *model.resolutions):
         path = Path(folder) / f"reso{resolution}" / "model.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        state = model.full_state_dict(resolution)
-        with replacing(path) as temporary:
-            torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
+        write_weights(path, model.full_state_dict(resolution))
         paths[resolution] = path
     return paths
 

@@ -58,7 +58,17 @@ class BranchTraining(nn.Module):
         self.train()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D], not normalised, of RGB faces in [-1, 1], [B, 3, 112, 112]."""
+        """Embeddings [B, D], not normalised, of RGB faces in [-1, 1], [B, 3, 112, 112].
+
+        Raises:
+            ValueError: for faces of another size.
+        """
+        size = self.model.trunk.canonical_size
+        if images.shape[-2:] != (size, size):
+            raise ValueError(
+                f"images of shape {list(images.shape)}: expected [B, 3, {size}, {size}], the trunk's size; the loop's "
+                "faces are shrunk here"
+            )
         views = resize_normalised(images, self.resolution, self.model.interpolation)
         with torch.autocast(images.device.type, torch.float16, enabled=self.fp16 and images.is_cuda):
             if not (self.training and self.distillation_weight):

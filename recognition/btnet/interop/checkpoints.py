@@ -6,12 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
-from btnet.data.atomic import replacing
 from btnet.interop.network_names import branch_name, trunk_name
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
+from btnet.model.trunk_file import write_weights
 
 __all__ = ["Checkpoint", "export_checkpoints"]
 
@@ -66,9 +64,7 @@ def export_checkpoints(
         names = _names(name, resolution, trunk.canonical_size, interpolation)
         unnamed = "trunk" if resolution == trunk.canonical_size else f"branch_{resolution}"
         path = folder / f"{next(iter(names), unnamed)}.pt"
-        state = available[resolution].state_dict()
-        with replacing(path) as temporary:
-            torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
+        write_weights(path, available[resolution].state_dict())
         written.append(Checkpoint(path, resolution, names))
     return written
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from btnet.data.atomic import replacing
 from btnet.model import coupling
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
-from btnet.model.trunk_file import adopt, load_trunk
+from btnet.model.trunk_file import adopt, load_trunk, write_weights
 
 PRESETS = ("paper", "authors")
 
@@ -221,8 +220,7 @@ class BTNet(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "model.pt") as temporary:
-            torch.save({k: v.detach().cpu() for k, v in self.trunk.state_dict().items()}, temporary)
+        write_weights(folder / "model.pt", self.trunk.state_dict())
         for r in self.resolutions:
             self.overlay(r).save(folder / f"overlay_r{r}.safetensors")
         write_manifest(

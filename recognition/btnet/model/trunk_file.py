@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
+from btnet.data.atomic import replacing
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -53,6 +54,12 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a state dict (a mapping of names to tensors)")
     return state
+
+
+def write_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict that `read_weights` and arcface_torch read, whole or not at all; its folder must exist."""
+    with replacing(Path(path)) as temporary:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
 
 
 def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str = "state dict") -> Backbone:
