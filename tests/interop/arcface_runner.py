@@ -2,8 +2,8 @@
 
     python arcface_runner.py CHECKOUT SCRIPT [ARGUMENT ...]
 
-What is under test (networks, head, loop, exporter) is the checkout's own; replaced are its readers of data sets,
-what newer packages dropped, and without a GPU the calls that move tensors to one.
+What is under test (networks, head, loop, scripts) is the checkout's own; replaced are its readers of training data,
+packages that are not installed, what newer ones dropped, and without a GPU the calls that move tensors to one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import importlib
 import os
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -19,6 +20,7 @@ from unittest.mock import MagicMock
 import numpy as np
 import scipy.interpolate
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -50,7 +52,7 @@ def images() -> Tensor:
 
 def _get_dataloader(rec: str, local_rank: int, batch_size: int, *_: Any) -> DataLoader[Any]:
     faces = (images().float() / 255 - 0.5) / 0.5  # as arcface_torch's transform
-    dataset = TensorDataset(faces, torch.arange(NUM_IMAGES) % NUM_CLASSES)
+    dataset = TensorDataset(faces.cuda(), (torch.arange(NUM_IMAGES) % NUM_CLASSES).cuda())
     return DataLoader(dataset, batch_size, sampler=DistributedSampler(dataset, shuffle=False))
 
 
@@ -72,19 +74,47 @@ _SCIPYS_INTERP1D = scipy.interpolate.interp1d
 
 
 def _replace_missing_modules() -> None:
-    """Readers of data sets and plots; MXNet is replaced where it is installed but does not import, too."""
-    modules = {
-        "mxnet": ["mxnet.ndarray"],
-        "torchvision": [],
-        "menpo": ["menpo.visualize", "menpo.visualize.viewmatplotlib"],
-        "prettytable": [],
+    """Packages around the networks that are not installed, or do not import as MXNet on a current NumPy."""
+    replacements: dict[str, dict[str, Any]] = {
+        "mxnet": {},
+        "mxnet.ndarray": {},
+        "torchvision": {},
+        "prettytable": {},
+        "menpo": {},
+        "menpo.visualize": {},
+        "menpo.visualize.viewmatplotlib": {"sample_colours_from_colourmap": lambda count, _: ["k"] * count},
+        "pandas": {"read_csv": _read_table},
+        "sklearn": {},
+        "sklearn.decomposition": {},
+        "sklearn.metrics": {"roc_curve": lambda *_: np.ones((3, 2)), "auc": lambda *_: 0.0},
+        "sklearn.model_selection": {"KFold": _KFold},
+        "sklearn.preprocessing": {"normalize": lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)},
     }
-    for name, parts in modules.items():
+    replaced: set[str] = set()
+    for name, members in replacements.items():
+        parent, _, child = name.rpartition(".")
         try:
-            importlib.import_module([name, *parts][-1])
-        except (ImportError, AttributeError):
-            for part in (name, *parts):
-                sys.modules[part] = MagicMock(sample_colours_from_colourmap=lambda count, _: ["k"] * count)
+            if parent in replaced:
+                raise ImportError
+            importlib.import_module(name)
+        except Exception:  # whatever a package raises that is too old for the others
+            replaced.add(name)
+            sys.modules[name] = MagicMock(**members)
+            if parent:
+                setattr(sys.modules[parent], child, sys.modules[name])
+
+
+def _read_table(path: str, **_: Any) -> Any:
+    return MagicMock(values=np.loadtxt(path, dtype=str))
+
+
+class _KFold:
+    def __init__(self, n_splits: int, shuffle: bool = False) -> None:
+        self.n_splits = n_splits
+
+    def split(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        for part in np.array_split(rows, self.n_splits):
+            yield np.setdiff1d(rows, part), part
 
 
 def _stay_on_the_cpu() -> None:
