@@ -34,7 +34,8 @@ def main(checkout: str, script: str, *arguments: str) -> None:
     os.chdir(checkout)
     sys.path.insert(0, checkout)
     sys.argv = [script, *arguments]
-    _replace_missing_modules()
+    if script in ("train_v2.py", "eval_ijbc.py"):
+        _replace_missing_modules()
     if not torch.cuda.is_available():
         _stay_on_the_cpu()
     scipy.interpolate.interp1d = _interp1d
@@ -90,6 +91,7 @@ def _replace_missing_modules() -> None:
         "sklearn.model_selection": {"KFold": _KFold},
         "sklearn.preprocessing": {"normalize": lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)},
     }
+    importlib.import_module("torch._dynamo")  # before: it looks for packages by their spec, which these lack
     replaced: set[str] = set()
     for name, members in replacements.items():
         parent, _, child = name.rpartition(".")
