@@ -4,7 +4,7 @@ BIN := .venv/bin
 BENCHMARKS := train_step head_scaling render_faces
 SOURCES := recognition tests eval tools benchmarks configs train.py
 
-.PHONY: demo test lint types bench test-mxnet
+.PHONY: demo test lint types bench test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -28,6 +28,12 @@ types: .venv/ready
 
 bench: .venv/ready
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
+
+# Our names, branch training and exports inside a checkout of InsightFace: make test-arcface ARCFACE_TORCH=PATH, the
+# folder recognition/arcface_torch. Its code is copied before anything is changed.
+test-arcface: .venv/ready
+	$(if $(ARCFACE_TORCH),,$(error ARCFACE_TORCH is not set: name the folder recognition/arcface_torch of a checkout))
+	ARCFACE_TORCH="$(abspath $(ARCFACE_TORCH))" $(BIN)/pytest -rs tests/interop/test_arcface_checkout.py
 
 # An environment of its own: MXNet imports on numpy 1.23.5 only.
 test-mxnet: .venv-mxnet/ready

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -19,7 +21,7 @@ def tiny_trunk(seed: int = 0) -> IResNet:
     return _with_statistics(network)
 
 
-def tiny_btnet(seed: int = 0, resolutions: tuple[int, ...] = (28, 14, 7), **kwargs: str) -> BTNet:
+def tiny_btnet(seed: int = 0, resolutions: tuple[int, ...] = (28, 14, 7), **kwargs: Any) -> BTNet:
     model = BTNet(tiny_trunk(seed), resolutions, **kwargs)
     for resolution in resolutions:
         # Branches unlike the trunk and each other: a face taken to the wrong one is seen.

@@ -23,6 +23,8 @@ from btnet.interop.arcface_torch import (
 from btnet.loss import MARGINS, ShardedClassifier
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks
+from btnet.model.iresnet import IResNet
+from btnet.model.trunk_file import load_trunk
 from gloo import run_on_ranks
 
 ASSETS = Path(__file__).parents[1] / "assets"
@@ -161,6 +163,21 @@ def test_get_model_passes_dropout_on_and_refuses_what_it_cannot_do() -> None:
         get_model("r2060")
     with pytest.raises(ValueError, match=r"dropout 0\.4: a MobileFaceNet has none"):
         get_model("mbf", dropout=0.4)
+
+
+def test_a_half_precision_file_with_prefixes_is_a_trunk_in_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = IResNet((1, 2, 1, 1), widths=(4, 4, 8, 8), embedding_size=8)
+    state = {
+        f"module.{key}": value.half() if value.ndim else value for key, value in network.state_dict().items()
+    }
+    torch.save(state, tmp_path / "backbone.pth")
+    trunk = load_trunk(tmp_path / "backbone.pth")
+    assert trunk.arch["blocks"] == (1, 2, 1, 1)
+    assert trunk.embedding_size == 8
+    for key, value in trunk.state_dict().items():
+        assert value.dtype == (torch.float32 if value.ndim else torch.int64)
+        assert torch.equal(value, state[f"module.{key}"].to(value.dtype))
 
 
 def test_fp16_ends_with_the_forward_even_if_that_fails() -> None:

@@ -31,6 +31,8 @@ COMMANDS: Final = {
     "demo": "btnet.cli.demo",
     "build-classifier": "btnet.cli.build_classifier",
     "convert-classifier": "btnet.cli.convert_classifier",
+    "convert-authors": "btnet.cli.convert_authors",
+    "export-checkpoint": "btnet.cli.export_checkpoint",
     "head-memory": "btnet.cli.head_memory",
     "model-cost": "btnet.cli.model_cost",
     "analyse": "btnet.cli.analyse",

@@ -23,6 +23,7 @@ __all__ = [
     "normalise",
     "resize",
     "resize_float",
+    "resize_normalised",
 ]
 
 # Probabilities of S, S/2, S/4, S/8, S/16; v3 draws any whole size instead.
@@ -48,6 +49,24 @@ def normalise(images: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
     if images.dtype != torch.uint8:
         raise ValueError(f"images are {images.dtype}, expected torch.uint8 grey levels; normalise only once")
     return (images.to(torch.float32) / 127.5 - 1.0).to(dtype)
+
+
+def resize_normalised(x: Tensor, size: int, interpolation: str = "bilinear") -> Tensor:
+    """Resize what `normalise` made, as images are resized: from whole grey levels to whole grey levels.
+
+    Built of operations that export, see `resize_float`.
+
+    Args:
+        x: RGB in [-1, 1], [B, 3, H, W].
+        size: in px.
+        interpolation: one of `INTERPOLATIONS`.
+
+    Returns:
+        [B, 3, size, size] in [-1, 1], of the same dtype; equal to `normalise(resize(images, size))`.
+    """
+    # back to the grey levels `x` was made of, exactly: floats are within 1e-5 of them
+    levels = ((x + 1.0) * 127.5 + 0.5).floor().clamp(0, 255)
+    return (resize_float(levels, size, interpolation) / 127.5 - 1.0).to(x.dtype)
 
 
 def down_up(images: Tensor, size: int | tuple[int, int], interpolation: str = "bilinear") -> Tensor:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, Final
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from btnet.data.atomic import replacing
+from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks
-from btnet.model.backbone import Backbone
-from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
-from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
 
 __all__ = [
     "MarginSoftmax",
@@ -25,53 +22,12 @@ __all__ = [
     "get_model",
     "merge_classifier_shards",
     "shard_sizes",
+    "with_btnet",
     "write_classifier_shards",
 ]
 
-_IRESNETS: Final[dict[str, Callable[..., Backbone]]] = {
-    "r18": iresnet18,
-    "r34": iresnet34,
-    "r50": iresnet50,
-    "r100": iresnet100,
-    "r200": iresnet200,
-}
-_MOBILEFACENETS: Final[dict[str, Callable[..., Backbone]]] = {
-    "mbf": mobilefacenet,
-    "mbf_large": mobilefacenet_large,
-}
-
 # arcface_torch's checkpoints of a rank, and the BTNet authors' files of a rank's classifier
 _CHECKPOINT, _SOFTMAX_FC = "checkpoint_gpu_{}.pt", "softmax_fc_gpu_{}.pt"
-
-
-def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_features: int = 512) -> Backbone:
-    """A backbone by arcface_torch's name and arguments, in place of its `backbones.get_model`.
-
-    Args:
-        name: r18, r34, r50, r100, r200, mbf or mbf_large.
-        fp16: the network's forward runs under float16 autocast where there is CUDA; elsewhere no effect.
-        dropout: of the IResNets, before the embedding.
-        num_features: length of the embedding.
-
-    Returns:
-        A freshly initialised trunk for 112 px, in train mode.
-
-    Raises:
-        ValueError: for another name, or a MobileFaceNet with dropout, which it has none of.
-    """
-    if name in _IRESNETS:
-        network = _IRESNETS[name](embedding_size=num_features, dropout=dropout)
-    elif name in _MOBILEFACENETS:
-        if dropout:
-            raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
-        network = _MOBILEFACENETS[name](embedding_size=num_features)
-    else:
-        known = ", ".join([*_IRESNETS, *_MOBILEFACENETS])
-        raise ValueError(f"network {name!r} is unknown; of arcface_torch's names there are {known}")
-    if fp16:
-        network.register_forward_pre_hook(_enter_float16)
-        network.register_forward_hook(_leave_float16, always_call=True)
-    return network
 
 
 def as_margin_softmax(margin: Margin, group: dist.ProcessGroup | None = None) -> MarginSoftmax:
@@ -287,14 +243,3 @@ def _read_shard(path: Path) -> tuple[Tensor, Any]:
             "[classes, D]); was it written by another version of arcface_torch?"
         )
     return weight.float(), content.get("global_step")
-
-
-def _enter_float16(network: nn.Module, args: Any) -> None:
-    # On the module: a network runs one forward at a time in a thread, and a copy has no forward running.
-    autocast = torch.autocast("cuda", torch.float16, enabled=torch.cuda.is_available())
-    autocast.__enter__()  # type: ignore[no-untyped-call]
-    network.__dict__["_float16"] = autocast
-
-
-def _leave_float16(network: nn.Module, args: Any, output: Any) -> None:
-    network.__dict__.pop("_float16").__exit__(None, None, None)

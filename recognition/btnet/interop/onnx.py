@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from btnet import __version__
 from btnet.data.atomic import replacing
 from btnet.data.interpolation import check_interpolation
-from btnet.data.resize import resize_float
-from btnet.data.views import normalise
+from btnet.data.views import normalise, resize_normalised
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -111,9 +110,7 @@ class Exported(nn.Module):
     def forward(self, data: Tensor) -> Tensor:
         """RGB in [-1, 1], [N, 3, input_size, input_size], to [N, D]."""
         if self.input_size != self.network.input_size:
-            # back to the grey levels `data` was made of, exactly: floats are within 1e-5 of them
-            levels = ((data + 1.0) * 127.5 + 0.5).floor().clamp(0, 255)
-            data = resize_float(levels, self.network.input_size, self.interpolation) / 127.5 - 1.0
+            data = resize_normalised(data, self.network.input_size, self.interpolation)
         embedding: Tensor = self.network(data)
         return embedding
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from btnet.data.atomic import replacing
 from btnet.model import coupling
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
-from btnet.model.trunk_file import adopt, load_trunk
+from btnet.model.trunk_file import adopt, load_trunk, write_weights
 
 PRESETS = ("paper", "authors")
 
@@ -36,9 +35,12 @@ class BTNet(nn.Module):
             the coupling layer (paper, section 3.2). A unit before the coupling layer is shared with stride 1.
             "none": nothing is shared.
         interpolation: how low-resolution faces are made; recorded in the overlays.
+        own: parameters in the tail, by resolution and state key, that a branch has for itself all the same. They
+            do not learn: networks trained elsewhere may hold other values there than the trunk.
 
     Raises:
-        ValueError: for a resolution without coupling layer or an unknown unit.
+        ValueError: for a resolution without coupling layer, an unknown unit, or a key of `own` that is no shared
+            parameter.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class BTNet(nn.Module):
         *,
         tail_from: str | Mapping[int, str] | None = None,
         interpolation: str = "bilinear",
+        own: Mapping[int, Iterable[str]] | None = None,
     ):
         super().__init__()
         self.trunk = adopt(trunk)
@@ -56,8 +59,10 @@ class BTNet(nn.Module):
         self.resolutions = tuple(sorted(set(resolutions), reverse=True))
         self.tail_from = {r: _tail_of(self.trunk, r, tail_from) for r in self.resolutions}
         self.networks = nn.ModuleDict({str(r): self.trunk.rebuild(r) for r in self.resolutions})
+        self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
+            self._check_own(r)
         self._share()
         self.register_state_dict_post_hook(_drop_shared)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_shared)  # type: ignore[no-untyped-call]
@@ -101,7 +106,8 @@ class BTNet(nn.Module):
         """The state entries (parameters and buffers themselves, no copy) that this resolution has for itself."""
         network = self.network(resolution)
         state = network.state_dict(keep_vars=True)
-        return {key: state[key] for key in network.owned_keys(self.tail_from[resolution])}
+        keys = [*network.owned_keys(self.tail_from[resolution]), *self.own.get(resolution, ())]
+        return {key: state[key] for key in keys}
 
     def learnt_parameters(self, resolution: int, preset: str = "paper") -> dict[str, nn.Parameter]:
         """What the optimiser of this branch trains, by name.
@@ -214,8 +220,7 @@ class BTNet(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        with replacing(folder / "model.pt") as temporary:
-            torch.save({k: v.detach().cpu() for k, v in self.trunk.state_dict().items()}, temporary)
+        write_weights(folder / "model.pt", self.trunk.state_dict())
         for r in self.resolutions:
             self.overlay(r).save(folder / f"overlay_r{r}.safetensors")
         write_manifest(
@@ -244,6 +249,7 @@ class BTNet(nn.Module):
             manifest["resolutions"],
             tail_from={o.resolution: o.tail_from for o in overlays},
             interpolation=manifest["interpolation"],
+            own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
         )
         for overlay in overlays:
             model.load_overlay(overlay)
@@ -260,10 +266,25 @@ class BTNet(nn.Module):
         state = self.trunk.state_dict()
         network.load_state_dict({key: state[key].clone() for key in network.state_dict()}, assign=True)
 
+    def _check_own(self, resolution: int) -> None:
+        network = self.network(resolution)
+        shared = network.shared_parameters(self.tail_from[resolution])
+        for key in self.own[resolution]:
+            if key not in shared:
+                raise ValueError(
+                    f"{key}: no parameter that the network for {resolution} px shares with the trunk; `own` lists "
+                    "such parameters"
+                )
+            network.get_parameter(key).requires_grad_(False)
+
+    def _shared(self, resolution: int) -> list[str]:
+        shared = self.network(resolution).shared_parameters(self.tail_from[resolution])
+        return [key for key in shared if key not in self.own[resolution]]
+
     def _share(self) -> None:
         for r in self.resolutions:
             network = self.network(r)
-            for key in network.shared_parameters(self.tail_from[r]):
+            for key in self._shared(r):
                 module, _, name = key.rpartition(".")
                 network.get_submodule(module)._parameters[name] = self.trunk.get_parameter(key)
             network.moves_alone = False
@@ -284,6 +305,12 @@ def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str
     return name
 
 
+def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:
+    """Parameters an overlay holds although its tail shares them by rule."""
+    by_rule = set(trunk.owned_keys(overlay.tail_from))
+    return [key for key in overlay.tensors if key not in by_rule]
+
+
 def _norm_keys(network: Backbone) -> list[str]:
     return network.owned_keys(network.units()[0].name)
 
@@ -298,7 +325,7 @@ def _shared_keys(model: BTNet, prefix: str) -> list[tuple[str, str]]:
     return [
         (f"{prefix}networks.{r}.{key}", f"{prefix}trunk.{key}")
         for r in model.resolutions
-        for key in model.network(r).shared_parameters(model.tail_from[r])
+        for key in model._shared(r)
     ]
 
 

@@ -40,7 +40,8 @@ class Overlay:
     """All that one resolution stores beside its trunk.
 
     Attributes:
-        tensors: the owned state keys, buffers included, on the CPU.
+        tensors: the owned state keys, buffers included, on the CPU; and parameters of the tail that this branch
+            has for itself all the same, see `own` of `btnet.model.btnet.BTNet`.
         resolution: r, the size in px of the faces it takes.
         arch: keyword arguments of the trunk's backbone.
         canonical_size: the trunk's input size in px.

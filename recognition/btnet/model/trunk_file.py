@@ -11,6 +11,7 @@ from pickle import UnpicklingError
 import torch
 from torch import Tensor, nn
 
+from btnet.data.atomic import replacing
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -21,13 +22,15 @@ def load_trunk(path: str | Path) -> Backbone:
     """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`) in eval mode.
 
     Depth, width, canonical size and embedding size follow from the keys. A whole training checkpoint
-    (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken.
+    (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken. Half precision becomes float32.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no state dict of an IResNet or MobileFaceNet.
     """
-    return backbone_of(read_weights(path), where=str(path))
+    state = read_weights(path)
+    state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
+    return backbone_of(state, where=str(path))
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
@@ -51,6 +54,12 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(f"{path}: not a state dict (a mapping of names to tensors)")
     return state
+
+
+def write_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
+    """Write a state dict that `read_weights` and arcface_torch read, whole or not at all; its folder must exist."""
+    with replacing(Path(path)) as temporary:
+        torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
 
 
 def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str = "state dict") -> Backbone:

@@ -1,0 +1,101 @@
+"""Turn the BTNet authors' files, a whole network per resolution, into trunk and overlays, or back."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from btnet.data.interpolation import INTERPOLATIONS
+from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
+from btnet.model.btnet import BTNet
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet convert-authors`."""
+    parser.add_argument(
+        "source",
+        type=Path,
+        help="in: the authors' model.pt of the 112 px trunk. Out: a run folder with trunk and branches",
+    )
+    parser.add_argument(
+        "--branch",
+        action="append",
+        default=[],
+        metavar="PX=FILE",
+        help="in: the authors' model.pt of a resolution; repeat it. Files do not say their resolution",
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default="bilinear",
+        help="in: how the faces of training were made smaller (default: %(default)s, the authors')",
+    )
+    parser.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        required=True,
+        metavar="FOLDER",
+        help="in: run folder to write; out: gets reso112/model.pt, reso14/model.pt ...",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert.
+
+    Raises:
+        ValueError: for files that do not belong together, or a --branch that is not PX=FILE.
+        FileNotFoundError: if a file is missing.
+    """
+    if args.source.is_dir():
+        if args.branch:
+            raise ValueError(
+                f"{args.source}: is a run folder, so the authors' files are written; leave --branch out, or give "
+                "the authors' trunk file to read theirs"
+            )
+        for resolution, path in export_authors(BTNet.load(args.source), args.output).items():
+            print(f"{path}: whole network for {resolution} px, {_megabytes(path.stat().st_size)}")
+        return
+    if not args.branch:
+        raise ValueError(f"{args.source}: is a trunk; give the networks to convert as --branch 14=FILE")
+    networks: dict[int, str | Path] = {}
+    for text in args.branch:
+        resolution, path = _branch(text)
+        if resolution in networks:
+            raise ValueError(
+                f"--branch {text}: a second file for {resolution} px; give one for each resolution"
+            )
+        networks[resolution] = path
+    imported = import_authors(args.source, networks, interpolation=args.interpolation)
+    imported.model.save(args.output)
+    _report(imported, args.output)
+
+
+def _branch(text: str) -> tuple[int, Path]:
+    resolution, separator, path = text.partition("=")
+    if not separator or not resolution.isdecimal() or not path:
+        raise ValueError(f"--branch {text}: expected PX=FILE, such as 14=reso14/model.pt")
+    return int(resolution), Path(path)
+
+
+def _report(imported: ImportedAuthors, folder: Path) -> None:
+    model = imported.model
+    whole = sum(value.nbytes for value in model.trunk.state_dict().values())
+    print(f"{folder}: trunk of {_megabytes(whole)}")
+    for resolution in model.resolutions:
+        overlay, differing = model.overlay(resolution), imported.differing[resolution]
+        print(
+            f"{resolution} px: overlay of {_megabytes(overlay.num_bytes)} ({overlay.num_bytes / whole:.1%} of the "
+            f"trunk), {overlay.num_learnt / 1e6:.2f} M learnt; "
+            f"{len(differing)} tensors behind {model.trunk.coupling_layer(resolution)} are not the trunk's"
+        )
+        for key, difference in differing.items():
+            print(f"  kept {key}: differs by up to {difference:.1e}")
+        if resolution in imported.untrained:
+            print(
+                "  its coupling layer is the trunk's to the bit: untrained, or the file of a larger resolution?"
+            )
+
+
+def _megabytes(num_bytes: int) -> str:
+    return f"{num_bytes / 1e6:.2f} MB"

@@ -1,0 +1,78 @@
+"""Trunk and branches as state dict files that arcface_torch's scripts load by a network's name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from btnet.interop.network_names import branch_name, trunk_name
+from btnet.model.backbone import Backbone
+from btnet.model.btnet import BTNet
+from btnet.model.trunk_file import write_weights
+
+__all__ = ["Checkpoint", "export_checkpoints"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A file of `export_checkpoints`.
+
+    Attributes:
+        path: the file.
+        resolution: of its network, in px.
+        names: of `get_model` that load it and the size in px of the faces each takes; empty if the architecture has no
+            name in arcface_torch.
+    """
+
+    path: Path
+    resolution: int
+    names: dict[str, int]
+
+
+def export_checkpoints(
+    model: BTNet | Backbone, folder: str | Path, *, resolutions: Iterable[int] | None = None
+) -> list[Checkpoint]:
+    """Write one state dict per network, in arcface_torch's keys: the trunk as it is, branches as whole networks.
+
+    Args:
+        model: trunk and branches, or a trunk.
+        folder: created if absent. Files are called as the network, `r50.pt` and `btnet_r50_14.pt`; where arcface_torch
+            has no name for the architecture, `trunk.pt` and `branch_14.pt`.
+        resolutions: in px; None: the trunk and every branch.
+
+    Raises:
+        ValueError: for a resolution without network.
+    """
+    if isinstance(model, BTNet):
+        trunk, interpolation = model.trunk, model.interpolation
+        available = {trunk.canonical_size: trunk} | {r: model.network(r) for r in model.resolutions}
+    else:
+        trunk, interpolation = model, "bilinear"
+        available = {model.input_size: model}
+    chosen = list(available if resolutions is None else dict.fromkeys(resolutions))
+    unknown = [str(r) for r in chosen if r not in available]
+    if unknown:
+        raise ValueError(
+            f"resolutions {', '.join(unknown)}: the model has networks for {', '.join(map(str, available))} px"
+        )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = trunk_name(trunk)
+    written = []
+    for resolution in chosen:
+        names = _names(name, resolution, trunk.canonical_size, interpolation)
+        unnamed = "trunk" if resolution == trunk.canonical_size else f"branch_{resolution}"
+        path = folder / f"{next(iter(names), unnamed)}.pt"
+        write_weights(path, available[resolution].state_dict())
+        written.append(Checkpoint(path, resolution, names))
+    return written
+
+
+def _names(trunk: str | None, resolution: int, canonical_size: int, interpolation: str) -> dict[str, int]:
+    if trunk is None:
+        return {}
+    if resolution == canonical_size:
+        return {trunk: canonical_size}
+    shrinking = branch_name(trunk, resolution, source=canonical_size, interpolation=interpolation)
+    return {branch_name(trunk, resolution): resolution, shrinking: canonical_size}

@@ -1,0 +1,149 @@
+"""Networks by the names of arcface_torch's `get_model`, and ours beside them: `btnet_r50_14_from112`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from btnet.data.interpolation import check_interpolation
+from btnet.data.views import resize_normalised
+from btnet.model.backbone import Backbone
+from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
+from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
+
+__all__ = ["branch_name", "get_model", "trunk_name", "with_btnet"]
+
+_IRESNETS: Final[dict[str, Callable[..., Backbone]]] = {
+    "r18": iresnet18,
+    "r34": iresnet34,
+    "r50": iresnet50,
+    "r100": iresnet100,
+    "r200": iresnet200,
+}
+_MOBILEFACENETS: Final[dict[str, Callable[..., Backbone]]] = {
+    "mbf": mobilefacenet,
+    "mbf_large": mobilefacenet_large,
+}
+_TRUNKS: Final = _IRESNETS | _MOBILEFACENETS
+_PREFIX: Final = "btnet_"
+_BRANCH: Final = re.compile(r"btnet_(?P<trunk>.+?)_(?P<resolution>\d+)(_from(?P<size>\d+)(_(?P<how>\w+))?)?")
+
+
+def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_features: int = 512) -> Backbone:
+    """A network by name, with the arguments of arcface_torch's `backbones.get_model`.
+
+    | name | network |
+    |---|---|
+    | r18, r34, r50, r100, r200, mbf, mbf_large | trunk for 112 px |
+    | btnet_r50_14 | r50's network for 14 px, takes 14 px faces |
+    | btnet_r50_14_from112 | the same network and state dict, takes 112 px faces and shrinks them itself |
+    | btnet_r50_14_from112_area | likewise, by another interpolation than `bilinear` |
+
+    Args:
+        name: one of these; 56, 28, 14 or 7 px of any of these trunks.
+        fp16: the network's forward runs under float16 autocast where there is CUDA; elsewhere no effect.
+        dropout: of the IResNets, before the embedding.
+        num_features: length of the embedding.
+
+    Returns:
+        Freshly initialised, in train mode; its state dict has arcface_torch's keys.
+
+    Raises:
+        ValueError: for another name, or a MobileFaceNet with dropout, which it has none of.
+    """
+    match = _BRANCH.fullmatch(name)
+    trunk = match["trunk"] if match else name
+    arguments: dict[str, Any] = {"embedding_size": num_features}
+    if match:
+        arguments["input_size"] = int(match["resolution"])
+    if trunk in _IRESNETS:
+        arguments["dropout"] = dropout
+    elif trunk in _MOBILEFACENETS and dropout:
+        raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
+    elif trunk not in _MOBILEFACENETS:
+        raise ValueError(
+            f"network {name!r} is unknown; of arcface_torch's names there are {', '.join(_TRUNKS)}, and of "
+            "branches btnet_r50_14, btnet_r50_14_from112 and the like"
+        )
+    network = _TRUNKS[trunk](**arguments)
+    if match and network.input_size == network.canonical_size:
+        raise ValueError(f"network {name!r}: {network.input_size} px is the trunk; its name is {trunk!r}")
+    if fp16:
+        network.register_forward_pre_hook(_enter_float16)
+        network.register_forward_hook(_leave_float16, always_call=True)
+    if match and match["size"]:
+        # A hook, not a module around it: the state dict stays the network's.
+        interpolation = check_interpolation(match["how"] or "bilinear")
+        network.register_forward_pre_hook(
+            partial(_shrink, source=int(match["size"]), interpolation=interpolation)
+        )
+    return network
+
+
+def with_btnet(theirs: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    """arcface_torch's `get_model` and ours in one; at the end of its `backbones/__init__.py`.
+
+        from btnet.interop.arcface_torch import with_btnet
+        get_model = with_btnet(get_model)
+
+    Args:
+        theirs: answers all names that do not start with `btnet_`, as before.
+    """
+
+    def get_model_by_name(name: str, **kwargs: Any) -> nn.Module:
+        return get_model(name, **kwargs) if name.startswith(_PREFIX) else theirs(name, **kwargs)
+
+    return get_model_by_name
+
+
+def trunk_name(network: Backbone) -> str | None:
+    """arcface_torch's name of a network's architecture, the embedding's length aside; None if it has none."""
+    for name, build in _TRUNKS.items():
+        with torch.device("meta"):
+            named = build(embedding_size=network.embedding_size)
+        if type(named) is type(network) and named.arch | {"dropout": 0} == network.arch | {"dropout": 0}:
+            return name
+    return None
+
+
+def branch_name(
+    trunk: str, resolution: int, *, source: int | None = None, interpolation: str = "bilinear"
+) -> str:
+    """Name of a branch's network, see `get_model`.
+
+    Args:
+        trunk: its trunk's name.
+        resolution: in px.
+        source: size of the faces it is given, if not its own.
+        interpolation: how it shrinks those.
+    """
+    name = f"{_PREFIX}{trunk}_{resolution}"
+    if source is None:
+        return name
+    return f"{name}_from{source}" + ("" if interpolation == "bilinear" else f"_{interpolation}")
+
+
+def _shrink(network: Backbone, args: tuple[Tensor], *, source: int, interpolation: str) -> tuple[Tensor]:
+    (images,) = args
+    if images.ndim != 4 or images.shape[-2:] != (source, source):
+        raise ValueError(
+            f"images of shape {list(images.shape)}: this network takes [B, 3, {source}, {source}] and makes "
+            f"{network.input_size} px of it; resize them, or take the network without _from{source}"
+        )
+    return (resize_normalised(images, network.input_size, interpolation),)
+
+
+def _enter_float16(network: nn.Module, args: Any) -> None:
+    # On the module: a network runs one forward at a time in a thread, and a copy has no forward running.
+    autocast = torch.autocast("cuda", torch.float16, enabled=torch.cuda.is_available())
+    autocast.__enter__()  # type: ignore[no-untyped-call]
+    network.__dict__["_float16"] = autocast
+
+
+def _leave_float16(network: nn.Module, args: Any, output: Any) -> None:
+    network.__dict__.pop("_float16").__exit__(None, None, None)
