@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from btnet.evaluation.verification import (
     flip_sum,
-    gain,
     kfold_accuracy,
     pair_scores,
     roc_auc,
@@ -152,17 +151,6 @@ def test_flip_sum_is_the_normalised_sum() -> None:
     expected = (first + second) / np.linalg.norm(first + second, axis=1, keepdims=True)
     np.testing.assert_allclose(total, expected, atol=1e-6)
     np.testing.assert_allclose(pair_scores(first, second), (unit(5, 4, 0) * unit(5, 4, 1)).sum(1), atol=1e-12)
-
-
-def test_gain_is_the_share_of_the_way_and_undefined_without_a_way() -> None:
-    assert gain(0.9, 0.8, 0.95) == pytest.approx(2 / 3)
-    assert gain(0.95, 0.8, 0.95) == pytest.approx(1)
-    # phi_mm worse than phi_hr: a better model still gains.
-    assert gain(0.9, 0.8, 0.6) == pytest.approx(0.5)
-    assert gain(0.7, 0.8, 0.95) == pytest.approx(-2 / 3)
-    assert gain(0.9, 0.8, 0.8) is None
-    assert gain(0.9, 0.1 + 0.2, 0.3) is None
-    assert gain(float("nan"), 0.8, 0.9) is None
 
 
 def test_a_fold_of_one_kind_is_left_out_of_the_other_kind_of_mean() -> None:

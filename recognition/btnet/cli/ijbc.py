@@ -272,7 +272,7 @@ def _rates(found: Ijb1NResult) -> dict[str, Any]:
 
 def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
     """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where phi_hr and phi_mm are among the models."""
-    from btnet.evaluation.verification import gain
+    from btnet.evaluation.summary import gain
 
     if loaded.high_resolution is None or loaded.matched is None:
         return

@@ -14,7 +14,7 @@ from btnet.evaluation.published import (
     SURVFACE_PAPER,
     SurvFaceRow,
 )
-from btnet.evaluation.verification import gain
+from btnet.evaluation.summary import gain
 from btnet.report.results import ResultFile, ResultSet, number, pair_label
 from btnet.report.section import Section
 from btnet.report.table import Cell, Column, Row, Table
