@@ -215,7 +215,7 @@ def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_ph
     argv += ["--pairs", "32-32,32-8,8-8", "--output", str(tmp_path / "x.json")]
     assert main([*argv, "--bin", str(bin_path), str(tmp_path / "second.bin")]) == 0
     sets = json.loads((tmp_path / "x.json").read_text())["sets"]
-    means = {}
+    means: dict[Any, float] = {}
     for found, kept in zip(sets, (slice(0, None), slice(4, None)), strict=True):
         by_key = {(e["model"], tuple(e["pair"])): e["accuracy"] for e in found["results"]}
         sides = {

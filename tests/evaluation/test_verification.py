@@ -71,6 +71,53 @@ def test_kfold_accuracy_equals_the_protocol_written_out(count: int, num_folds: i
     assert kfold_accuracy(*pairs, num_folds=num_folds) == pytest.approx(expected, abs=1e-12)
 
 
+def drawn_pairs(seed: int, num_folds: int) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(seed)
+    count = 2 * num_folds + int(rng.integers(0, 20))
+    same = np.arange(count) % 2 == 0  # both kinds in every fold
+    first, noise = unit(count, 3, seed), unit(count, 3, seed + 1)
+    second = np.where(same[:, None], first + noise, noise)
+    return first, second / np.linalg.norm(second, axis=1, keepdims=True), same
+
+
+@given(st.integers(0, 100_000), st.sampled_from([2, 3, 10]))
+@settings(max_examples=25, deadline=None)
+def test_kfold_accuracy_equals_the_protocol_on_any_pairs(seed: int, num_folds: int) -> None:
+    pairs = drawn_pairs(seed, num_folds)
+    assert kfold_accuracy(*pairs, num_folds=num_folds) == pytest.approx(
+        slow_kfold(*pairs, num_folds), abs=1e-12
+    )
+
+
+def slow_val(
+    first: Array, second: Array, same: Array, far: float, num_folds: int
+) -> tuple[float, float, float]:
+    distances = ((first - second) ** 2).sum(1)
+    accepted, wrong = [], []
+    for test in np.array_split(np.arange(len(same)), num_folds):
+        train = np.setdiff1d(np.arange(len(same)), test)
+        impostors = distances[train][~same[train]]
+        # The largest threshold of each rate: later ones take the place of earlier ones.
+        highest = {float(np.mean(impostors < threshold)): threshold for threshold in np.arange(0, 4, 0.001)}
+        threshold = 0.0
+        if max(highest) >= far:
+            below = max(rate for rate in highest if rate <= far)
+            above = min(rate for rate in highest if rate >= far)
+            share = (far - below) / (above - below) if above > below else 0.0
+            threshold = highest[below] + share * (highest[above] - highest[below])
+        accepted.append(np.mean(distances[test][same[test]] < threshold))
+        wrong.append(np.mean(distances[test][~same[test]] < threshold))
+    return float(np.mean(accepted)), float(np.std(accepted)), float(np.mean(wrong))
+
+
+@given(st.integers(0, 100_000), st.sampled_from([2, 4]), st.sampled_from([0.01, 0.2, 0.5, 0.97]))
+@settings(max_examples=15, deadline=None)
+def test_val_at_far_equals_the_protocol_on_any_pairs(seed: int, num_folds: int, far: float) -> None:
+    pairs = drawn_pairs(seed, num_folds)
+    found = val_at_far(*pairs, far=far, num_folds=num_folds)
+    assert found == pytest.approx(slow_val(*pairs, far, num_folds), abs=1e-12)
+
+
 @given(st.floats(1e-3, 1e3), st.integers(0, 100))
 @settings(max_examples=20, deadline=None)
 def test_length_of_embeddings_does_not_matter(scale: float, seed: int) -> None:

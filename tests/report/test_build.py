@@ -97,6 +97,9 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     assert f"| phi_bt (paper) | {IJBC_TPIR['112&14']:.2f} |" in markdown
     assert "TPIR at FPIR, galleries joined" in markdown
     assert "roc" not in markdown
+    # The curve that IJB-C's result carries is drawn, and nothing else is.
+    assert html.count('class="picture chart"') == html.count("data:image/svg+xml")
+    assert "set of ijbc 1:1, ROC (figs. 11 and 12)." in html
     assert "| m | 0.1250 | 3.0000 | - |" in markdown
     for title in ("1:1 verification", "QMUL-SurvFace 1:N", "IJB-C", "weather", "What was measured"):
         assert f"<h2>{title}</h2>" in html

@@ -107,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         write_result(args.output, report(sets, pairs, models, loaded.paths, args.interpolation))
     if args.roc is not None:
         for results in sets:
-            _draw(results, pairs, args.roc)
+            _draw(results, pairs, args.roc, args.interpolation)
 
 
 def _listed_pairs(text: str) -> list[Pair]:
@@ -222,7 +222,7 @@ def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels
         print_gains(each, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
 
 
-def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
+def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:
     for pair in pairs:
         curves: dict[str, Curve] = {}
         for name, found in results.by_model.items():
@@ -231,4 +231,5 @@ def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
                     far, tar, _ = roc_curve(result.scores, results.issame)
                     curves[name] = (far, tar)
         picture = f"{path.stem}_{results.path.stem}_{pair_label(pair).replace('&', '-')}.png"
-        plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair_label(pair)}")
+        title = f"{results.path.stem}, {pair_label(pair)}, {interpolation}"
+        plot_roc(curves, path.with_name(picture), title=title)

@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     _add_gains(entries, loaded)
     _print(entries, loaded, args, options, ijb)
     if args.roc is not None:
-        _draw(entries, args.roc, ijb.name)
+        _draw(entries, args.roc, ijb.name, args.interpolation)
     if args.output is not None:
         listed = [
             {"image": ijb.images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())
@@ -348,7 +348,7 @@ def _print(
     )
 
 
-def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
+def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str, interpolation: str) -> None:
     from btnet.evaluation.plots import plot_roc
 
     for pair in dict.fromkeys(tuple(entry["pair"]) for entry in entries):
@@ -359,4 +359,4 @@ def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
         }
         if curves:
             picture = path.with_name(f"{path.stem}_{pair[0]}-{pair[1]}.png")
-            plot_roc(curves, picture, title=f"{name}, {pair_label(pair)}")
+            plot_roc(curves, picture, title=f"{name}, {pair_label(pair)}, {interpolation}")

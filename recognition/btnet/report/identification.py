@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from btnet.evaluation.plots import Curve, draw_roc_panels
 from btnet.evaluation.published import (
     AUTHORS,
     CENTREFACE_SURVFACE,
@@ -16,7 +19,7 @@ from btnet.evaluation.published import (
 )
 from btnet.evaluation.summary import gain
 from btnet.report.results import ResultFile, ResultSet, number, pair_label
-from btnet.report.section import Section
+from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED
 
@@ -63,7 +66,7 @@ def rate_sections(files: Sequence[ResultFile]) -> list[Section]:
         Section(
             RATE_TASKS.get(file.task, file.task),
             _lead(file),
-            [table for found in file.sets for table in _rates(file.task, found)],
+            [block for found in file.sets for block in (*_rates(file.task, found), *_curves(found))],
         )
         for file in files
     ]
@@ -141,6 +144,18 @@ def _rates(task: str, found: ResultSet) -> Iterator[Table]:
             ]
             columns = tuple(Column(name) for name in plain)
             yield Table(f"{title}, %", "model", columns, tuple(rows), _facts(found))
+
+
+def _curves(found: ResultSet) -> Iterator[Picture]:
+    """Figs. 11 and 12: the curves that results carry, a panel for each setting."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for entry in found.results:
+        roc = entry.get("roc")
+        if isinstance(roc, Mapping) and roc.get("far"):
+            curve = np.array(roc["far"], dtype=np.float64), np.array(roc["tar"], dtype=np.float64)
+            panels.setdefault(_setting(entry), {})[str(entry.get("model", ""))] = curve
+    if panels:
+        yield picture_of(draw_roc_panels(panels), f"{found.name} 1:1, ROC (figs. 11 and 12).")
 
 
 def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
