@@ -270,7 +270,7 @@ def test_unreadable_images_of_pairs_are_all_listed(model: Path, tmp_path: Path, 
     assert main(["evaluate", str(model), *map(str, options), "--device", "cpu"]) == 2
     err = capsys.readouterr().err
     assert all(f"unreadable: {name}: " in err for name in broken)
-    assert "2 of 24 images cannot be read" in err
+    assert "2 of 16 images cannot be read" in err
     content = evaluate("evaluate", model, tmp_path, *options, "--skip-unreadable")
     [found] = content["sets"]
     assert [entry["image"] for entry in found["unreadable"]] == broken
