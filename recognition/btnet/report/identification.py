@@ -66,7 +66,7 @@ def rate_sections(files: Sequence[ResultFile]) -> list[Section]:
         Section(
             RATE_TASKS.get(file.task, file.task),
             _lead(file),
-            [block for found in file.sets for block in (*_rates(file.task, found), *_curves(found))],
+            [block for found in file.sets for block in _blocks(file.task, found)],
         )
         for file in files
     ]
@@ -124,6 +124,11 @@ def _survface_cells(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
 
 def _published_cells(row: SurvFaceRow) -> tuple[Cell, ...]:
     return (row.auc, *(row.tpir.get(fpir) for fpir in _FPIRS))
+
+
+def _blocks(task: str, found: ResultSet) -> Iterator[Table | Picture]:
+    yield from _rates(task, found)
+    yield from _curves(found)
 
 
 def _rates(task: str, found: ResultSet) -> Iterator[Table]:
