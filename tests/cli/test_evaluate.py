@@ -232,7 +232,9 @@ def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_ph
     out = capsys.readouterr().out
     # Once for each set, and once for the averages: that one is the gain of the averages.
     *_, last = out.split("gain on phi_hr, ")
-    assert " ".join(last.split()).startswith("of the average of 2 sets, that of phi_mm being 1 or -1 (eq. 4, 5)")
+    assert " ".join(last.split()).startswith(
+        "of the average of 2 sets, that of phi_mm being 1 or -1 (eq. 4, 5)"
+    )
     assert len(re.findall(r"\(eq\.\s+4,\s+5\)", out)) == 3
     [row] = [line for line in last.splitlines() if "phi_bt" in line]
     cells = [cell.strip() for cell in re.split("[│┃]", row) if cell.strip()]
