@@ -36,6 +36,15 @@ class Tags(html.parser.HTMLParser):
         self.texts.append(data)
 
 
+def test_headings_stand_over_their_columns_text_left_and_numbers_right() -> None:
+    columns = (Column("versions", best=""), Column("count", best=""))
+    table = Table("Files", "file", columns, (Row("a.json", ("torch 2", 1.0)), Row("b.json", (None, 2.0))))
+    html = to_html(table)
+    assert '<th scope="col" class="text">versions</th><th scope="col">count</th>' in html
+    assert html.count('<td class="text">') == 2
+    assert "|---|---|---:|" in to_markdown(table)
+
+
 def test_missing_numbers_are_dashes_gains_have_signs_and_our_best_is_bold() -> None:
     text = to_markdown(TABLE)
     assert "| phi_hr | 81.00 | +0.00 | 97.25 |" in text
