@@ -101,7 +101,8 @@ def print_gains(
     """
 
     def by_set(model: str, pair: Pair) -> dict[str, float | None]:
-        found = {results.path.stem: results.find(model, pair) for results in sets}
+        # By number: two sets may have one name.
+        found = {str(number): results.find(model, pair) for number, results in enumerate(sets)}
         return {name: None if result is None else result.accuracy for name, result in found.items()}
 
     def cell(model: str, pair: Pair) -> str:
