@@ -119,6 +119,9 @@ def test_the_report_shows_all_of_them_on_one_page(results: dict[str, dict[str, A
         "SCFace",
     ):
         assert f"<h2>{title}</h2>" in html
+    assert "faces_by_resolution" not in html  # counts, no rates
+    for scorer in ("exact", "1000 thresholds"):
+        assert f"### QMUL-SurvFace 1:N, {scorer}: TPIR20 and AUC, % (Table 3)" in markdown
     # Table 2: the average of the sets, each model's accuracy beside its gain.
     table = re.search(r"### Accuracy, cross-resolution.*?\n\n(.*?)\n\n", markdown, re.DOTALL)
     assert table is not None
