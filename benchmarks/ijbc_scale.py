@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from btnet.evaluation.cosine import indexed_pair_scores
 from btnet.evaluation.identification import ijb_1n, ijb_1n_standard
-from btnet.evaluation.templates import PRESETS, pool_templates
+from btnet.evaluation.templates import pool_templates
 from btnet.evaluation.verification import tar_at_fars
 
 Array = npt.NDArray[Any]
@@ -98,7 +98,7 @@ def main() -> None:
         with step(f"write {args.num_images} x {args.embedding_size} features"):
             write_features(path, template_ids, args.embedding_size)
         features = np.load(path, mmap_mode="r")
-        with step(f"pool into {num_templates} templates ({PRESETS['authors'].label})"):
+        with step(f"pool into {num_templates} templates (N0 D1)"):
             templates = pool_templates(
                 features, template_ids, media_ids, norm_score=False, detector_scores=detector_scores
             )

@@ -13,12 +13,26 @@ import miniatures
 from btnet.cli import main
 from btnet.data.survface import read_survface_identification
 from btnet.evaluation.identification import open_set
-from btnet.evaluation.templates import identity_means
+from btnet.evaluation.templates import TemplateOptions, identity_means
+from btnet.evaluation.verification import tar_at_fars
 from btnet.inference.alignment import align_face
 from btnet.inference.embedding import embed_images
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.model_folder import load_model
 from btnet.inference.native import STRATEGIES, embed_crops
+
+LANDMARKS = (miniatures.TEMPLATE + 10).astype(np.float32)
+
+
+def loose_crops() -> list[Any]:
+    """The images of the miniature IJB-C, in its order."""
+    faces = [miniatures.face(p, s) for p in range(miniatures.PEOPLE) for s in range(miniatures.SHOTS)]
+    return [np.pad(face, ((10, 10), (10, 10), (0, 0)), mode="edge") for face in faces]
+
+
+@pytest.fixture(scope="module")
+def ijbc(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return miniatures.ijb(tmp_path_factory.mktemp("ijbc") / "IJBC")
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +169,117 @@ def test_lfw_pairs_are_verified_in_the_folds_of_the_file_and_natively(model: Pat
     assert len(whole["sets"][0]["results"]) == 4
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], TemplateOptions(norm_score=False, detector_score=True, flip=True)),
+        (["--preset", "insightface"], TemplateOptions(norm_score=True, detector_score=True, flip=True)),
+        (
+            ["--norm-score", "--no-detector-score", "--no-flip"],
+            TemplateOptions(norm_score=True, detector_score=False, flip=False),
+        ),
+        (
+            ["--preset", "insightface", "--no-norm-score", "--no-flip"],
+            TemplateOptions(norm_score=False, detector_score=True, flip=False),
+        ),
+    ],
+)
+def test_ijbc_pools_images_as_its_options_say(
+    options: list[str], expected: TemplateOptions, model: Path, tmp_path: Path, ijbc: Path, capsys: Any
+) -> None:
+    content = evaluate("ijbc", model, tmp_path, "--root", ijbc, "--pairs", "32-32", *options)
+    [found] = content["sets"][0]["results"]
+    assert content["protocol"]["label"] == expected.label
+    assert f"{expected.label}; aligned at 112 px" in capsys.readouterr().out
+
+    # The protocol written out, from crops that the template's five points cut.
+    network = load_model(model).network_for(32)
+    assert network is not None
+    crops = np.stack([align_face(image, LANDMARKS, 32) for image in loose_crops()])
+    face, mirror = (
+        embed_images(network.network, views, mirror=False) for views in (crops, crops[:, :, ::-1].copy())
+    )
+    features = face + mirror if expected.flip else face
+    if not expected.norm_score:
+        features = features / np.linalg.norm(features, axis=1, keepdims=True)
+    if expected.detector_score:
+        features = features * np.tile([0.9, 0.91, 0.92, 0.93], miniatures.PEOPLE)[:, None]
+    # Two images a template, each of a medium of its own.
+    templates = features.reshape(miniatures.PEOPLE, 2, 2, -1).sum(axis=2)
+    templates /= np.linalg.norm(templates, axis=2, keepdims=True)
+    scores = templates[:, 0] @ templates[:, 1].T
+    same = np.eye(miniatures.PEOPLE, dtype=bool)
+    tar = tar_at_fars(scores.ravel(), same.ravel(), (1e-4, 1e-1))
+    assert [found["tar_at_far"][far] for far in ("0.0001", "0.1")] == pytest.approx(list(tar.values()))
+    rank_1 = np.mean(scores.argmax(axis=0) == np.arange(miniatures.PEOPLE))
+    assert found["ijb_1n"]["rank"]["1"] == pytest.approx(rank_1)
+
+
+def test_ijbc_aligned_directly_is_cut_at_the_resolution_itself(
+    model: Path, tmp_path: Path, ijbc: Path
+) -> None:
+    options = (
+        "--root",
+        ijbc,
+        "--pairs",
+        "8-8",
+        "--no-flip",
+        "--tasks",
+        "verification",
+        "--alignment",
+        "direct",
+    )
+    content = evaluate("ijbc", model, tmp_path, *options)
+    assert content["protocol"]["alignment"] == "direct"
+    assert "ijb_1n" not in content["sets"][0]["results"][0]
+    network = load_model(model).network_for(8)
+    assert network is not None
+    crops = np.stack([align_face(image, LANDMARKS, 8) for image in loose_crops()])
+    [key] = (tmp_path / "features").glob("*/key.json")
+    expected = embed_images(network.network, crops, mirror=False)
+    np.testing.assert_allclose(FeatureFile(key.parent).features, expected, atol=1e-3)
+
+
+def test_ijbc_without_mirror_has_one_resolution(model: Path, tmp_path: Path, ijbc: Path, capsys: Any) -> None:
+    argv = ["ijbc", str(model), "--root", str(ijbc), "--pairs", "32-8", "--no-flip"]
+    assert main([*argv, "--features", str(tmp_path)]) == 2
+    assert "without the mirror image (F0) there is one resolution only" in capsys.readouterr().err
+
+
+def test_a_branch_that_no_face_selects_is_named(model: Path, tmp_path: Path, capsys: Any) -> None:
+    root = miniatures.scface(tmp_path / "data")
+    content = evaluate("scface", model, tmp_path, "--root", root, "--strategies", "max+ceil,max+near")
+    assert "No face was seen by" not in capsys.readouterr().out
+    for path in (root / "probe_d1").glob("*/*.jpg"):
+        miniatures.write(path, miniatures.face(0, 1, (40, 40)))
+    for path in (root / "probe_d2").glob("*/*.jpg"):
+        miniatures.write(path, miniatures.face(0, 1, (40, 40)))
+    content = evaluate("scface", model, tmp_path, "--root", root, "--strategies", "max+ceil")
+    assert "No face was seen by phi_bt at 8 px: no size selects it." in capsys.readouterr().out
+    assert set(content["models"][0]["networks"]) == {"32"}
+    people = miniatures.PEOPLE
+    assert content["sets"][0]["results"][0]["faces_by_resolution"] == {"32": 4 * people}
+
+
+def test_unreadable_images_of_pairs_are_all_listed(model: Path, tmp_path: Path, capsys: Any) -> None:
+    pairs, root = miniatures.lfw(tmp_path)
+    broken = ["P0/P0_0001.jpg", "P3/P3_0002.jpg"]
+    for name in broken:
+        (root / name).write_bytes(b"not an image")
+    options = ("--pairs-file", pairs, "--root", root, "--pairs", "32-32")
+    assert main(["evaluate", str(model), *map(str, options), "--device", "cpu"]) == 2
+    err = capsys.readouterr().err
+    assert all(f"unreadable: {name}: " in err for name in broken)
+    assert "2 of 16 images cannot be read" in err
+    content = evaluate("evaluate", model, tmp_path, *options, "--skip-unreadable")
+    [found] = content["sets"]
+    assert [entry["image"] for entry in found["unreadable"]] == broken
+    lines = [line.split() for line in pairs.read_text().splitlines()[1:]]
+    sides = [({(f[0], f[1]), (f[0], f[2])} if len(f) == 3 else {(f[0], f[1]), (f[2], f[3])}) for f in lines]
+    kept = [not side & {("P0", "1"), ("P3", "2")} for side in sides]
+    assert found["num_pairs"] == sum(kept) < len(lines)
+
+
 def damaged(kind: str, root: Path) -> list[object]:
     if kind == "no folder":
         return ["survface", "--root", root / "nowhere"]
@@ -184,8 +309,26 @@ def damaged(kind: str, root: Path) -> list[object]:
         pairs, images = miniatures.lfw(root)
         pairs.write_text(pairs.read_text().rstrip().rsplit("\n", 1)[0])
         return ["evaluate", "--pairs-file", pairs, "--root", images, "--pairs", "32-32"]
+    if kind == "tinyface":
+        miniatures.tinyface(root)
+        (root / "Testing_Set" / "Probe").rename(root / "Testing_Set" / "Probes")
+        return ["tinyface", "--root", root]
+    if kind in ("scface", "stranger"):
+        miniatures.scface(root)
+        if kind == "scface":
+            (root / "probe_d2").rename(root / "probe_2")
+        else:
+            (root / "probe_d2" / "000").rename(root / "probe_d2" / "stranger")
+        return ["scface", "--root", root]
+    if kind == "no distractor":
+        miniatures.survface(root)
+        for path in (root / "Face_Identification_Test_Set" / "unmated_probe").iterdir():
+            path.unlink()
+        return ["survface", "--root", root]
     miniatures.ijb(root)
-    if kind == "csv":
+    if kind == "crops":
+        (root / "loose_crop").rename(root / "crops")
+    elif kind == "csv":
         (root / "meta" / "ijbc_1N_probe_mixed.csv").unlink()
     elif kind == "template":
         (root / "meta" / "ijbc_template_pair_label.txt").write_text("0 777 1\n0 1 0\n")
@@ -205,6 +348,11 @@ def damaged(kind: str, root: Path) -> list[object]:
         ("unreadable", "1 of 36 images cannot be read"),
         ("few pairs", "folds"),
         ("cut pairs", "announces 10 folds"),
+        ("tinyface", "no such folder; expected ROOT/Testing_Set/{Gallery_Match, Probe, Gallery_Distractor}"),
+        ("scface", "no such folder; expected ROOT/{gallery, probe_d1, probe_d2, probe_d3}/IDENTITY"),
+        ("stranger", "1 of 6 images of probe_d2 show a person without a gallery image"),
+        ("no distractor", "no image (.jpg"),
+        ("crops", "loose_crop: no such folder; expected ROOT/{loose_crop, meta}"),
         ("csv", "ijbc_1N_probe_mixed.csv: no such file"),
         ("template", "1 templates have no image in the list of images, the first is template 777"),
         ("lines", "line 1 is not the image of ijbc_name_5pts_score.txt there"),

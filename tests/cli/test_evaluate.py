@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from torch import nn
 
 from btnet.cli import main
 from btnet.data.bin_sets import read_bin, write_bin
+from btnet.evaluation.summary import gain
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference.embedding import embed_images
-from btnet.inference.model_folder import EvaluatedModel, load_model
+from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
 from btnet.inference.verify import parse_pair, verify
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
@@ -192,6 +194,116 @@ def test_phi_hr_stands_in_for_the_canonical_side_of_phi_mm(
     )
     entry = results_of(output)["phi_mm", (32, 8)]
     assert (entry["accuracy"], entry["std"]) == expected
+
+
+def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_phi_hr(
+    bin_path: Path, phi_bt: Path, phi_mm: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+) -> None:
+    """One network for each low resolution; across resolutions phi_hr sees the 32 px side."""
+    images, issame = read_bin(bin_path)
+    write_bin(tmp_path / "second.bin", images[8:], issame[4:])
+    argv = [
+        "evaluate",
+        str(phi_bt),
+        "--high-resolution",
+        str(phi_hr),
+        "--phi-mm",
+        str(phi_mm),
+        "--device",
+        "cpu",
+    ]
+    argv += ["--pairs", "32-32,32-8,8-8", "--output", str(tmp_path / "x.json")]
+    assert main([*argv, "--bin", str(bin_path), str(tmp_path / "second.bin")]) == 0
+    sets = json.loads((tmp_path / "x.json").read_text())["sets"]
+    means: dict[Any, float] = {}
+    for found, kept in zip(sets, (slice(0, None), slice(4, None)), strict=True):
+        by_key = {(e["model"], tuple(e["pair"])): e["accuracy"] for e in found["results"]}
+        sides = {
+            size: [embed_images(tiny(size), images[i::2][kept], view_size=size) for i in (0, 1)]
+            for size in (32, 8)
+        }
+        for pair in ((32, 32), (32, 8), (8, 8)):
+            expected, _ = kfold_accuracy(sides[pair[0]][0], sides[pair[1]][1], issame[kept])
+            assert by_key["phi_mm", pair] == expected
+        assert by_key["phi_hr", (32, 32)] == by_key["phi_mm", (32, 32)] == by_key["phi_bt", (32, 32)]
+        for key, value in by_key.items():
+            means[key] = means.get(key, 0.0) + value / 2
+
+    out = capsys.readouterr().out
+    # Once for each set, and once for the averages: that one is the gain of the averages.
+    *_, last = out.split("gain on phi_hr, ")
+    assert " ".join(last.split()).startswith(
+        "of the average of 2 sets, that of phi_mm being 1 or -1 (eq. 4, 5)"
+    )
+    assert len(re.findall(r"\(eq\.\s+4,\s+5\)", out)) == 3
+    [row] = [line for line in last.splitlines() if "phi_bt" in line]
+    cells = [cell.strip() for cell in re.split("[│┃]", row) if cell.strip()]
+    expected_cells = ["-"]
+    for pair in ((32, 8), (8, 8)):
+        value = gain(means["phi_bt", pair], means["phi_hr", pair], means["phi_mm", pair])
+        expected_cells.append("-" if value is None else f"{value:+.2f}")
+    assert cells == ["phi_bt", *expected_cells]
+
+
+def test_phi_mm_takes_one_model_for_each_low_resolution_and_phi_hr(
+    phi_bt: Path, phi_mm: Path, phi_hr: Path, bin_path: Path, capsys: Any
+) -> None:
+    matched = load_matched([phi_mm], high_resolution=phi_hr)
+    assert (matched.name, matched.native_resolutions) == ("phi_mm", (32, 8))
+    low, canonical = matched.network_for(8), matched.network_for(32)
+    assert low is not None
+    assert canonical is not None
+    assert (low.name, canonical.name) == ("native r8", "high-resolution model")
+    assert matched.network_for(16) is None
+    assert matched.fingerprint(8) == fingerprint(tiny(8).state_dict())
+    assert matched.fingerprint(32) == fingerprint(tiny().state_dict())
+    with pytest.raises(ValueError, match="a second model for 8 px"):
+        load_matched([phi_mm, phi_mm], high_resolution=phi_hr)
+    for wrong in (phi_hr, phi_bt):
+        with pytest.raises(ValueError, match="takes 32 px faces, expected a model of one smaller size"):
+            load_matched([wrong], high_resolution=phi_hr)
+    with pytest.raises(ValueError, match="expected 32 px and 8 values"):
+        load_matched([phi_mm], high_resolution=phi_mm)
+    with pytest.raises(ValueError, match="phi_mm without a model"):
+        load_matched([], high_resolution=phi_hr)
+    argv = ["evaluate", str(phi_bt), "--bin", str(bin_path), "--pairs", "8-8", "--phi-mm", str(phi_mm)]
+    assert main(argv) == 2
+    assert "--phi-mm needs phi_hr" in capsys.readouterr().err
+
+
+def test_sets_are_taken_from_a_folder_by_name(
+    bin_path: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+) -> None:
+    for name in ("lfw", "cfp_fp"):
+        (bin_path.parent / f"{name}.bin").write_bytes(bin_path.read_bytes())
+    argv = ["evaluate", str(phi_hr), "--bin", str(bin_path.parent), "--pairs", "32-32", "--device", "cpu"]
+    assert main([*argv, "-o", str(tmp_path / "x.json"), "--sets", "lfw", "cfp_fp"]) == 0
+    named = json.loads((tmp_path / "x.json").read_text())["sets"]
+    assert [found["name"] for found in named] == ["lfw", "cfp_fp"]
+    capsys.readouterr()
+    assert main([*argv, "--sets", "lfw", "agedb_30"]) == 2
+    assert "no agedb_30.bin; it holds cfp_fp, lfw, pairs" in capsys.readouterr().err
+    assert main(["evaluate", str(phi_hr), "--pairs", "32-32"]) == 2
+    assert "nothing to verify on; give --bin, or --pairs-file with --root" in capsys.readouterr().err
+
+
+def test_fewer_than_ten_pairs_have_no_ten_folds(
+    bin_path: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+) -> None:
+    images, issame = read_bin(bin_path)
+    write_bin(tmp_path / "few.bin", images[:18], issame[:9])
+    argv = [
+        "evaluate",
+        str(phi_hr),
+        "--bin",
+        str(tmp_path / "few.bin"),
+        "--pairs",
+        "32-32",
+        "--device",
+        "cpu",
+    ]
+    assert main(argv) == 2
+    assert "9 pairs cannot be judged in 10 folds" in capsys.readouterr().err
 
 
 def test_several_sets_are_averaged_and_models_of_one_name_told_apart(

@@ -160,6 +160,13 @@ def test_content_that_is_no_verification_set_is_refused(content: Any, message: s
         read_bin(write_pickle(tmp_path / "x.bin", content))
 
 
+def test_all_images_that_cannot_be_read_are_listed(tmp_path: Path) -> None:
+    good = encode_png(pictures(1)[0])
+    write_bin(tmp_path / "x.bin", [good, b"x", good, good[:40]], [True, True])
+    with pytest.raises(ValueError, match=r"image 1: not a readable image.*2 of 4 images .* number 1, 3$"):
+        read_bin(tmp_path / "x.bin")
+
+
 def test_images_of_different_sizes_are_refused(tmp_path: Path) -> None:
     encoded = [encode_png(pictures(1, size)[0]) for size in (8, 8, 8, 9)]
     write_bin(tmp_path / "x.bin", encoded, [True, True])

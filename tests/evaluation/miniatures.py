@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,16 +12,37 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torch import nn
 
+from btnet.config import load_config
+from btnet.data.bin_sets import write_bin
 from btnet.data.image_codec import encode_png
+from btnet.data.pairs import draw_pairs
 from btnet.data.resize import resize
 from btnet.data.synthetic import SyntheticFaces
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
+from btnet.training.run import train
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 PEOPLE, SHOTS = 6, 4
+FIRST_PERSON = 500
 TEMPLATE = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
 )
+
+
+def trained_models(folder: Path) -> dict[str, Path]:
+    """phi_hr of 32 px, phi_mm of 8 px, and phi_hr with a branch of 8 px, trained for seconds on other people."""
+    arch = {"blocks": [1, 1, 1, 1], "widths": [8, 16, 32, 64], "canonical_size": 32}
+    common = ["rec=synthetic:40:10", f"network_args={arch}", "batch_size=32", "num_workers=0", "device=cpu"]
+    special = {
+        "phi_hr": ("demo_hr", ["num_epoch=6"]),
+        "phi_8": ("demo_r14", ["num_epoch=6", "input_size=8", "role=phi_8"]),
+        "phi_bt": ("demo_btnet_r14", ["num_epoch=4", "branches=[8]", f"trunk={folder / 'phi_hr'}"]),
+    }
+    return {
+        role: train(load_config(CONFIGS / name, [*common, *changes, f"output={folder / role}"]))
+        for role, (name, changes) in special.items()
+    }
 
 
 def tiny_model(folder: Path) -> Path:
@@ -37,7 +59,8 @@ def tiny_model(folder: Path) -> Path:
 
 
 def face(person: int, shot: int, size: tuple[int, int] = (112, 112)) -> NDArray[np.uint8]:
-    image, _ = SyntheticFaces(PEOPLE + 4, SHOTS)[person * SHOTS + shot]
+    faces = SyntheticFaces(PEOPLE + 4, SHOTS, first_identity=FIRST_PERSON)
+    image, _ = faces[person * SHOTS + shot]
     return resize(image, size)
 
 
@@ -121,6 +144,16 @@ def scface(root: Path) -> Path:
         for person in range(PEOPLE):
             write(root / part / f"{person:03d}" / "face.jpg", face(person, shot, (size, size)))
     return root
+
+
+def bin_sets(folder: Path, names: Sequence[str] = ("lfw", "cfp_fp", "agedb_30"), num_pairs: int = 60) -> Path:
+    """Sets of the field's names in InsightFace's format: more people than elsewhere, for folds of both kinds."""
+    folder.mkdir(parents=True)
+    faces = SyntheticFaces(12, 8, first_identity=FIRST_PERSON)
+    for seed, name in enumerate(names):
+        positions, issame = draw_pairs(faces.labels, num_pairs, seed=seed)
+        write_bin(folder / f"{name}.bin", [faces[int(i)][0] for i in positions], issame)
+    return folder
 
 
 def lfw(root: Path, num_folds: int = 10) -> tuple[Path, Path]:

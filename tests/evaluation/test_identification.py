@@ -207,6 +207,33 @@ def test_the_standards_scorer_is_the_mean_of_two_open_sets() -> None:
     assert result.rank_rate[1] == pytest.approx(np.mean(rates))
 
 
+@given(st.integers(0, 100_000), st.sampled_from([0.1, 0.34, 0.9]))
+@settings(max_examples=60, deadline=None)
+def test_the_standards_scorer_equals_the_protocol_written_out(seed: int, fpir: float) -> None:
+    rng = np.random.default_rng(seed)
+    people = rng.permutation(30)[:8]
+    halves = (people[:3], people[3:])
+    # Each gallery has mates and non-mates.
+    probe_ids = np.concatenate([people[[0, 7]], rng.choice(people, int(rng.integers(0, 12)))])
+    probes = signs(rng, len(probe_ids))
+    galleries = [(signs(rng, len(ids)), ids) for ids in halves]
+    result = ijb_1n_standard(galleries, probes, probe_ids, fpirs=(fpir,), ranks=(1, 2))
+    tpir, rates = [], []
+    for gallery, ids in galleries:
+        scores, mated = cosines(probes, gallery), np.isin(probe_ids, ids)
+        is_mate = ids == probe_ids[mated][:, None]
+        best = scores[~mated].max(axis=1)
+        reached = [
+            (float(np.mean(best > threshold)), float(np.mean(scores[mated][is_mate] > threshold)))
+            for threshold in [-1.5, *np.unique(best)]
+        ]
+        tpir.append(max(rate for got, rate in reached if got <= fpir + 1e-12))
+        places = np.array([place_of_mate(*row) for row in zip(scores[mated], is_mate, strict=True)])
+        rates.append([np.mean(places <= k) for k in (1, 2)])
+    assert result.tpir[fpir] == pytest.approx(np.mean(tpir), abs=1e-12)
+    assert list(result.rank_rate.values()) == pytest.approx(list(np.mean(rates, axis=0)), abs=1e-12)
+
+
 def test_blocks_of_any_size_give_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     gallery, ids = signs(rng, 30, 16), np.arange(30)

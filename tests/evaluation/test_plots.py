@@ -4,7 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btnet.evaluation.plots import Curve, Images, plot_faces_and_roc, plot_faces_at_resolutions, plot_roc
+from btnet.evaluation.plots import (
+    Curve,
+    Images,
+    draw_roc_panels,
+    plot_faces_and_roc,
+    plot_faces_at_resolutions,
+    plot_roc,
+)
 from btnet.evaluation.verification import roc_curve
 
 
@@ -70,3 +77,15 @@ def test_bad_input_is_answered_with_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="at least one test"):
         plot_faces_and_roc(drawn_faces(), (7,), {}, path)
     assert not path.exists()
+
+
+def test_a_panel_for_each_test_in_which_a_model_keeps_its_colour() -> None:
+    good, bad = curve(2), curve(0.5)
+    figure = draw_roc_panels({"112&14": {"phi_hr": bad, "phi_bt": good}, "14&14": {"phi_bt": good}})
+    first, second = ({line.get_label(): line for line in axes.get_lines()} for axes in figure.axes)
+    assert [axes.get_title() for axes in figure.axes] == ["112&14", "14&14"]
+    [label] = second
+    assert first[label].get_color() == second[label].get_color()
+    np.testing.assert_array_equal(np.asarray(second[label].get_ydata()), good[1])
+    with pytest.raises(ValueError, match="no panels to plot"):
+        draw_roc_panels({})

@@ -1,7 +1,6 @@
 import pytest
 
-from btnet.evaluation.summary import accuracy_drop, average, average_gain
-from btnet.evaluation.verification import gain
+from btnet.evaluation.summary import accuracy_drop, average, average_gain, gain
 
 
 def test_averages_are_undefined_where_a_set_is_missing() -> None:
@@ -9,6 +8,17 @@ def test_averages_are_undefined_where_a_set_is_missing() -> None:
     assert average([0.5, None]) is None
     assert average([0.5, float("nan")]) is None
     assert average([]) is None
+
+
+def test_gain_is_the_share_of_the_way_and_undefined_without_a_way() -> None:
+    assert gain(0.9, 0.8, 0.95) == pytest.approx(2 / 3)
+    assert gain(0.95, 0.8, 0.95) == pytest.approx(1)
+    # phi_mm worse than phi_hr: a better model still gains.
+    assert gain(0.9, 0.8, 0.6) == pytest.approx(0.5)
+    assert gain(0.7, 0.8, 0.95) == pytest.approx(-2 / 3)
+    assert gain(0.9, 0.8, 0.8) is None
+    assert gain(0.9, 0.1 + 0.2, 0.3) is None
+    assert gain(float("nan"), 0.8, 0.9) is None
 
 
 def test_the_gain_over_sets_is_that_of_the_averages_and_not_the_average_of_gains() -> None:

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from btnet.evaluation.verification import (
     flip_sum,
-    gain,
     kfold_accuracy,
     pair_scores,
     roc_auc,
@@ -70,6 +69,53 @@ def test_kfold_accuracy_equals_the_protocol_written_out(count: int, num_folds: i
     pairs = golden_pairs(count, size=6)
     expected = slow_kfold(*pairs, num_folds)
     assert kfold_accuracy(*pairs, num_folds=num_folds) == pytest.approx(expected, abs=1e-12)
+
+
+def drawn_pairs(seed: int, num_folds: int) -> tuple[Array, Array, Array]:
+    rng = np.random.default_rng(seed)
+    count = 2 * num_folds + int(rng.integers(0, 20))
+    same = np.arange(count) % 2 == 0  # both kinds in every fold
+    first, noise = unit(count, 3, seed), unit(count, 3, seed + 1)
+    second = np.where(same[:, None], first + noise, noise)
+    return first, second / np.linalg.norm(second, axis=1, keepdims=True), same
+
+
+@given(st.integers(0, 100_000), st.sampled_from([2, 3, 10]))
+@settings(max_examples=25, deadline=None)
+def test_kfold_accuracy_equals_the_protocol_on_any_pairs(seed: int, num_folds: int) -> None:
+    pairs = drawn_pairs(seed, num_folds)
+    assert kfold_accuracy(*pairs, num_folds=num_folds) == pytest.approx(
+        slow_kfold(*pairs, num_folds), abs=1e-12
+    )
+
+
+def slow_val(
+    first: Array, second: Array, same: Array, far: float, num_folds: int
+) -> tuple[float, float, float]:
+    distances = ((first - second) ** 2).sum(1)
+    accepted, wrong = [], []
+    for test in np.array_split(np.arange(len(same)), num_folds):
+        train = np.setdiff1d(np.arange(len(same)), test)
+        impostors = distances[train][~same[train]]
+        # The largest threshold of each rate: later ones take the place of earlier ones.
+        highest = {float(np.mean(impostors < threshold)): threshold for threshold in np.arange(0, 4, 0.001)}
+        threshold = 0.0
+        if max(highest) >= far:
+            below = max(rate for rate in highest if rate <= far)
+            above = min(rate for rate in highest if rate >= far)
+            share = (far - below) / (above - below) if above > below else 0.0
+            threshold = highest[below] + share * (highest[above] - highest[below])
+        accepted.append(np.mean(distances[test][same[test]] < threshold))
+        wrong.append(np.mean(distances[test][~same[test]] < threshold))
+    return float(np.mean(accepted)), float(np.std(accepted)), float(np.mean(wrong))
+
+
+@given(st.integers(0, 100_000), st.sampled_from([2, 4]), st.sampled_from([0.01, 0.2, 0.5, 0.97]))
+@settings(max_examples=15, deadline=None)
+def test_val_at_far_equals_the_protocol_on_any_pairs(seed: int, num_folds: int, far: float) -> None:
+    pairs = drawn_pairs(seed, num_folds)
+    found = val_at_far(*pairs, far=far, num_folds=num_folds)
+    assert found == pytest.approx(slow_val(*pairs, far, num_folds), abs=1e-12)
 
 
 @given(st.floats(1e-3, 1e3), st.integers(0, 100))
@@ -152,17 +198,6 @@ def test_flip_sum_is_the_normalised_sum() -> None:
     expected = (first + second) / np.linalg.norm(first + second, axis=1, keepdims=True)
     np.testing.assert_allclose(total, expected, atol=1e-6)
     np.testing.assert_allclose(pair_scores(first, second), (unit(5, 4, 0) * unit(5, 4, 1)).sum(1), atol=1e-12)
-
-
-def test_gain_is_the_share_of_the_way_and_undefined_without_a_way() -> None:
-    assert gain(0.9, 0.8, 0.95) == pytest.approx(2 / 3)
-    assert gain(0.95, 0.8, 0.95) == pytest.approx(1)
-    # phi_mm worse than phi_hr: a better model still gains.
-    assert gain(0.9, 0.8, 0.6) == pytest.approx(0.5)
-    assert gain(0.7, 0.8, 0.95) == pytest.approx(-2 / 3)
-    assert gain(0.9, 0.8, 0.8) is None
-    assert gain(0.9, 0.1 + 0.2, 0.3) is None
-    assert gain(float("nan"), 0.8, 0.9) is None
 
 
 def test_a_fold_of_one_kind_is_left_out_of_the_other_kind_of_mean() -> None:

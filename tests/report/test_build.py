@@ -88,7 +88,8 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     assert re.search(r"\| phi_bt, max \+ ceil \| 30.1 \| 25.0 \| - \| - \| - \|", markdown)
     paper = SURVFACE["max", "ceil"]
     assert f"| phi_bt, max + ceil (paper) | {paper.auc} | {paper.tpir[0.3]} |" in markdown
-    assert "| phi_hr, min + floor, exact | - | - | - | 15.0 | - |" in markdown
+    assert "| phi_hr, min + floor | - | - | - | 15.0 | - |" in markdown
+    assert "### set of survface, exact: TPIR20 and AUC, % (Table 3)" in markdown
     assert "CentreFace (SurvFace paper)" in markdown
     # IJB-C: gain at FAR 1e-4 is (90 - 50) / |70 - 50|, and the paper's number stands in its column alone.
     assert "| phi_bt | **90.00** | - | +2.00 |" in markdown
@@ -97,6 +98,9 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     assert f"| phi_bt (paper) | {IJBC_TPIR['112&14']:.2f} |" in markdown
     assert "TPIR at FPIR, galleries joined" in markdown
     assert "roc" not in markdown
+    # The curve that IJB-C's result carries is drawn, and nothing else is.
+    assert html.count('class="picture chart"') == html.count("data:image/svg+xml")
+    assert "set of ijbc 1:1, ROC (figs. 11 and 12)." in html
     assert "| m | 0.1250 | 3.0000 | - |" in markdown
     for title in ("1:1 verification", "QMUL-SurvFace 1:N", "IJB-C", "weather", "What was measured"):
         assert f"<h2>{title}</h2>" in html

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import html.parser
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btnet.report.table import Column, Row, Table, html_name, to_html, to_markdown
@@ -36,6 +36,15 @@ class Tags(html.parser.HTMLParser):
         self.texts.append(data)
 
 
+def test_headings_stand_over_their_columns_text_left_and_numbers_right() -> None:
+    columns = (Column("versions", best=""), Column("count", best=""))
+    table = Table("Files", "file", columns, (Row("a.json", ("torch 2", 1.0)), Row("b.json", (None, 2.0))))
+    html = to_html(table)
+    assert '<th scope="col" class="text">versions</th><th scope="col">count</th>' in html
+    assert html.count('<td class="text">') == 2
+    assert "|---|---|---:|" in to_markdown(table)
+
+
 def test_missing_numbers_are_dashes_gains_have_signs_and_our_best_is_bold() -> None:
     text = to_markdown(TABLE)
     assert "| phi_hr | 81.00 | +0.00 | 97.25 |" in text
@@ -53,6 +62,7 @@ def test_html_says_the_same() -> None:
 
 
 @given(st.text(min_size=1, max_size=30))
+@settings(deadline=None)
 def test_names_can_neither_inject_html_nor_break_a_markdown_table(name: str) -> None:
     hostile = f"<script>{name}</script>|{name}"
     table = Table(

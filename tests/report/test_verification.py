@@ -121,6 +121,14 @@ def test_models_of_one_resolution_each_are_shown_as_one() -> None:
     assert scores.accuracy("lfw", "phi_bt", "112&112") == 0.9
 
 
+def test_models_stand_in_the_order_of_table_2_however_the_files_came() -> None:
+    values = FOUR["phi_mr"]
+    names = ("mine", "phi_bt", "phi_mr v3", "phi_hr", "phi_mr v1", "another", "phi_mr v2", "phi_mm")
+    [scores] = collect([file({name: values}) for name in names])
+    versions = ["phi_mr v1", "phi_mr v2", "phi_mr v3"]
+    assert scores.models == ["phi_hr", "phi_mm", *versions, "phi_bt", "mine", "another"]
+
+
 def test_pairs_of_two_sizes_come_first_then_small_before_large() -> None:
     pairs = ["112&112", "7&7", "112&28", "112&7"]
     assert sorted(pairs, key=pair_key) == ["112&7", "112&28", "7&7", "112&112"]

@@ -24,6 +24,7 @@ __all__ = [
     "LoadedModels",
     "add_feature_arguments",
     "add_model_arguments",
+    "add_skip_argument",
     "load_models",
     "percent",
     "plain",
@@ -92,16 +93,21 @@ def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where embeddings are kept: a stopped run goes on, a further one reuses them (default: %(default)s)",
     )
-    parser.add_argument(
-        "--skip-unreadable",
-        action="store_true",
-        help="score without the images that cannot be read, and say so in the result (default: list them and stop)",
-    )
+    add_skip_argument(parser)
     parser.add_argument(
         "--workers",
         type=int,
         default=min(8, os.cpu_count() or 1),
         help="threads that read images (default: %(default)s)",
+    )
+
+
+def add_skip_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare what happens to images that cannot be read."""
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="score without the images that cannot be read, and say so in the result (default: list them and stop)",
     )
 
 
@@ -169,7 +175,7 @@ def settle_unreadable(
     if listed and not args.skip_unreadable:
         raise ValueError(
             f"{images.root}: {len(listed)} of {len(images)} images cannot be read, listed above; copy them again, "
-            "or score without them with --skip-unreadable. What is embedded is kept"
+            "or score without them with --skip-unreadable"
         )
     return listed
 

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         pairs_file, sha256(pairs_file), issame, {m.name: verify(m, images, issame, _PAIRS) for m in models}
     )
     print_accuracy(results, _PAIRS, console)
-    print_gains(results, _PAIRS[1:], console, high_resolution="phi_hr", matched="phi_14")
+    print_gains([results], _PAIRS[1:], console, high_resolution="phi_hr", matched="phi_14")
     picture = args.output / "demo.png"
     _draw(results, strangers, picture)
     console.print(f"{picture}: faces and ROC curves")

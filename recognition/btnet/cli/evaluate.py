@@ -9,11 +9,19 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from btnet.cli.benchmark import LoadedModels, add_model_arguments, load_models, steps
+from btnet.cli.benchmark import (
+    LoadedModels,
+    add_model_arguments,
+    add_skip_argument,
+    load_models,
+    settle_unreadable,
+    steps,
+)
 from btnet.data.bin_sets import read_bin
 from btnet.data.pair_set import read_lfw_pairs
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
+from btnet.inference.feature_pass import read_all
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.native import parse_strategies
 from btnet.inference.results import write_result
@@ -64,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how sizes select resolutions for `native` (default: %(default)s)",
     )
     add_model_arguments(parser)
+    add_skip_argument(parser)
     parser.add_argument(
         "--roc", type=Path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
     )
@@ -98,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
         write_result(args.output, report(sets, pairs, models, loaded.paths, args.interpolation))
     if args.roc is not None:
         for results in sets:
-            _draw(results, pairs, args.roc)
+            _draw(results, pairs, args.roc, args.interpolation)
 
 
 def _listed_pairs(text: str) -> list[Pair]:
@@ -161,7 +170,11 @@ def _verify_set(
 
 def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
     listed = read_lfw_pairs(args.pairs_file, args.root)
-    images = [listed.images[index] for index in range(len(listed.images))]
+    with steps("reading", len(listed.images)) as progress:
+        images, unreadable = read_all(listed.images, progress=progress)
+    skipped = settle_unreadable(unreadable, listed.images, args)
+    there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
+    first, second, issame = listed.first[there], listed.second[there], listed.issame[there]
     [strategy] = parse_strategies(args.strategy)
 
     def one(
@@ -170,9 +183,9 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
         return verify_pairs(
             model,
             images,
-            listed.first,
-            listed.second,
-            listed.issame,
+            first,
+            second,
+            issame,
             known,
             strategy=strategy,
             interpolation=args.interpolation,
@@ -182,7 +195,7 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
         )
 
     by_model = _by_model(listed.name, models, pairs, len(images), one)
-    return SetResults(args.pairs_file, listed.checksum, listed.issame, by_model, listed.num_folds)
+    return SetResults(args.pairs_file, listed.checksum, issame, by_model, listed.num_folds, skipped)
 
 
 def _by_model(
@@ -205,11 +218,11 @@ def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels
     if loaded.high_resolution is None or loaded.matched is None:
         return
     console = Console(width=200)
-    for results in sets:
-        print_gains(results, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
+    for each in [[results] for results in sets] + ([sets] if len(sets) > 1 else []):
+        print_gains(each, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
 
 
-def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
+def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:
     for pair in pairs:
         curves: dict[str, Curve] = {}
         for name, found in results.by_model.items():
@@ -218,4 +231,5 @@ def _draw(results: SetResults, pairs: Iterable[Pair], path: Path) -> None:
                     far, tar, _ = roc_curve(result.scores, results.issame)
                     curves[name] = (far, tar)
         picture = f"{path.stem}_{results.path.stem}_{pair_label(pair).replace('&', '-')}.png"
-        plot_roc(curves, path.with_name(picture), title=f"{results.path.stem}, {pair_label(pair)}")
+        title = f"{results.path.stem}, {pair_label(pair)}, {interpolation}"
+        plot_roc(curves, path.with_name(picture), title=title)

@@ -138,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
     _add_gains(entries, loaded)
     _print(entries, loaded, args, options, ijb)
     if args.roc is not None:
-        _draw(entries, args.roc, ijb.name)
+        _draw(entries, args.roc, ijb.name, args.interpolation)
     if args.output is not None:
         listed = [
             {"image": ijb.images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())
@@ -272,7 +272,7 @@ def _rates(found: Ijb1NResult) -> dict[str, Any]:
 
 def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
     """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where phi_hr and phi_mm are among the models."""
-    from btnet.evaluation.verification import gain
+    from btnet.evaluation.summary import gain
 
     if loaded.high_resolution is None or loaded.matched is None:
         return
@@ -348,7 +348,7 @@ def _print(
     )
 
 
-def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
+def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str, interpolation: str) -> None:
     from btnet.evaluation.plots import plot_roc
 
     for pair in dict.fromkeys(tuple(entry["pair"]) for entry in entries):
@@ -359,4 +359,4 @@ def _draw(entries: Sequence[Mapping[str, Any]], path: Path, name: str) -> None:
         }
         if curves:
             picture = path.with_name(f"{path.stem}_{pair[0]}-{pair[1]}.png")
-            plot_roc(curves, picture, title=f"{name}, {pair_label(pair)}")
+            plot_roc(curves, picture, title=f"{name}, {pair_label(pair)}, {interpolation}")

@@ -85,6 +85,7 @@ class NativeBenchmark:
             self.sizes, unreadable = image_sizes(images, num_workers=args.workers, progress=progress)
         self.unreadable = settle_unreadable(unreadable, images, args)
         self._networks: list[dict[str, dict[str, str]]] = []
+        self._idle: list[str] = []
 
     def score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> list[dict[str, Any]]:
         """Embed with each model, score under each strategy.
@@ -118,6 +119,11 @@ class NativeBenchmark:
                     progress=progress,
                 )
             self._networks.append(networks_of(model, features.files))
+            self._idle += [
+                f"{model.name} at {resolution} px"
+                for resolution in model.native_resolutions
+                if resolution not in features.files
+            ]
             scored: dict[bytes, list[dict[str, Any]]] = {}
             for strategy in self.strategies:
                 chosen = features.chosen[strategy]
@@ -171,4 +177,5 @@ class NativeBenchmark:
         """What a reader of the tables must know."""
         mirror = "image plus mirror" if self.args.mirror else "image alone"
         skipped = f"; {len(self.unreadable)} unreadable images left out" if self.unreadable else ""
-        return f"Native faces resized by {self.args.interpolation}; {mirror}{skipped}."
+        idle = f" No face was seen by {', '.join(self._idle)}: no size selects it." if self._idle else ""
+        return f"Native faces resized by {self.args.interpolation}; {mirror}{skipped}.{idle}"

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.atomic import replacing
-from btnet.data.image_codec import decode_image, encode_png
+from btnet.data.image_codec import CorruptImageError, decode_image, encode_png
 from btnet.data.safe_pickle import load_plain_pickle
 
 __all__ = ["read_bin", "write_bin"]
@@ -36,16 +36,27 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
     """
     path = Path(path)
     encoded, issame = _check_layout(path, load_plain_pickle(path))
-    first = _decode(path, encoded, 0)
-    images = np.empty((len(encoded), *first.shape), np.uint8)
+    images: NDArray[np.uint8] | None = None
+    unreadable: dict[int, str] = {}
     for index in range(len(encoded)):
-        image = first if index == 0 else _decode(path, encoded, index)
-        if image.shape != first.shape:
+        try:
+            image = _decode(path, encoded, index)
+        except CorruptImageError as error:
+            unreadable[index] = str(error)
+            continue
+        if images is None:
+            images, first = np.empty((len(encoded), *image.shape), np.uint8), index
+        if image.shape != images.shape[1:]:
             raise ValueError(
-                f"{path}: image {index} is {_size(image)}, image 0 is {_size(first)}; one set has one size: "
-                "write it again with tools/make_bin.py --size"
+                f"{path}: image {index} is {_size(image)}, image {first} is {_size(images[first])}; one set has one "
+                "size: write it again with tools/make_bin.py --size"
             )
         images[index] = image
+    if unreadable or images is None:
+        raise CorruptImageError(
+            f"{next(iter(unreadable.values()))}; {len(unreadable)} of {len(encoded)} images of the set cannot be "
+            f"read, those of number {', '.join(map(str, unreadable))}"
+        )
     return images, issame
 
 

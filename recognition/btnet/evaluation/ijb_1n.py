@@ -8,7 +8,7 @@ import numpy as np
 
 from btnet.evaluation.cosine import Array
 from btnet.evaluation.mates import Gallery, checked_ids, rank_rates
-from btnet.evaluation.verification import impostor_thresholds
+from btnet.evaluation.rates import impostor_thresholds
 
 __all__ = ["Ijb1NResult", "ijb_1n", "ijb_1n_standard"]
 

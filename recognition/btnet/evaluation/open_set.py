@@ -11,7 +11,7 @@ import numpy as np
 
 from btnet.evaluation.cosine import Array, score_blocks
 from btnet.evaluation.mates import Gallery
-from btnet.evaluation.verification import impostor_thresholds, roc_auc
+from btnet.evaluation.rates import impostor_thresholds, roc_auc
 
 __all__ = ["OpenSetResult", "open_set", "open_set_survface"]
 

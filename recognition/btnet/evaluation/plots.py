@@ -3,6 +3,7 @@
 Drawn with matplotlib's figure objects, not pyplot: no global state, no display, safe in threads.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -10,12 +11,13 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from btnet.data.resize import resize
 from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
 
-__all__ = ["plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
+__all__ = ["draw_roc_panels", "plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
 
 Images = npt.NDArray[np.uint8]
 Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -23,6 +25,7 @@ Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 
 _INCHES_WIDE: Final = 10.0
 _GAP_PX: Final = 6
+_MAX_COLUMNS: Final = 3
 
 
 def plot_roc(
@@ -45,6 +48,30 @@ def plot_roc(
     axes.set_ylabel("true accept rate")
     axes.legend(loc="best", frameon=False)
     save_figure(figure, path, dpi)
+
+
+def draw_roc_panels(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
+    """ROC curves of several tests side by side (figs. 11 and 12), logarithmic FAR axis.
+
+    Args:
+        panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
+            colour in all panels.
+
+    Raises:
+        ValueError: as `plot_roc`; or if there is no panel.
+    """
+    _check_panels(panels)
+    columns = min(_MAX_COLUMNS, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = new_figure(3.9 * columns, 3.4 * rows + 0.4)
+    models = list(dict.fromkeys(name for curves in panels.values() for name in curves))
+    for index, (test, curves) in enumerate(panels.items()):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        _draw_roc(axes, curves, test, models)
+        if index % columns == 0:
+            axes.set_ylabel("true accept rate")
+    legend_below(figure, figure.axes)
+    return figure
 
 
 def plot_faces_at_resolutions(
@@ -102,8 +129,7 @@ def plot_faces_and_roc(
     Raises:
         ValueError: as `plot_faces_at_resolutions` and `plot_roc`; or if there is no panel.
     """
-    if not panels:
-        raise ValueError("no panels to plot; expected at least one test with its curves")
+    _check_panels(panels)
     mosaic = _mosaic(images, resolutions, interpolation)
     heights = (_inches_high(mosaic) + 0.5, 4.1)
     figure = new_figure(_INCHES_WIDE, sum(heights))
@@ -119,6 +145,11 @@ def plot_faces_and_roc(
     below.suptitle(roc_title, fontsize=12, fontweight="bold")
     legend_below(below, list(all_axes))
     save_figure(figure, path, dpi)
+
+
+def _check_panels(panels: Mapping[str, Mapping[str, Curve]]) -> None:
+    if not panels:
+        raise ValueError("no panels to plot; expected at least one test with its curves")
 
 
 def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from btnet.evaluation.verification import gain
-
-__all__ = ["AccuracyDrop", "accuracy_drop", "average", "average_gain"]
+__all__ = ["AccuracyDrop", "accuracy_drop", "average", "average_gain", "gain"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +36,35 @@ def average(values: Iterable[float | None]) -> float | None:
     return float(np.mean(np.array(known, dtype=np.float64)))
 
 
+def gain(accuracy: float, accuracy_hr: float, accuracy_mm: float) -> float | None:
+    """Share of the way from phi_hr to phi_mm that a model goes (eq. 4 across, eq. 5 at one resolution).
+
+        (M(phi) - M(phi_hr)) / |M(phi_mm) - M(phi_hr)|
+
+    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020) with phi_mm in the
+    place of the paragon; it was written from that, not copied from the paper's own lines. The denominator is
+    absolute, so that the sign always says whether phi beats phi_hr, also where phi_mm falls behind phi_hr
+    (its models were never made to match each other).
+
+    Args:
+        accuracy: M(phi) of the model in question (phi_bt, phi_mr) at a pair of resolutions such as 112&14
+            (eq. 4) or 14&14 (eq. 5); accuracy, TAR or TPIR, all three in the same unit.
+        accuracy_hr: M(phi_hr) at that pair.
+        accuracy_mm: M(phi_mm) at that pair.
+
+    Returns:
+        1 where the model reaches phi_mm, more where it beats it, negative where it is worse than phi_hr;
+        None (print "-") where phi_mm and phi_hr are equal or a value is not finite.
+    """
+    if not np.isfinite([accuracy, accuracy_hr, accuracy_mm]).all():
+        return None
+    reference = abs(accuracy_mm - accuracy_hr)
+    # Equal accuracies may differ by the rounding of their means.
+    if reference < 1e-12:
+        return None
+    return (accuracy - accuracy_hr) / reference
+
+
 def average_gain(
     accuracy: Mapping[str, float | None],
     accuracy_hr: Mapping[str, float | None],
@@ -53,7 +80,7 @@ def average_gain(
         accuracy_mm: M(phi_mm) by set.
 
     Returns:
-        As `btnet.evaluation.verification.gain`; None too where a value is missing.
+        As `gain`; None too where a value is missing.
 
     Raises:
         ValueError: if the three are not of the same sets.

@@ -1,19 +1,29 @@
-"""1:1 verification: 10-fold accuracy, VAL and TAR at FAR, ROC, and the gains of the paper.
+"""1:1 verification by folds: 10-fold accuracy and VAL at FAR of pairs of embeddings.
 
-Arrays in, numbers out. `kfold_accuracy` and `val_at_far` follow the protocol of InsightFace's arcface_torch
-(squared Euclidean distance, fixed threshold grids, folds in file order), so their numbers can stand beside
-published ones. `tar_at_far` and `roc_curve` are exact: their thresholds are the scores themselves.
+Arrays in, numbers out, by the protocol of InsightFace's arcface_torch (squared Euclidean distance, fixed threshold
+grids, folds in file order), so that numbers can stand beside published ones. The rates that need no folds, whose
+thresholds are the scores themselves, are those of `btnet.evaluation.rates`; they can be had from here too.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from btnet.evaluation.rates import (
+    Bools,
+    Floats,
+    check_far,
+    check_labels,
+    impostor_thresholds,
+    roc_auc,
+    roc_curve,
+    tar_at_far,
+    tar_at_fars,
+)
+
 __all__ = [
     "flip_sum",
-    "gain",
     "impostor_thresholds",
     "kfold_accuracy",
     "pair_scores",
@@ -24,8 +34,6 @@ __all__ = [
     "val_at_far",
 ]
 
-Floats = npt.NDArray[np.float64]
-Bools = npt.NDArray[np.bool_]
 
 # arcface_torch: squared distances of unit vectors lie in [0, 4]; VAL is read off a ten times finer grid.
 _ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
@@ -92,7 +100,7 @@ def kfold_accuracy(
             fewer pairs than folds.
     """
     distances = _squared_distances(embeddings1, embeddings2)
-    same = _labels(issame, len(distances))
+    same = check_labels(issame, len(distances))
     folds = _folds(len(distances), num_folds)
     accepted_same = _accepted_per_fold(distances, same, folds, _ACCURACY_THRESHOLDS)
     accepted_different = _accepted_per_fold(distances, ~same, folds, _ACCURACY_THRESHOLDS)
@@ -134,9 +142,9 @@ def val_at_far(
     Raises:
         ValueError: as `kfold_accuracy`; or if `far` is outside (0, 1), or all impostors lie in one fold.
     """
-    _check_far(far)
+    check_far(far)
     distances = _squared_distances(embeddings1, embeddings2)
-    same = _labels(issame, len(distances))
+    same = check_labels(issame, len(distances))
     folds = _folds(len(distances), num_folds)
     accepted = _accepted_per_fold(distances, ~same, folds, _VAL_THRESHOLDS)
     num_impostors = np.array([np.count_nonzero(~same[fold]) for fold in folds])
@@ -154,149 +162,6 @@ def val_at_far(
         rates_same += _rate(fold_distances[fold_same] < threshold)
         rates_different += _rate(fold_distances[~fold_same] < threshold)
     return float(np.mean(rates_same)), float(np.std(rates_same)), float(np.mean(rates_different))
-
-
-def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -> float:
-    """Largest true accept rate that any threshold reaches with a false accept rate of at most `far`.
-
-    Exact: the threshold is an impostor's score, and a pair must score above it. Of n impostors, floor(far n)
-    may be accepted; where ties would accept more, all of the tied ones are rejected, and matched pairs of
-    that very score too. With far < 1 / n no impostor is accepted.
-
-    Args:
-        scores: [N], larger = more alike (e.g. `pair_scores`).
-        issame: [N], true where a pair shows one person.
-        far: false accept rate, in (0, 1).
-
-    Returns:
-        TAR in [0, 1].
-
-    Raises:
-        ValueError: if lengths disagree, a score is NaN, `far` is outside (0, 1), or all pairs are of one
-            kind.
-    """
-    return tar_at_fars(scores, issame, (far,))[far]
-
-
-def tar_at_fars(
-    scores: npt.NDArray[Any], issame: npt.NDArray[Any], fars: Sequence[float]
-) -> dict[float, float]:
-    """`tar_at_far` at several rates at once: IJB's 1e-6 to 1e-1, or a fine grid that draws a ROC.
-
-    Args:
-        scores: [N], larger = more alike; millions are fine (`btnet.evaluation.cosine.indexed_pair_scores`).
-        issame: [N], true where a pair shows one person.
-        fars: false accept rates, in (0, 1).
-
-    Returns:
-        TAR in [0, 1] by FAR.
-
-    Raises:
-        ValueError: as `tar_at_far`.
-    """
-    values = _scores(scores)
-    same = _labels(issame, len(values))
-    matched = values[same]
-    thresholds = impostor_thresholds(values[~same], fars)
-    return {far: float(np.mean(matched > threshold)) for far, threshold in thresholds.items()}
-
-
-def impostor_thresholds(impostors: npt.NDArray[Any], fars: Sequence[float]) -> dict[float, float]:
-    """The lowest scores above which at most a given share of impostors lies: exact order statistics.
-
-    Args:
-        impostors: scores, [N] with N >= 1, in any order.
-        fars: shares of them that may be accepted, in (0, 1).
-
-    Returns:
-        By share, the impostor's score above which one is accepted.
-
-    Raises:
-        ValueError: if a share is outside (0, 1).
-    """
-    ordered = np.sort(impostors)[::-1]
-    thresholds = {}
-    for far in fars:
-        _check_far(far)
-        # 1e-9: 0.29 * 100 is 28.999999999999996.
-        thresholds[far] = float(ordered[int(far * len(ordered) + 1e-9)])
-    return thresholds
-
-
-def roc_auc(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> float:
-    """Area under the ROC: how often a matched pair scores above an impostor pair; a tie counts half.
-
-    Args:
-        scores: [N], larger = more alike.
-        issame: [N], true where a pair shows one person.
-
-    Returns:
-        In [0, 1].
-
-    Raises:
-        ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
-    """
-    values = _scores(scores)
-    same = _labels(issame, len(values))
-    impostors, matched = np.sort(values[~same]), values[same]
-    below = np.searchsorted(impostors, matched, side="left")
-    not_above = np.searchsorted(impostors, matched, side="right")
-    return float((below.mean() + not_above.mean()) / 2 / len(impostors))
-
-
-def roc_curve(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-    """Every point of the ROC: one per distinct score, accepting scores at or above it.
-
-    Args:
-        scores: [N], larger = more alike.
-        issame: [N], true where a pair shows one person.
-
-    Returns:
-        FAR and TAR, both rising from 0 to 1, and the falling thresholds (the first, inf, accepts nobody);
-        float64 [number of distinct scores + 1] each.
-
-    Raises:
-        ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
-    """
-    values = _scores(scores)
-    same = _labels(issame, len(values))
-    thresholds = np.unique(values)[::-1]
-    far = _share_at_or_above(values[~same], thresholds)
-    tar = _share_at_or_above(values[same], thresholds)
-    return (
-        np.concatenate(([0.0], far)),
-        np.concatenate(([0.0], tar)),
-        np.concatenate(([np.inf], thresholds)),
-    )
-
-
-def gain(accuracy: float, accuracy_hr: float, accuracy_mm: float) -> float | None:
-    """Share of the way from phi_hr to phi_mm that a model goes (eq. 4 across, eq. 5 at one resolution).
-
-        (M(phi) - M(phi_hr)) / |M(phi_mm) - M(phi_hr)|
-
-    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020) with phi_mm in the
-    place of the paragon; it was written from that, not copied from the paper's own lines. The denominator is
-    absolute, so that the sign always says whether phi beats phi_hr, also where phi_mm falls behind phi_hr
-    (its models were never made to match each other).
-
-    Args:
-        accuracy: M(phi) of the model in question (phi_bt, phi_mr) at a pair of resolutions such as 112&14
-            (eq. 4) or 14&14 (eq. 5); accuracy, TAR or TPIR, all three in the same unit.
-        accuracy_hr: M(phi_hr) at that pair.
-        accuracy_mm: M(phi_mm) at that pair.
-
-    Returns:
-        1 where the model reaches phi_mm, more where it beats it, negative where it is worse than phi_hr;
-        None (print "-") where phi_mm and phi_hr are equal or a value is not finite.
-    """
-    if not np.isfinite([accuracy, accuracy_hr, accuracy_mm]).all():
-        return None
-    reference = abs(accuracy_mm - accuracy_hr)
-    # Equal accuracies may differ by the rounding of their means.
-    if reference < 1e-12:
-        return None
-    return (accuracy - accuracy_hr) / reference
 
 
 def _squared_distances(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:
@@ -323,11 +188,6 @@ def _threshold_at(far: float, far_of_threshold: Floats) -> float:
 
 def _rate(accepted: Bools) -> list[float]:
     return [float(accepted.mean())] if accepted.size else []
-
-
-def _share_at_or_above(values: Floats, thresholds: Floats) -> Floats:
-    below = np.searchsorted(np.sort(values), thresholds, side="left")
-    return (len(values) - below) / len(values)
 
 
 def _folds(num_pairs: int, num_folds: int) -> list[slice]:
@@ -361,29 +221,3 @@ def _normalise(embeddings: Floats) -> Floats:
     norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
     # The zero vector stays itself, as in sklearn.preprocessing.normalize.
     return np.asarray(embeddings / np.where(norms == 0, 1.0, norms), dtype=np.float64)
-
-
-def _scores(scores: npt.NDArray[Any]) -> Floats:
-    values = np.asarray(scores, dtype=np.float64)
-    if values.ndim != 1 or np.isnan(values).any():
-        raise ValueError(
-            f"scores have shape {list(values.shape)} and {np.isnan(values).sum()} NaN, expected [N] and none"
-        )
-    return values
-
-
-def _labels(issame: npt.NDArray[Any], num_pairs: int) -> Bools:
-    same = np.asarray(issame).astype(bool)
-    if same.shape != (num_pairs,):
-        raise ValueError(f"issame has shape {list(same.shape)}, expected [{num_pairs}]: one per pair")
-    if same.all() or not same.any():
-        kind = "matched" if num_pairs and same.all() else "impostor"
-        raise ValueError(
-            f"all {num_pairs} pairs are {kind} pairs; verification needs both kinds, check issame"
-        )
-    return same
-
-
-def _check_far(far: float) -> None:
-    if not 0 < far < 1:
-        raise ValueError(f"FAR {far} is no rate to aim at; expected a number between 0 and 1, e.g. 1e-3")

@@ -14,7 +14,7 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.feature_file import FeatureFile
 from btnet.model.backbone import Backbone
 
-__all__ = ["FeatureTask", "Images", "fill_features", "image_sizes"]
+__all__ = ["FeatureTask", "Images", "fill_features", "image_sizes", "read_all"]
 
 Image = NDArray[np.uint8]
 _Result = TypeVar("_Result")
@@ -132,6 +132,25 @@ def image_sizes(
                 sizes[row] = result
         progress(len(block))
     return sizes, unreadable
+
+
+def read_all(
+    images: Images, *, num_workers: int = 2, progress: Callable[[int], None] = lambda _: None
+) -> tuple[list[Image], dict[int, str]]:
+    """All images in memory, black ones of one pixel in the place of those that cannot be read.
+
+    Returns:
+        The images; and position -> reason of the unreadable.
+    """
+    read: list[Image] = []
+    unreadable: dict[int, str] = {}
+    for block, found in _in_blocks(len(images), images.__getitem__, num_workers):
+        for row, result in zip(block, found, strict=True):
+            if isinstance(result, str):
+                unreadable[row] = result
+            read.append(np.zeros((1, 1, 3), np.uint8) if isinstance(result, str) else result)
+        progress(len(block))
+    return read, unreadable
 
 
 def _fill(

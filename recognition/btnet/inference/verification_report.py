@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from btnet.evaluation.verification import gain
+from btnet.evaluation.summary import average_gain
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.results import networks_of, result_document
 from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
@@ -37,6 +37,7 @@ class SetResults:
         issame: [P].
         by_model: name of the model -> its results, one for each pair of resolutions it has networks for.
         num_folds: of the accuracy.
+        unreadable: images that could not be read, with the reason; pairs with one of them are not in `issame`.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class SetResults:
     issame: NDArray[np.bool_]
     by_model: dict[str, list[VerificationResult]]
     num_folds: int = 10
+    unreadable: Sequence[dict[str, str]] = ()
 
     def find(self, model: str, pair: Pair) -> VerificationResult | None:
         """The result of a model at a pair of resolutions, None if it has none."""
@@ -86,27 +88,30 @@ def print_accuracy(results: SetResults, pairs: Sequence[Pair], console: Console)
 
 
 def print_gains(
-    results: SetResults, pairs: Sequence[Pair], console: Console, *, high_resolution: str, matched: str
+    sets: Sequence[SetResults], pairs: Sequence[Pair], console: Console, *, high_resolution: str, matched: str
 ) -> None:
     """Print what each model gains on phi_hr, as a share of what phi_mm gains (eq. 4, 5).
 
     Args:
-        results: of one set.
+        sets: one, or several whose averages are compared, as in Table 2.
         pairs: of resolutions, those of eq. 4 and eq. 5.
         console: where to print.
         high_resolution: name of phi_hr among the models.
         matched: name of phi_mm.
     """
 
-    def cell(found: list[VerificationResult]) -> str:
-        reference = [results.find(name, found[0].pair) for name in (high_resolution, matched)]
-        if None in reference:
-            return _UNKNOWN
-        value = gain(found[0].accuracy, *(r.accuracy for r in reference if r is not None))
+    def by_set(model: str, pair: Pair) -> dict[str, float | None]:
+        # By number: two sets may have one name.
+        found = {str(number): results.find(model, pair) for number, results in enumerate(sets)}
+        return {name: None if result is None else result.accuracy for name, result in found.items()}
+
+    def cell(model: str, pair: Pair) -> str:
+        value = average_gain(*(by_set(name, pair) for name in (model, high_resolution, matched)))
         return _UNKNOWN if value is None else f"{value:+.2f}"
 
-    title = f"gain on {high_resolution}, that of {matched} being 1 or -1 (eq. 4, 5)"
-    console.print(_table(title, [results], pairs, cell))
+    over = f"of the average of {len(sets)} sets, " if len(sets) > 1 else ""
+    title = f"gain on {high_resolution}, {over}that of {matched} being 1 or -1 (eq. 4, 5)"
+    console.print(_table_of(title, list(sets[0].by_model), pairs, cell))
 
 
 def sha256(path: Path) -> str:
@@ -152,6 +157,7 @@ def report(
                 "num_pairs": len(results.issame),
                 "num_same": int(results.issame.sum()),
                 "num_folds": results.num_folds,
+                "unreadable": list(results.unreadable),
                 "results": [
                     _entry(model.name, pair, results.find(model.name, pair))
                     for model in models
@@ -187,16 +193,22 @@ def _table(
     pairs: Sequence[Pair],
     cell: Callable[[list[VerificationResult]], str],
 ) -> Table:
+    def of(model: str, pair: Pair) -> str:
+        found = [result for results in sets if (result := results.find(model, pair)) is not None]
+        return cell(found) if found else _UNKNOWN
+
+    return _table_of(title, list(sets[0].by_model), pairs, of)
+
+
+def _table_of(
+    title: str, models: Sequence[str], pairs: Sequence[Pair], cell: Callable[[str, Pair], str]
+) -> Table:
     table = Table(title=title, title_justify="left", title_style="")
     table.add_column("model", overflow="fold")
     for pair in pairs:
         table.add_column(pair_label(pair), justify="right", no_wrap=True)
-    for model in sets[0].by_model:
-        cells = []
-        for pair in pairs:
-            found = [result for results in sets if (result := results.find(model, pair)) is not None]
-            cells.append(cell(found) if found else _UNKNOWN)
-        table.add_row(model, *cells)
+    for model in models:
+        table.add_row(model, *(cell(model, pair) for pair in pairs))
     return table
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from btnet.evaluation.plots import Curve, draw_roc_panels
 from btnet.evaluation.published import (
     AUTHORS,
     CENTREFACE_SURVFACE,
@@ -14,9 +17,9 @@ from btnet.evaluation.published import (
     SURVFACE_PAPER,
     SurvFaceRow,
 )
-from btnet.evaluation.verification import gain
+from btnet.evaluation.summary import gain
 from btnet.report.results import ResultFile, ResultSet, number, pair_label
-from btnet.report.section import Section
+from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED
 
@@ -39,7 +42,7 @@ _METRICS = {
     "ijb_1n_standard tpir": "TPIR at FPIR, each gallery apart",
     "ijb_1n_standard rank": "rank, each gallery apart",
 }
-_NO_RATES = ("gain", "roc")
+_NO_RATES = ("gain", "roc", "faces_by_resolution")
 # Where the paper reads off gains (Tables 10, 11), and what it reports there for phi_bt on IJB-C.
 _GAIN_AT = {"tar_at_far": 1e-4, "ijb_1n tpir": 0.1, "ijb_1n_standard tpir": 0.1}
 _PUBLISHED = {("ijbc", "tar_at_far"): IJBC_TAR, ("ijbc", "ijb_1n tpir"): IJBC_TPIR}
@@ -50,10 +53,15 @@ def survface_sections(files: Sequence[ResultFile]) -> list[Section]:
     """Table 3: AUC and TPIR20 of each model and strategy, with the published strategies and methods.
 
     An entry names its "model", "indicator" and "rule" (or "strategy": "max+ceil"), "auc", and TPIR20 by FPIR
-    under a name that starts with "tpir"; further text (the scorer) joins the name.
+    under a name that starts with "tpir"; each "scorer" has a table of its own, further text joins the name.
     """
     return [
-        Section("QMUL-SurvFace 1:N", _lead(file), [_table_3(found) for found in file.sets]) for file in files
+        Section(
+            "QMUL-SurvFace 1:N",
+            _lead(file),
+            [table for found in file.sets for table in _tables_3(found)],
+        )
+        for file in files
     ]
 
 
@@ -63,7 +71,7 @@ def rate_sections(files: Sequence[ResultFile]) -> list[Section]:
         Section(
             RATE_TASKS.get(file.task, file.task),
             _lead(file),
-            [table for found in file.sets for table in _rates(file.task, found)],
+            [block for found in file.sets for block in _blocks(file.task, found)],
         )
         for file in files
     ]
@@ -73,16 +81,24 @@ def _lead(file: ResultFile) -> str:
     return "; ".join(part for part in (f"Faces resized by {file.interpolation}", file.protocol) if part) + "."
 
 
-def _table_3(found: ResultSet) -> Table:
+def _tables_3(found: ResultSet) -> Iterator[Table]:
+    by_scorer: dict[str, list[Mapping[str, Any]]] = {}
+    for entry in found.results:
+        by_scorer.setdefault(str(entry.get("scorer", "")), []).append(entry)
+    for scorer, entries in by_scorer.items():
+        yield _table_3(found, scorer, entries)
+
+
+def _table_3(found: ResultSet, scorer: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     columns = (Column("AUC", digits=1), *(Column(f"{fpir:g}", "TPIR20 at FPIR", 1) for fpir in _FPIRS))
     rows: list[Row] = []
     shown = set()
-    for entry in found.results:
+    for entry in entries:
         strategy = _strategy(entry)
         rows.append(Row(_survface_name(entry, strategy), _survface_cells(entry)))
         if strategy in SURVFACE:
             shown.add(strategy)
-    # Each strategy once, in the paper's order, behind ours: one model may have several scorers.
+    # In the paper's order, behind ours.
     order = [strategy for strategy in SURVFACE if strategy in shown] or list(SURVFACE)
     rows += [
         Row(f"phi_bt, {indicator} + {rule}", _published_cells(SURVFACE[indicator, rule]), AUTHORS.short)
@@ -93,7 +109,8 @@ def _table_3(found: ResultSet) -> Table:
         "Of the paper's fifteen other methods only what could be read at its source is listed.",
         *_facts(found),
     )
-    return Table(f"{found.name}: TPIR20 and AUC, % (Table 3)", "model, strategy", columns, tuple(rows), notes)
+    title = ", ".join(part for part in (found.name, scorer) if part)
+    return Table(f"{title}: TPIR20 and AUC, % (Table 3)", "model, strategy", columns, tuple(rows), notes)
 
 
 def _strategy(entry: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -104,7 +121,7 @@ def _strategy(entry: Mapping[str, Any]) -> tuple[str, str] | None:
 
 
 def _survface_name(entry: Mapping[str, Any], strategy: tuple[str, str] | None) -> str:
-    used = ("model", "indicator", "rule", "strategy")
+    used = ("model", "indicator", "rule", "strategy", "scorer")
     words = [
         str(entry.get("model", "")),
         " + ".join(strategy) if strategy else str(entry.get("strategy", "")),
@@ -123,6 +140,11 @@ def _published_cells(row: SurvFaceRow) -> tuple[Cell, ...]:
     return (row.auc, *(row.tpir.get(fpir) for fpir in _FPIRS))
 
 
+def _blocks(task: str, found: ResultSet) -> Iterator[Table | Picture]:
+    yield from _rates(task, found)
+    yield from _curves(found)
+
+
 def _rates(task: str, found: ResultSet) -> Iterator[Table]:
     settings: dict[str, list[Mapping[str, Any]]] = {}
     for entry in found.results:
@@ -139,8 +161,20 @@ def _rates(task: str, found: ResultSet) -> Iterator[Table]:
                 Row(str(e.get("model", "")), tuple(_percent(number(e.get(name))) for name in plain))
                 for e in entries
             ]
-            columns = tuple(Column(name) for name in plain)
+            columns = tuple(Column(name, best="" if name == "std" else "max") for name in plain)
             yield Table(f"{title}, %", "model", columns, tuple(rows), _facts(found))
+
+
+def _curves(found: ResultSet) -> Iterator[Picture]:
+    """Figs. 11 and 12: the curves that results carry, a panel for each setting."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for entry in found.results:
+        roc = entry.get("roc")
+        if isinstance(roc, Mapping) and roc.get("far"):
+            curve = np.array(roc["far"], dtype=np.float64), np.array(roc["tar"], dtype=np.float64)
+            panels.setdefault(_setting(entry), {})[str(entry.get("model", ""))] = curve
+    if panels:
+        yield picture_of(draw_roc_panels(panels), f"{found.name} 1:1, ROC (figs. 11 and 12).")
 
 
 def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[str, Any]]) -> Table:

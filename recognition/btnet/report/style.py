@@ -38,6 +38,7 @@ th[scope=row], thead th[rowspan], thead tr:first-child th:first-child { text-ali
   position: sticky; left: 0; background: var(--paper); border-right: 1px solid var(--line); }
 thead tr:first-child th:first-child { background: var(--panel); font-weight: 600; }
 th[scope=row] { min-width: 5.2rem; max-width: 17rem; white-space: normal; overflow-wrap: anywhere; }
+th.text { text-align: left; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
 td.code, .code td { font-family: ui-monospace, monospace; font-size: 0.85em; }
 tr.published th[scope=row], tr.published td { background: var(--published); }

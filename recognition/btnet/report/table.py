@@ -74,7 +74,7 @@ def to_markdown(table: Table) -> str:
         f"### {md_text(table.title)}",
         "",
         _md_row([table.head, *heads]),
-        "|---|" + "---:|" * len(heads),
+        "|---|" + "".join("---|" if kind else "---:|" for kind in _kinds(table)),
     ]
     bold = _best(table)
     for i, row in enumerate(table.rows):
@@ -88,7 +88,7 @@ def to_markdown(table: Table) -> str:
 
 def to_html(table: Table) -> str:
     """A figure with caption, scrollable where the screen is narrow; all text escaped."""
-    bold = _best(table)
+    bold, kinds = _best(table), _kinds(table)
     parts = ['<figure class="table">', f"<figcaption>{html.escape(table.title)}</figcaption>"]
     parts += ['<div class="scroll" tabindex="0"><table><thead>', *_html_heads(table), "</thead><tbody>"]
     for i, row in enumerate(table.rows):
@@ -97,9 +97,10 @@ def to_html(table: Table) -> str:
         parts.append(f'<tr{kind}><th scope="row">{html_name(row.name)}{source}</th>')
         for j, (cell, column) in enumerate(zip(row.cells, table.columns, strict=True)):
             text = html.escape(_text(cell, column))
-            kind = ' class="text"' if isinstance(cell, str) else ""
             parts.append(
-                f"<td{kind}><strong>{text}</strong></td>" if (i, j) in bold else f"<td{kind}>{text}</td>"
+                f"<td{kinds[j]}><strong>{text}</strong></td>"
+                if (i, j) in bold
+                else f"<td{kinds[j]}>{text}</td>"
             )
         parts.append("</tr>")
     parts.append("</tbody></table></div>")
@@ -129,9 +130,18 @@ def _html_heads(table: Table) -> list[str]:
         )
         heads.append(f"<tr>{first}{groups}</tr>")
         first = ""
-    columns = "".join(f'<th scope="col">{html.escape(column.name)}</th>' for column in table.columns)
+    columns = "".join(
+        f'<th scope="col"{kind}>{html.escape(column.name)}</th>'
+        for column, kind in zip(table.columns, _kinds(table), strict=True)
+    )
     heads.append(f"<tr>{first}{columns}</tr>")
     return heads
+
+
+def _kinds(table: Table) -> list[str]:
+    """Of each column: numbers stand at the right, text (and its heading) at the left."""
+    columns = ([row.cells[j] for row in table.rows] for j in range(len(table.columns)))
+    return [' class="text"' if any(isinstance(cell, str) for cell in cells) else "" for cells in columns]
 
 
 def _best(table: Table) -> set[tuple[int, int]]:

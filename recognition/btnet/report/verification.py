@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from btnet.evaluation.published import VERIFICATION
 from btnet.evaluation.set_plots import MIN_RADAR_SETS, draw_averages, draw_drops, draw_radar
-from btnet.evaluation.summary import accuracy_drop, average
-from btnet.evaluation.verification import gain
+from btnet.evaluation.summary import accuracy_drop, average, gain
 from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED, VerificationScores, pair_key

@@ -41,10 +41,13 @@ class VerificationScores:
         """Names of the models, assembled ones in the place of their members: phi_hr, phi_mm, phi_mr, phi_bt first."""
         known = dict.fromkeys(key[1] for key in self.entries)
         order = (HIGH_RESOLUTION, MATCHED, "phi_mr", "phi_bt")
-        rank = {name: i for i, name in enumerate(order)}
-        return sorted(
-            known, key=lambda name: next((i for o, i in rank.items() if name.startswith(o)), len(rank))
-        )
+
+        def place(name: str) -> tuple[int, str]:
+            family = next((i for i, start in enumerate(order) if name.startswith(start)), len(order))
+            # phi_mr v1, v2, v3; models of no family stay in the order of the files.
+            return family, name if family < len(order) else ""
+
+        return sorted(known, key=place)
 
     @property
     def pairs(self) -> list[str]:
