@@ -53,9 +53,14 @@ def test_models_and_galleries_can_be_shared(tmp_path: Path) -> None:
 def test_a_block_that_raises_or_writes_nothing_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text("before")
-    with pytest.raises(RuntimeError, match="half"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("half")
+
+    def write_half() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError("disk full")
+
+    with pytest.raises(RuntimeError, match="disk full"):
+        write_half()
     with pytest.raises(FileNotFoundError), replacing(path):
         pass
     assert path.read_text() == "before"

@@ -65,7 +65,7 @@ def test_a_merged_file_gives_the_trunk_back_in_eval_mode_and_in_train_mode(
     assert error(embed(imported.trunk), embed(trunk)) < 1e-4
 
     # The faces are those the statistics came from, so training starts where it would have started.
-    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 1e-3
+    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 2e-3
     # An identity BatchNorm passes the first check and not this one: the batch's scale is lost.
     identity = import_onnx(path, FACES).trunk
     for name in imported.restored:
@@ -162,7 +162,7 @@ def test_a_file_that_onnxruntime_optimised_is_read(tmp_path: Path) -> None:
     imported = import_onnx(tmp_path / "y.onnx", FACES)
     assert len(imported.restored) > 5
     assert error(embed(imported.trunk), embed(trunk)) < 1e-4
-    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 1e-3
+    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 2e-3
 
 
 def test_half_precision_weights_are_read(tmp_path: Path) -> None:
