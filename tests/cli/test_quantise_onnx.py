@@ -17,9 +17,10 @@ from onnx_models import iresnet, trained, with_branches
 FACES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of the trunk, of a branch and of a branch that shrinks inside; pairs."""
+    tmp_path = tmp_path_factory.mktemp("onnx")
     model = with_branches(trained(iresnet(), torch.rand(16, 3, 32, 32) * 2 - 1), 8)
     export_onnx(model, tmp_path / "r32.onnx", resolution=32)
     export_onnx(model, tmp_path / "r8.onnx", resolution=8)
@@ -59,6 +60,7 @@ def test_a_branch_is_scored_against_the_trunks_gallery_whether_it_shrinks_inside
 def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = set(folder.iterdir())
     (folder / "broken.onnx").write_bytes(b"no model")
     assert quantise(folder, "broken.onnx") == 2
     assert quantise(folder, "nothing.onnx") == 2
@@ -68,4 +70,4 @@ def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     assert "broken.onnx: onnxruntime cannot read it" in err[0]
     assert "nothing.onnx: no such ONNX file" in err[1]
     assert "0 faces: expected at least 1" in err[2]
-    assert not list(folder.glob("*int8*"))
+    assert set(folder.iterdir()) - before == {folder / "broken.onnx"}

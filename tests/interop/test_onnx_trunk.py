@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def write(model: onnx.ModelProto, path: Path, *, other_names: bool = True) -> Pa
 
 
 def embed(trunk: Backbone, *, train: bool = False) -> torch.Tensor:
+    copied = copy.deepcopy(trunk).train(train)  # train mode moves the statistics
     with torch.no_grad():
-        embedding: torch.Tensor = trunk.train(train)(X)
-    trunk.eval()
+        embedding: torch.Tensor = copied(X)
     return embedding
 
 

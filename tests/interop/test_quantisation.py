@@ -27,10 +27,12 @@ def test_weights_and_ranges_are_what_the_formulas_of_int8_say(path: Path, tmp_pa
     target = quantise_onnx(path, tmp_path / "q.onnx", FACES)
     exact = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
     constants = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer}
-    weights = {k.removesuffix("_quantized"): v for k, v in constants.items() if v.dtype == np.int8}
+    stored = {name: tensor for name, tensor in constants.items() if name.endswith(".weight_quantized")}
+    weights = {name.removesuffix("_quantized"): tensor for name, tensor in stored.items()}
     convolutions = [node for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm")]
     assert set(weights) == {node.input[1] for node in convolutions}
     for name, found in weights.items():
+        assert found.dtype == np.int8
         scale = constants[f"{name}_scale"].reshape(-1, *[1] * (found.ndim - 1))
         largest = np.abs(exact[name]).reshape(len(found), -1).max(axis=1)
         np.testing.assert_allclose(scale.ravel(), largest / 127, rtol=1e-2)
