@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from btnet.interop.onnx_bundle import OnnxBundle, export_bundle
 from btnet.model.names import create
 
 Run = Callable[[], object]
+Load = Callable[[Path, bool], list[Callable[[], Run]]]
 # As served; and with whatever makes copies of the weights turned off, which is what sharing would take.
 _OPTIONS = {"as served": False, "unoptimised": True}
 
@@ -76,7 +76,7 @@ def _write(folder: Path, name: str, resolutions: list[int]) -> str:
     return " / ".join(map(str, (model.trunk.canonical_size, *resolutions)))
 
 
-def _measure(title: str, load: Callable[..., list[Run]], arguments: tuple[Any, ...], seconds: float) -> None:
+def _measure(title: str, load: Load, arguments: tuple[Path, bool], seconds: float) -> None:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         first, everything, milliseconds = pool.apply(_in_process, (load, arguments, seconds))
@@ -84,9 +84,7 @@ def _measure(title: str, load: Callable[..., list[Run]], arguments: tuple[Any, .
     print(f"{title:38} {first:8.1f} {everything:8.1f}      {times}", flush=True)
 
 
-def _in_process(
-    load: Callable[..., list[Callable[[], Run]]], arguments: tuple[Any, ...], seconds: float
-) -> tuple[float, float, list[float]]:
+def _in_process(load: Load, arguments: tuple[Path, bool], seconds: float) -> tuple[float, float, list[float]]:
     """Megabytes with the first network and with all, and milliseconds per face of each."""
     openers = load(*arguments)
     before = _held()
