@@ -11,6 +11,7 @@ import torch
 from btnet import BTNet, load_trunk
 from btnet.cli import main
 from btnet.interop import check_onnx
+from btnet.interop.onnx_bundle import OnnxBundle
 from btnet.model.iresnet import IResNet
 
 
@@ -21,7 +22,11 @@ def tiny() -> IResNet:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    BTNet(tiny(), (8, 4), interpolation="area").save(tmp_path / "run")
+    model = BTNet(tiny(), (8, 4), interpolation="area")
+    with torch.no_grad():
+        for parameter in (*model.learnt_parameters(8).values(), *model.learnt_parameters(4).values()):
+            parameter.mul_(1.1)
+    model.save(tmp_path / "run")
     return tmp_path / "run"
 
 
@@ -66,6 +71,43 @@ def test_a_trunk_alone_is_exported_beside_its_file(tmp_path: Path) -> None:
     [path] = (tmp_path / "onnx").iterdir()
     assert path.name == "embed_r32.onnx"
     assert check_onnx(path, load_trunk(tmp_path / "trunk.pt")) < 1e-5
+
+
+@pytest.mark.parametrize("options", [[], ["--precision", "fp16"], ["--input", "32"]])
+def test_a_bundle_is_written_whole_and_says_what_it_saves(
+    folder: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["export-onnx", str(folder), "--bundle", *options]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    bundle = OnnxBundle.load(folder / "onnx")
+    names = sorted(bundle.num_bytes)
+    assert names == sorted(path.name for path in (folder / "onnx").iterdir() if path.name != "btnet.json")
+    assert [line.split(": ")[0] for line in lines[:3]] == [str(path) for path in bundle.networks.values()]
+    assert sorted(line.split(":")[0].strip() for line in lines[3:]) == names
+    found = re.fullmatch(r"bundle: (\S+) MB; the same networks as separate files: (\S+) MB", last)
+    assert found is not None
+    assert float(found[1]) == round(sum(bundle.num_bytes.values()) / 1e6, 1)
+    assert float(found[2]) == round(bundle.separate_bytes() / 1e6, 1)
+    for size, path in bundle.networks.items():
+        session = bundle.open(size)
+        assert session.get_inputs()[0].shape[2] == (32 if options == ["--input", "32"] else size)
+        assert check_onnx(path, BTNet.load(folder)) < (5e-3 if "fp16" in options else 1e-5)
+    # Its files are not overwritten one by one: the bundle would be damaged.
+    assert main(["export-onnx", str(folder)]) == 2
+    assert "holds a bundle" in capsys.readouterr().err
+
+
+def test_a_bundle_needs_a_trunk_and_all_of_its_branches(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(tiny().state_dict(), tmp_path / "trunk.pt")
+    assert main(["export-onnx", str(tmp_path / "trunk.pt"), "--bundle"]) == 2
+    assert main(["export-onnx", str(folder), "--bundle", "--resolutions", "8"]) == 2
+    assert main(["export-onnx", str(folder), "--bundle", "-o", str(folder)]) == 2
+    err = capsys.readouterr().err
+    assert err.count("--bundle is for a trunk and all its branches") == 2
+    assert "holds the manifest of a run" in err
+    assert not list(folder.glob("*.onnx"))
 
 
 @pytest.mark.parametrize(

@@ -70,9 +70,28 @@ def test_unreadable_files_are_listed_at_the_end_and_the_rest_is_kept(
     assert main(["embed", str(faces), "-o", str(output), "--model", str(run_folder)]) == 1
     err = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in err[:3]] == ["unreadable"] * 3
+    assert "broken.jpg: not a readable image (14 bytes, starting with ffd8ff" in err[0]
+    assert err[0].endswith("; remove or replace it")
     assert "tiny.png is 2 x 2 px" in err[2]
     assert err[3] == "btnet: 3 of 8 files could not be read"
     assert len(Gallery.load(output)) == 5
+
+
+def test_a_folder_without_a_face_makes_no_gallery(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    empty = tmp_path / "empty"
+    argv = ["embed", str(empty), "-o", str(tmp_path / "g.npz"), "--model", str(run_folder)]
+    assert main(argv) == 2
+    empty.mkdir()
+    assert main(argv) == 2
+    (empty / "a.jpg").write_bytes(b"no picture")
+    assert main(argv) == 2
+    err = capsys.readouterr().err
+    assert "not a folder" in err
+    assert "no image (" in err
+    assert "none of 1 images is readable; no gallery written" in err
+    assert not (tmp_path / "g.npz").exists()
 
 
 def test_a_probe_finds_itself_and_a_gallery_of_another_trunk_is_refused(

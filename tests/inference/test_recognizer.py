@@ -1,7 +1,8 @@
-"""The recogniser against the networks themselves, on both backends, in threads and inside insightface."""
+"""The recogniser against the networks themselves, on both backends and a bundle, in threads and inside insightface."""
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.selection import INDICATORS, RULES
 from btnet.interop.face_analysis import RecognitionModel
 from btnet.interop.onnx import export_onnx
+from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
 from btnet.model.btnet import BTNet
 from tiny_models import CANONICAL, crops_of, tiny_btnet, tiny_trunk
 
@@ -54,8 +56,15 @@ def folder(model: BTNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=["torch", "onnxruntime"])
-def recognizer(request: pytest.FixtureRequest, folder: Path) -> Recognizer:
+@pytest.fixture(scope="module")
+def bundle(model: BTNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export_bundle(model, tmp_path_factory.mktemp("bundle")).folder
+
+
+@pytest.fixture(scope="module", params=["torch", "onnxruntime", "bundle"])
+def recognizer(request: pytest.FixtureRequest, folder: Path, bundle: Path) -> Recognizer:
+    if request.param == "bundle":
+        return Recognizer.load(bundle, backend="onnxruntime", batch_size=3)
     return Recognizer.load(folder, backend=request.param, device="cpu", batch_size=3)
 
 
@@ -89,17 +98,26 @@ def test_each_crop_is_embedded_by_the_network_of_its_size_and_order_is_kept(
     assert sorted(done) == [1, 1, 3, 3, 3]
 
 
-def test_both_backends_agree_and_know_their_trunk(folder: Path, model: BTNet) -> None:
+def test_both_backends_agree_and_know_their_trunk(folder: Path, bundle: Path, model: BTNet) -> None:
     crops = crops_of(SIZES, seed=1)
-    one, other = (Recognizer.load(folder, backend, device="cpu") for backend in ("torch", "onnxruntime"))
-    np.testing.assert_allclose(unit(one.embed(crops)), unit(other.embed(crops)), atol=1e-5)
-    assert one.backend.trunk_fingerprint == other.backend.trunk_fingerprint == model.trunk_fingerprint()
-    assert one.resolutions == other.resolutions == (112, 28, 14, 7)
-    assert one.backend.interpolation == other.backend.interpolation == "area"
-    assert one.embedding_size == other.embedding_size == 16
+    one = Recognizer.load(folder, device="cpu")
     # A folder of ONNX files alone will do.
-    alone = Recognizer.load(folder / "onnx", "onnxruntime")
-    np.testing.assert_array_equal(alone.embed(crops[:1]), other.embed(crops[:1]))
+    for path in (folder, folder / "onnx", bundle):
+        other = Recognizer.load(path, "onnxruntime")
+        np.testing.assert_allclose(unit(one.embed(crops)), unit(other.embed(crops)), atol=1e-5)
+        assert one.backend.trunk_fingerprint == other.backend.trunk_fingerprint == model.trunk_fingerprint()
+        assert one.resolutions == other.resolutions == (112, 28, 14, 7)
+        assert one.backend.interpolation == other.backend.interpolation == "area"
+        assert one.embedding_size == other.embedding_size == 16
+
+
+def test_a_bundle_whose_shared_weights_were_damaged_is_refused(bundle: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    content = bytearray((copy / TRUNK_DATA).read_bytes())
+    content[len(content) // 2] ^= 64
+    (copy / TRUNK_DATA).write_bytes(content)
+    with pytest.raises(ValueError, match=r"trunk\.data: is not the file btnet\.json describes"):
+        Recognizer.load(copy, "onnxruntime")
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -315,3 +333,5 @@ def test_inside_insightfaces_own_face_analysis(model: BTNet) -> None:
     face = face_analysis.Face(bbox=np.zeros(4), kps=None)
     with pytest.raises(ValueError, match=r"the face has no landmarks \(kps\)"):
         recognition.get(frame, face)
+    landmarks = landmarks[:0]
+    assert app.get(frame) == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -34,11 +36,17 @@ def mobilefacenet(canonical_size: int = 32) -> MobileFaceNet:
 
 
 def trained(trunk: Backbone, faces: torch.Tensor) -> Backbone:
-    """Statistics of these faces, weights and slopes of no particular value; in eval mode."""
+    """Statistics of these faces, weights and slopes of no particular value; in eval mode.
+
+    Each BatchNorm's statistics are those of its inputs in eval mode, as a converged network has them. One pass
+    in train mode would not do: it normalises by biased variances and keeps unbiased ones, so that in eval mode
+    the next BatchNorm sees other inputs than its statistics say.
+    """
     torch.manual_seed(0)
+    hooks = []
     for module in trunk.modules():
         if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
-            module.momentum = 1.0
+            hooks.append(module.register_forward_pre_hook(_take_statistics))
             nn.init.uniform_(module.weight, -1.5, 1.5)
             nn.init.uniform_(module.bias, -0.5, 0.5)
         elif isinstance(module, nn.PReLU):
@@ -46,8 +54,10 @@ def trained(trunk: Backbone, faces: torch.Tensor) -> Backbone:
     if isinstance(trunk, IResNet):
         nn.init.ones_(trunk.features.weight)
     with torch.no_grad():
-        trunk.train()(faces)
-    return trunk.eval()
+        trunk.eval()(faces)
+    for hook in hooks:
+        hook.remove()
+    return trunk
 
 
 def with_branches(trunk: Backbone, *resolutions: int) -> BTNet:
@@ -59,3 +69,13 @@ def with_branches(trunk: Backbone, *resolutions: int) -> BTNet:
                 parameter.mul_(1.1)
             model.network(r).train()(torch.rand(16, 3, r, r) * 2 - 1)
     return model.eval()
+
+
+def _take_statistics(norm: nn.Module, args: tuple[Any, ...]) -> None:
+    [x] = args
+    assert isinstance(norm, (nn.BatchNorm1d, nn.BatchNorm2d))
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    axes = [axis for axis in range(x.ndim) if axis != 1]
+    norm.running_mean.copy_(x.mean(axes))
+    norm.running_var.copy_(x.var(axes))

@@ -62,15 +62,22 @@ def test_the_package_is_checked_by_its_digest(model: BTNet, tmp_path: Path) -> N
         export_package(model, tmp_path / "a b", resolution=14)
 
 
-def test_a_file_that_takes_112_px_drops_in_by_path_alone(model: BTNet, tmp_path: Path) -> None:
-    path = export_onnx(model, tmp_path / "r14.onnx", resolution=14, input_size=112)
+@pytest.mark.parametrize("resolution", [28, 14, 7])
+def test_a_file_that_takes_112_px_drops_in_by_path_alone(
+    model: BTNet, resolution: int, tmp_path: Path
+) -> None:
+    path = export_onnx(model, tmp_path / "x.onnx", resolution=resolution, input_size=112)
     recogniser = model_zoo.get_model(str(path))
     assert (recogniser.input_size, recogniser.input_mean, recogniser.input_std) == ((112, 112), 127.5, 127.5)
-    small = torch.from_numpy(np.stack([resize(face, 14, "area") for face in FACES])).permute(0, 3, 1, 2)
+    small = np.stack([resize(face, resolution, "area") for face in FACES])
     with torch.no_grad():
-        expected = model(normalise(small))
+        expected = model(normalise(torch.from_numpy(small).permute(0, 3, 1, 2)))
     found = recogniser.get_feat([cv2.cvtColor(face, cv2.COLOR_RGB2BGR) for face in FACES])
     assert cosine_difference(found, expected) < 1e-4
+
+
+def test_drop_in_files_pass_the_checks_of_arcface_torch(model: BTNet, tmp_path: Path) -> None:
+    path = export_onnx(model, tmp_path / "r14.onnx", resolution=14, input_size=112)
     # what arcface_torch's checker of ONNX files asks for
     written = onnx.load(path)
     assert len(written.graph.input) == len(written.graph.output) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,9 +42,9 @@ def write(model: onnx.ModelProto, path: Path, *, other_names: bool = True) -> Pa
 
 
 def embed(trunk: Backbone, *, train: bool = False) -> torch.Tensor:
+    copied = copy.deepcopy(trunk).train(train)  # train mode moves the statistics
     with torch.no_grad():
-        embedding: torch.Tensor = trunk.train(train)(X)
-    trunk.eval()
+        embedding: torch.Tensor = copied(X)
     return embedding
 
 
@@ -64,9 +65,8 @@ def test_a_merged_file_gives_the_trunk_back_in_eval_mode_and_in_train_mode(
     assert sorted(imported.restored) == sorted(set(norms) - set(left))
     assert error(embed(imported.trunk), embed(trunk)) < 1e-4
 
-    # The faces are those the statistics came from, so training starts where it would have started, but for
-    # batch variances being biased and running ones not: per cents in a net with 2 px maps.
-    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 0.06
+    # The faces are those the statistics came from, so training starts where it would have started.
+    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 2e-3
     # An identity BatchNorm passes the first check and not this one: the batch's scale is lost.
     identity = import_onnx(path, FACES).trunk
     for name in imported.restored:
@@ -163,7 +163,7 @@ def test_a_file_that_onnxruntime_optimised_is_read(tmp_path: Path) -> None:
     imported = import_onnx(tmp_path / "y.onnx", FACES)
     assert len(imported.restored) > 5
     assert error(embed(imported.trunk), embed(trunk)) < 1e-4
-    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 0.06
+    assert error(embed(imported.trunk, train=True), embed(trunk, train=True)) < 2e-3
 
 
 def test_half_precision_weights_are_read(tmp_path: Path) -> None:

@@ -1,16 +1,14 @@
-"""int8 files: smaller, close to float32, refused where they cannot be made; and what the command prints."""
+"""int8 files: rounded as the formulas say, close to float32, refused where they cannot be made."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
-from btnet.cli import main
-from btnet.data.bin_sets import write_bin
 from btnet.interop.onnx import export_onnx, open_session
 from btnet.interop.onnx_embedding import embed_with_session
 from btnet.interop.quantisation import quantise_onnx
@@ -25,12 +23,33 @@ def path(tmp_path: Path) -> Path:
     return export_onnx(trunk, tmp_path / "x.onnx")
 
 
+def test_weights_and_ranges_are_what_the_formulas_of_int8_say(path: Path, tmp_path: Path) -> None:
+    target = quantise_onnx(path, tmp_path / "q.onnx", FACES)
+    exact = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    constants = {t.name: onnx.numpy_helper.to_array(t) for t in onnx.load(target).graph.initializer}
+    stored = {name: tensor for name, tensor in constants.items() if name.endswith(".weight_quantized")}
+    weights = {name.removesuffix("_quantized"): tensor for name, tensor in stored.items()}
+    convolutions = [node for node in onnx.load(path).graph.node if node.op_type in ("Conv", "Gemm")]
+    assert set(weights) == {node.input[1] for node in convolutions}
+    for name, found in weights.items():
+        assert found.dtype == np.int8
+        scale = constants[f"{name}_scale"].reshape(-1, *[1] * (found.ndim - 1))
+        largest = np.abs(exact[name]).reshape(len(found), -1).max(axis=1)
+        np.testing.assert_allclose(scale.ravel(), largest / 127, rtol=1e-2)
+        assert (np.abs(found * scale - exact[name]) <= 0.51 * scale).all()
+    # Grey levels -1 to 1 in 255 steps; every face seen at calibration is inside.
+    assert constants["data_scale"] == pytest.approx(2 / 255, rel=1e-6)
+    assert constants["data_zero_point"].dtype == np.uint8
+
+
 def test_int8_embeddings_are_near_and_stored_in_bytes(path: Path, tmp_path: Path) -> None:
     target = quantise_onnx(path, tmp_path / "q.onnx", FACES)
     first, second = (embed_with_session(open_session(p), FACES, view_size=32) for p in (path, target))
     unit = [e / np.linalg.norm(e, axis=1, keepdims=True) for e in (first, second)]
     cosine = (unit[0] * unit[1]).sum(axis=1)
-    assert 0.75 < cosine.mean() < 0.999999  # noise, untrained: a trained trunk on faces is nearer
+    # Pictures of noise differ little, and the last BatchNorm magnifies what differs to variance 1, rounding
+    # included. Faces and a trunk that tells them apart stay above 0.99: docs/onnx.md.
+    assert 0.95 < cosine.mean() < 0.999999
     props = open_session(target).get_modelmeta().custom_metadata_map
     assert (props["precision"], props["resolution"]) == ("int8", "32")
 
@@ -42,14 +61,3 @@ def test_files_and_faces_that_do_not_fit_are_refused(path: Path, tmp_path: Path)
     with pytest.raises(ValueError, match="weights that are not float32"):
         quantise_onnx(half, tmp_path / "q.onnx", FACES)
     assert not (tmp_path / "q.onnx").exists()
-
-
-def test_the_command_prints_both_accuracies_and_the_cosine(
-    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_bin(tmp_path / "pairs.bin", FACES, [True, False] * 10)
-    argv = ["quantise-onnx", str(path), "--faces", str(tmp_path / "pairs.bin"), "--bin"]
-    assert main([*argv, str(tmp_path / "pairs.bin")]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split(":")[0] for line in lines[:2]] == [str(path), str(tmp_path / "x_int8.onnx")]
-    assert re.search(r"mean 0\.\d{4}, lowest", lines[2])

@@ -12,7 +12,7 @@ import numpy as np
 
 from btnet.inference.model_folder import load_model
 from btnet.interop.onnx import check_onnx, export_onnx, open_session
-from btnet.interop.onnx_bundle import OnnxBundle, export_bundle
+from btnet.interop.onnx_bundle import OnnxBundle, export_bundle, leads_bundle
 from btnet.interop.onnx_convert import PRECISIONS
 from btnet.model.btnet import BTNet
 
@@ -84,6 +84,10 @@ def run(args: argparse.Namespace) -> None:
             )
         _print_bundle(export_bundle(model, folder, input_size=args.input, precision=args.precision))
         return
+    if leads_bundle(folder):
+        raise ValueError(
+            f"{folder}: holds a bundle, whose files these would replace; take another folder with --out"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     for size in chosen:
         suffix = "" if args.input in (None, size) else f"_from{args.input}"

@@ -1,6 +1,7 @@
 """Files that are whole or absent: written under a temporary name, renamed when done."""
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,9 @@ def temporary_name(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; it becomes `path` at the end, or goes if the block raises.
 
+    The file has the permissions of any new file (the umask), whoever writes it: safetensors would leave it to
+    its owner alone.
+
     Args:
         path: the file to create or replace. Its folder must exist.
 
@@ -25,7 +29,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     temporary = temporary_name(path)
     try:
+        # Asking for the umask would set it for all threads: a new file tells it too.
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
+        temporary.unlink()
         yield temporary
+        temporary.chmod(mode)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -68,6 +68,5 @@ def _encode(image: NDArray[np.uint8], ending: str, options: list[int]) -> bytes:
 def _unreadable(encoded: NDArray[np.uint8], where: str) -> str:
     start = encoded[:8].tobytes().hex() or "nothing"
     return (
-        f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}); "
-        "remove or replace it, or let training skip corrupt images"
+        f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}); remove or replace it"
     )

@@ -80,13 +80,14 @@ class OnnxBackend:
     """The networks as files of `btnet export-onnx`, one session each; torch's networks are not loaded."""
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        """Open `embed_rX.onnx` of a run's onnx/ folder, or of the folder itself.
+        """Open `embed_rX.onnx` of a run's onnx/ folder, or of the folder itself; a bundle is checked first.
 
         Raises:
             FileNotFoundError: if there is no such file.
             ValueError: if a file is damaged, not of `btnet export-onnx`, or of another trunk than the rest.
         """
         from btnet.interop.onnx import open_session
+        from btnet.interop.onnx_bundle import OnnxBundle, leads_bundle
 
         if device != "cpu":
             raise ValueError(
@@ -94,6 +95,8 @@ class OnnxBackend:
             )
         owner = folder
         folder = folder / "onnx" if (folder / "onnx").is_dir() else folder
+        if leads_bundle(folder):
+            OnnxBundle.load(folder)  # onnxruntime does not see whether the data files are the right ones
         paths = sorted(path for path in folder.glob("embed_r*.onnx") if path.stem[7:].isdecimal())
         if not paths:
             raise FileNotFoundError(f"{folder}: no embed_rX.onnx; write them with `btnet export-onnx`")

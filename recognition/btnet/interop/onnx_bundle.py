@@ -16,7 +16,7 @@ from btnet.interop.onnx import build_graph, check_session, open_session
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import NAME, read_manifest, write_manifest
 
-__all__ = ["TRUNK_DATA", "OnnxBundle", "export_bundle"]
+__all__ = ["TRUNK_DATA", "OnnxBundle", "export_bundle", "leads_bundle"]
 
 TRUNK_DATA: Final = "trunk.data"
 # Smaller tensors (shapes, scalars, tables of the resizing) stay in the ONNX file.
@@ -54,7 +54,7 @@ def export_bundle(
         ValueError: as `btnet.interop.export_onnx`, or if the folder is that of a run; nothing is left then.
     """
     folder = Path(folder)
-    if (folder / NAME).is_file() and "onnx" not in read_manifest(folder):
+    if (folder / NAME).is_file() and not leads_bundle(folder):
         raise ValueError(
             f"{folder}: holds the manifest of a run, which a bundle would replace; take another folder"
         )
@@ -98,6 +98,15 @@ def export_bundle(
         onnx={"precision": precision, "networks": files, "files": digests},
     )
     return OnnxBundle.load(folder)
+
+
+def leads_bundle(folder: Path) -> bool:
+    """Whether the folder's manifest is that of a bundle; False if it has none.
+
+    Raises:
+        ValueError: if the manifest is damaged.
+    """
+    return (folder / NAME).is_file() and "onnx" in read_manifest(folder)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,68 @@
+"""`btnet import-onnx`: a recognition ONNX in, a trunk file out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from btnet import load_trunk
+from btnet.cli import main
+from btnet.data.bin_sets import write_bin
+from btnet.interop import check_onnx, export_onnx
+from btnet.interop.onnx_bundle import export_bundle
+from btnet.model.overlay import fingerprint
+from onnx_models import iresnet, trained, with_branches
+
+FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
+X = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> list[str]:
+    write_bin(tmp_path / "faces.bin", FACES, [True, False] * 8)
+    return ["--faces", str(tmp_path / "faces.bin"), "--size", "32"]
+
+
+def test_a_merged_file_becomes_a_trunk_with_the_same_embeddings(
+    faces: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "x.onnx", tmp_path / "new" / "model.pt"
+    export_onnx(trained(iresnet(), X), path)
+    assert main(["import-onnx", str(path), *faces, "--num-faces", "20", "-o", str(output)]) == 0
+    out = capsys.readouterr().out
+    assert f"{output}: IResNet, " in out
+    assert "merged BatchNorms restored with 20 faces" in out
+    assert check_onnx(path, load_trunk(output)) < 1e-4
+    # A branch for a trunk out of ONNX: what the import is for.
+    assert main(["model-cost", str(output), "--resolutions", "8"]) == 0
+
+
+def test_the_trunk_of_a_bundle_comes_back_bit_by_bit_without_faces(tmp_path: Path) -> None:
+    model = with_branches(trained(iresnet(), X), 8)
+    bundle = export_bundle(model, tmp_path / "bundle")
+    output = tmp_path / "model.pt"
+    assert main(["import-onnx", str(bundle.networks[32]), "-o", str(output)]) == 0
+    assert fingerprint(load_trunk(output).state_dict()) == model.trunk_fingerprint()
+
+
+def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
+    faces: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "x.onnx", tmp_path / "model.pt"
+    export_onnx(trained(iresnet(), X), path)
+    argv = ["import-onnx", str(path), "-o", str(output)]
+    assert main(argv) == 2
+    assert main([*argv, "--faces", str(tmp_path / "nothing.rec")]) == 2
+    assert main([*argv, *faces, "--size", "16"]) == 2
+    path.write_bytes(path.read_bytes()[:1000])
+    assert main([*argv, *faces]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 4
+    assert "restoring them takes faces" in err[0]
+    assert "nothing.rec" in err[1]
+    assert "expected at least 2 of 32 x 32 px" in err[2]
+    assert "x.onnx: not a whole ONNX file" in err[3]
+    assert not output.exists()
