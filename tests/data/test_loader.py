@@ -1,15 +1,20 @@
-"""What the loader's worker processes do with errors, and what they are sent."""
+"""What the loader hands out, what its worker processes do with errors, and what they are sent."""
 
 from __future__ import annotations
 
 import pickle
+import time
+from collections.abc import Collection
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
-from btnet.data.faces import CorruptImageError, RecordFaces, encode_jpeg
-from btnet.data.loader import GlobalOrder, make_loader
+from btnet.data.faces import CorruptImageError, FaceSet, RecordFaces, encode_jpeg
+from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.record_faces import write_record_faces
+from btnet.data.resize import resize
 from btnet.data.synthetic import SyntheticFaces
 
 
@@ -18,13 +23,52 @@ def write(path: Path, images: list[bytes]) -> RecordFaces:
     return RecordFaces(path)
 
 
+def batches(faces: FaceSet, order: Collection[list[int]], *, batch_size: int, num_workers: int) -> Batches:
+    return Batches(
+        faces,
+        order,
+        batch_size=batch_size,
+        size=112,
+        interpolation="bilinear",
+        num_workers=num_workers,
+        pin_memory=False,
+    )
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 2])
+def test_batches_are_the_images_of_the_order_whoever_decodes_them(tmp_path: Path, num_workers: int) -> None:
+    rendered = SyntheticFaces(3, 3)
+    # one is not of canonical size, and is resized
+    pictures = [rendered[i][0] if i != 4 else rendered[i][0][:90, 10:80] for i in range(len(rendered))]
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(picture) for picture in pictures])
+    # more batches than the ring has slots; the last one is smaller
+    order = [[(3 * k) % 9, (5 * k + 1) % 9, 4] for k in range(11)] + [[8]]
+    found = list(batches(faces, order, batch_size=3, num_workers=num_workers))
+    assert [batch.keys.tolist() for batch in found] == order
+    for indices, batch in zip(order, found, strict=True):  # kept together: no batch is written over
+        images = [resize(faces[i][0], 112) for i in indices]
+        expected = torch.stack([torch.from_numpy(image) for image in images]).permute(0, 3, 1, 2)
+        assert torch.equal(batch.images, expected)
+        assert batch.images.stride() == expected.stride()
+        assert batch.labels.tolist() == [faces[i][1] for i in indices]
+
+
+def test_a_slow_reader_finds_no_batch_written_over(tmp_path: Path) -> None:
+    image = SyntheticFaces(1, 1)[0][0]
+    shades = [np.full_like(image, 8 * k) for k in range(30)]
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(shade) for shade in shades])
+    order = [[k] for k in range(30)]
+    for k, batch in enumerate(batches(faces, order, batch_size=1, num_workers=2)):
+        time.sleep(0.005)  # workers run ahead as far as they may
+        assert batch.images.unique().tolist() == [8 * k]
+
+
 def test_what_a_worker_raises_names_the_file_and_the_record(tmp_path: Path) -> None:
     good = encode_jpeg(SyntheticFaces(1, 1)[0][0])
     faces = write(tmp_path / "faces.rec", [good, good, b"no image", good])
     order = GlobalOrder(4, batch_size=2, num_epochs=1, seed=0)
-    loader = make_loader(faces, order, size=112, interpolation="bilinear", num_workers=1, pin_memory=False)
     with pytest.raises(CorruptImageError, match=r"faces\.rec: record 3: not a readable image"):
-        list(loader)
+        list(batches(faces, order, batch_size=2, num_workers=1))
 
 
 def test_a_set_that_is_sent_to_a_worker_takes_no_copy_of_its_index_along(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from btnet.config import load_config
-from btnet.data.loader import GlobalOrder, make_loader
+from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.synthetic import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.distributed import Context
@@ -76,8 +76,14 @@ class Training:
 
     def run(self, start: int, stop: int) -> list[float]:
         self.order.start_step = start
-        loader = make_loader(
-            FACES, self.order, size=112, interpolation="bilinear", num_workers=0, pin_memory=False
+        loader = Batches(
+            FACES,
+            self.order,
+            batch_size=self.order.batch_size,
+            size=112,
+            interpolation="bilinear",
+            num_workers=0,
+            pin_memory=False,
         )
         self.built.learners[0].train()
         losses = []

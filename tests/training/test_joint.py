@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from btnet.config import load_config
-from btnet.data.loader import GlobalOrder, make_loader
+from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.synthetic import SyntheticFaces
 from btnet.training.distributed import Context
 from btnet.training.learner import Draws
@@ -55,7 +55,15 @@ def losses_and_state(config: Any) -> tuple[list[dict[str, torch.Tensor]], dict[s
         memory_format=memory_format(config),
     )
     order = GlobalOrder(len(FACES), batch_size=config.batch_size, num_epochs=2, seed=config.seed)
-    loader = make_loader(FACES, order, size=112, interpolation="bilinear", num_workers=0, pin_memory=False)
+    loader = Batches(
+        FACES,
+        order,
+        batch_size=config.batch_size,
+        size=112,
+        interpolation="bilinear",
+        num_workers=0,
+        pin_memory=False,
+    )
     for learner in built.learners:
         learner.train()
     losses = [step(batch, i // order.steps_per_epoch, 0.05) for i, batch in enumerate(loader)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
 
@@ -15,6 +15,10 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from btnet.data.faces import FaceSet
 from btnet.data.resize import resize
+
+# per worker
+_BATCHES_AHEAD = 2
+_Decoded = tuple[int, list[int], list[int]]  # slot, indices, labels
 
 
 @dataclass(frozen=True)
@@ -80,53 +84,111 @@ class GlobalOrder(Sampler[list[int]]):
             yield order[first : first + self.batch_size].tolist()
 
 
-class _Images(Dataset[tuple[Tensor, int, int]]):
-    def __init__(self, faces: FaceSet, size: int, interpolation: str):
-        self.faces, self.size, self.interpolation = faces, size, interpolation
+class Batches(Iterable[Batch]):
+    """The batches of a run, decoded in worker processes; iterating starts the workers.
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        image, label = self.faces[index]
-        if image.shape[:2] != (self.size, self.size):
-            image = resize(image, self.size, self.interpolation)
-        return torch.from_numpy(image), label, index
+    Workers decode into a ring of batches in shared memory that is laid out once per iteration: fresh shared memory for
+    every batch would be zeroed and faulted in page by page, which takes as long as decoding half of it. What is
+    sent back is labels alone. A batch is copied out of the ring before the next one is asked for, so it may be
+    kept. The ring has one slot more than there are batches under way, and the loader hands out batches in order: no
+    worker writes where the caller is reading.
+
+    Args:
+        faces: the set.
+        order: the indices of each batch.
+        batch_size: of the largest batch.
+        size: px of the batches; images of another size are resized to it.
+        interpolation: for that.
+        num_workers: processes; 0 decodes in this one.
+        pin_memory: put batches where a GPU can fetch them while it computes.
+    """
+
+    def __init__(
+        self,
+        faces: FaceSet,
+        order: Collection[list[int]],
+        *,
+        batch_size: int,
+        size: int,
+        interpolation: str,
+        num_workers: int,
+        pin_memory: bool,
+    ):
+        self.faces, self.order, self.batch_size = faces, order, batch_size
+        self.size, self.interpolation = size, interpolation
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Decode from the start of the order.
+
+        Raises:
+            Exception: what a worker raises, with the record's file and key in its message.
+        """
+        num_slots = self.num_workers * _BATCHES_AHEAD + 1
+        ring = torch.empty(num_slots, self.batch_size, self.size, self.size, 3, dtype=torch.uint8)
+        if self.num_workers:
+            ring.share_memory_()
+        loader: DataLoader[_Decoded] = DataLoader(
+            _Ring(ring, self.faces, self.interpolation),
+            sampler=_Numbered(self.order, num_slots),  # type: ignore[arg-type]
+            batch_size=None,
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            prefetch_factor=_BATCHES_AHEAD if self.num_workers else None,
+            worker_init_fn=_start_worker,
+            multiprocessing_context=_clean_start() if self.num_workers else None,
+        )
+        for slot, indices, labels in loader:
+            images = ring[slot, : len(indices)]
+            copy = torch.empty(images.shape, dtype=torch.uint8, pin_memory=self.pin_memory).copy_(images)
+            yield Batch(copy.permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(indices))
 
 
-def _collate(items: list[tuple[Tensor, int, int]]) -> Batch:
-    images, labels, keys = zip(*items, strict=True)
-    return Batch(torch.stack(images).permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(keys))
+class _Numbered(Sampler[tuple[int, list[int]]]):
+    """(slot, indices) of each batch."""
+
+    def __init__(self, order: Collection[list[int]], num_slots: int):
+        self.order, self.num_slots = order, num_slots
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
+        for number, indices in enumerate(self.order):
+            yield number % self.num_slots, indices
+
+
+class _Ring(Dataset[_Decoded]):
+    """Item (slot, indices): decodes the images into that slot, and gives their labels."""
+
+    def __init__(self, ring: Tensor, faces: FaceSet, interpolation: str):
+        self.ring, self.faces, self.interpolation = ring, faces, interpolation
+
+    def __getitem__(self, item: tuple[int, list[int]]) -> _Decoded:
+        slot, indices = item
+        rows = self.ring[slot].numpy()
+        size = len(rows[0])
+        labels = []
+        for row, index in zip(rows, indices, strict=False):  # the last batch may be smaller
+            image, label = self.faces[index]
+            row[:] = image if len(image) == size == len(image[0]) else resize(image, size, self.interpolation)
+            labels.append(label)
+        return slot, indices, labels
+
+
+def _as_it_is(decoded: _Decoded) -> _Decoded:
+    return decoded
 
 
 def _start_worker(_worker: int) -> None:
     torch.set_num_threads(1)
-    cv2.setNumThreads(1)
+    cv2.setNumThreads(0)
     # Ctrl-C reaches the whole process group, and it is the training process that decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def make_loader(
-    faces: FaceSet,
-    order: Iterable[list[int]],
-    *,
-    size: int,
-    interpolation: str,
-    num_workers: int,
-    pin_memory: bool,
-) -> DataLoader[Batch]:
-    """Decode the images of each step in worker processes.
-
-    Images of another size than `size` px are resized to it. What a worker raises reaches the caller, with
-    the record's file and key in its message.
-    """
-    return DataLoader(
-        _Images(faces, size, interpolation),  # type: ignore[arg-type]
-        batch_sampler=order,
-        num_workers=num_workers,
-        collate_fn=_collate,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-        multiprocessing_context=_clean_start() if num_workers else None,
-    )
 
 
 def _clean_start() -> BaseContext:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from btnet.model.backbone import Backbone, initialise
+from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
 _EPS = 1e-5
@@ -19,14 +20,14 @@ class ResidualUnit(nn.Module):
     def __init__(self, in_channels: int, channels: int, stride: int):
         super().__init__()
         self.bn1 = nn.BatchNorm2d(in_channels, eps=_EPS)
-        self.conv1 = nn.Conv2d(in_channels, channels, 3, padding=1, bias=False)
+        self.conv1 = Convolution(in_channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels, eps=_EPS)
         self.prelu = nn.PReLU(channels)
-        self.conv2 = nn.Conv2d(channels, channels, 3, stride=stride, padding=1, bias=False)
+        self.conv2 = Convolution(channels, channels, 3, stride=stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels, eps=_EPS)
         if stride != 1 or in_channels != channels:
             self.downsample: nn.Module | None = nn.Sequential(
-                nn.Conv2d(in_channels, channels, 1, stride=stride, bias=False),
+                Convolution(in_channels, channels, 1, stride=stride, bias=False),
                 nn.BatchNorm2d(channels, eps=_EPS),
             )
         else:
@@ -86,7 +87,7 @@ class IResNet(Backbone):
         strides = strides_at([u.stride for u in self._units], canonical_size, input_size)
         stride_of = {u.name: stride for u, stride in zip(self._units, strides, strict=True)}
 
-        self.conv1 = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+        self.conv1 = Convolution(3, widths[0], 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0], eps=_EPS)
         self.prelu = nn.PReLU(widths[0])
         in_channels = widths[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from btnet.model.backbone import Backbone, initialise
+from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
 _SEPARABLE_CHANNELS = 512
@@ -28,7 +29,7 @@ class ConvUnit(nn.Module):
         super().__init__()
         padding = 1 if kernel == 3 else 0
         parts: list[nn.Module] = [
-            nn.Conv2d(in_channels, channels, kernel, stride, padding, groups=groups, bias=False),
+            Convolution(in_channels, channels, kernel, stride, padding, groups=groups, bias=False),
             nn.BatchNorm2d(channels),
         ]
         if not linear:

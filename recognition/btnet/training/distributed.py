@@ -82,7 +82,7 @@ def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[C
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = _device(device)
     if chosen.type == "cpu":
-        _keep_freed_memory()
+        keep_freed_memory()
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=_TIMEOUT)
@@ -93,7 +93,7 @@ def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[C
             dist.destroy_process_group()
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Let freed activations serve the next step, instead of going back to the system and coming as zeroed pages.
 
     A step on a CPU allocates the same few gigabytes again and again; asking the system for them took a third of

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from btnet.data.faces import FaceSet
-from btnet.data.loader import make_loader
+from btnet.data.loader import Batches
 from btnet.data.views import normalise
 from btnet.loss import build_prototypes
 from btnet.model.backbone import Backbone
@@ -46,9 +46,10 @@ def embed_prototypes(
     Raises:
         ValueError: as `btnet.loss.build_prototypes`.
     """
-    loader = make_loader(
+    loader = Batches(
         faces,
         _Share(len(faces), batch_size, context),
+        batch_size=batch_size,
         size=trunk.input_size,
         interpolation=interpolation,
         num_workers=num_workers,

@@ -13,7 +13,7 @@ import torch
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
-from btnet.data.loader import GlobalOrder, make_loader
+from btnet.data.loader import Batches, GlobalOrder
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
 from btnet.loss import ShardedClassifier, save_classifier
@@ -136,9 +136,10 @@ class _Run:
         with self._report(start) as report, stop_request() as stop, self._saved_at_the_end():
             self._introduce(start)
             window = LossWindow(self.context)
-            loader = make_loader(
+            loader = Batches(
                 self.faces,
                 self.order,
+                batch_size=config.batch_size,
                 size=self.built.trunk.canonical_size,
                 interpolation=config.interpolation,
                 num_workers=config.num_workers,

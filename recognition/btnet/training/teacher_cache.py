@@ -19,12 +19,12 @@ from rich.progress import track
 from torch import Tensor
 
 from btnet.data.faces import FaceSet
-from btnet.data.loader import make_loader
+from btnet.data.loader import Batches
 from btnet.data.views import flip
 from btnet.training.distributed import Context
 from btnet.training.parts import Answer
 from btnet.training.teacher import TrunkTeacher
-from btnet.training.teacher_cache_file import CacheContents, CacheFiles
+from btnet.training.teacher_cache_file import BLOCK, CacheContents, CacheFiles
 
 __all__ = ["CachedTeacher", "cached"]
 
@@ -131,9 +131,10 @@ def _build(
     files: CacheFiles, blocks: Sequence[int], teacher: TrunkTeacher, faces: FaceSet, num_workers: int
 ) -> None:
     context, contents = teacher.context, files.contents
-    loader = make_loader(
+    loader = Batches(
         cast(FaceSet, _ResizedAsLabel(faces, contents.canonical_size)),
         [list(contents.block(block)) for block in blocks],
+        batch_size=BLOCK,
         size=contents.canonical_size,
         interpolation=contents.interpolation,
         num_workers=num_workers,
