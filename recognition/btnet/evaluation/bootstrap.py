@@ -78,7 +78,9 @@ def paired_bootstrap(
             "expected [P], [P] and [P, 2], one of each per pair"
         )
     if same.all() or not same.any():
-        raise ValueError(f"all {len(same)} pairs are of one kind; a bootstrap needs matched and impostor pairs")
+        raise ValueError(
+            f"all {len(same)} pairs are of one kind; a bootstrap needs matched and impostor pairs"
+        )
     names, columns = np.unique(people, return_inverse=True)
     first, second = columns.reshape(people.shape).T
     generator = np.random.default_rng(seed)

@@ -9,7 +9,19 @@ from typing import Any, Final
 
 from btnet.evidence.faces import PARTS
 
-__all__ = ["BRANCH", "GIVEN_TRUNK", "TRUNK", "Comparison", "Job", "Plan", "Row", "Sweep", "full_plan", "quick_plan"]
+__all__ = [
+    "BRANCH",
+    "GIVEN_TRUNK",
+    "RESOLUTIONS",
+    "TRUNK",
+    "Comparison",
+    "Job",
+    "Plan",
+    "Row",
+    "Sweep",
+    "full_plan",
+    "quick_plan",
+]
 
 RESOLUTIONS: Final = (28, 14, 7)
 BRANCH, TRUNK = "evidence_branch", "evidence_trunk"
@@ -96,7 +108,9 @@ class Sweep:
         rows = []
         for values in itertools.product(*self.grid.values()):
             tried = dict(zip(self.grid, values, strict=True))
-            name = "_".join([f"choice_{self.row.method}", *(f"{key}={value}" for key, value in tried.items())])
+            name = "_".join(
+                [f"choice_{self.row.method}", *(f"{key}={value}" for key, value in tried.items())]
+            )
             text = ", ".join(f"{key} {value}" for key, value in tried.items())
             rows.append(
                 replace(

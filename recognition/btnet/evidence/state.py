@@ -94,12 +94,18 @@ class State:
             entry.state, entry.text = WAITING, "interrupted; goes on from its checkpoint"
             raise
         except Exception as error:
-            entry.state, entry.text = FAILED, " ".join(str(error).split())
+            self.fail(name, error)
             raise
         finally:
             entry.seconds += time.monotonic() - wall
             entry.cpu_seconds += _cpu_seconds() - cpu
             self.save()
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Keep why a job did not end well."""
+        entry = self.entries.setdefault(name, Entry())
+        entry.state, entry.text = FAILED, " ".join(str(error).split())
+        self.save()
 
     def expected_seconds(self, job: Job, num_images: int) -> float:
         """How long a job will take, from those of its kind that are done.
@@ -117,7 +123,9 @@ class State:
         rate = sum(entry.seconds for entry in done) / seen if seen else _GUESSES.get(job.row.kind, 0.0)
         return num_images * rate + (0.0 if seen else _EVALUATION_SECONDS)
 
-    def table(self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool) -> Table:
+    def table(
+        self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool
+    ) -> Table:
         """All jobs, for people.
 
         Args:
@@ -143,9 +151,7 @@ class State:
             elif state == WAITING:
                 left += expected
                 text = text or f"about {clock(expected)}"
-            table.add_row(
-                job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text
-            )
+            table.add_row(job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text)
         table.caption = f"about {clock(left)} left"
         table.caption_justify = "left"
         return table
