@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from btnet.evidence.faces import Source
 
 _TRAIN_LIST, _TEST_PAIRS = "train.txt", "val_pairs.txt"
 
@@ -36,6 +40,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="only write the page of the result files in a folder",
     )
     parser.add_argument("--seed", type=int, default=0, help="of the split (default: %(default)s)")
+    parser.add_argument(
+        "--too-close",
+        type=float,
+        default=0.55,
+        metavar="COSINE",
+        help="people to train on whose mean embedding is this close to one to test on are dropped (default: "
+        "%(default)s)",
+    )
     parser.add_argument(
         "--configs", type=Path, default=Path("configs"), help="where evidence_*.py are (default: %(default)s)"
     )
@@ -79,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if whole else 1
 
 
-def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
+def _source(args: argparse.Namespace) -> Source:
     from btnet.evidence.faces import Source
 
     if args.trunk is None or args.faces is None:
@@ -97,4 +109,4 @@ def _source(args: argparse.Namespace):  # type: ignore[no-untyped-def]
         raise ValueError(
             "evidence: --list and --pairs go together; give both, or neither to have people split"
         )
-    return Source(args.trunk, args.faces, *lists, seed=args.seed)
+    return Source(args.trunk, args.faces, *lists, seed=args.seed, too_close=args.too_close)

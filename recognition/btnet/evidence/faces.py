@@ -49,6 +49,7 @@ class Source:
         train_list: lines `archive/identity/name.jpg label`; None: people are split by `seed`.
         test_pairs: lines `face face same`; given together with `train_list`.
         seed: of all splits and pairs.
+        too_close: cosine of two prototypes from which on two people may be one.
     """
 
     trunk: Path
@@ -56,6 +57,7 @@ class Source:
     train_list: Path | None = None
     test_pairs: Path | None = None
     seed: int = 0
+    too_close: float = TOO_CLOSE
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,7 @@ def prepare(source: Source, folder: Path) -> Sets:
         "faces": str(source.faces.resolve()),
         "lists": [str(p.resolve()) for p in (source.train_list, source.test_pairs) if p is not None],
         "seed": source.seed,
+        "too_close": source.too_close,
     }
     if (folder / _SPLIT).is_file():
         found = sets.about()["made_of"]
@@ -109,7 +112,7 @@ def prepare(source: Source, folder: Path) -> Sets:
             )
         return sets
     folder.mkdir(parents=True, exist_ok=True)
-    about: dict[str, Any] = {"made_of": made_of, "too_close": TOO_CLOSE}
+    about: dict[str, Any] = {"made_of": made_of}
     if source.train_list is not None and source.test_pairs is not None:
         _of_lists(source, sets)
     else:
@@ -167,7 +170,7 @@ def _build_classifier(source: Source, sets: Sets, rec: Path, name: str) -> None:
 def _split(sets: Sets, whole: str, train: str, test: str, source: Source, share: float) -> dict[str, Any]:
     faces = RecordFaces(sets.rec(whole))
     prototypes = load_classifier(sets.classifier(whole)).weight.numpy()
-    split = split_identities(prototypes, share=share, seed=source.seed)
+    split = split_identities(prototypes, share=share, seed=source.seed, limit=source.too_close)
     _write_part(sets, whole, train, split.train)
     images = np.flatnonzero(np.isin(faces.labels, split.test))
     labels = faces.labels[images]

@@ -54,12 +54,10 @@ def _by_resolution(records: Sequence[Record]) -> Figure:
 def _learning(by_images: Sequence[Record], by_identities: Sequence[Record]) -> Figure:
     figure = new_figure(8.6, 3.8)
     left, right = figure.subplots(1, 2, sharey=True)
-    _curve(left, [(record.cost.num_images, record) for record in by_images], "images seen")
-    _curve(
-        right,
-        [(record.data["num_identities"], record) for record in by_identities],
-        "identities, as many images seen",
-    )
+    seen = [(record.cost.num_images, record) for record in by_images]
+    people = [(int(record.data["num_identities"]), record) for record in by_identities]
+    _curve(left, seen, "images seen")
+    _curve(right, people, "identities, as many images seen")
     left.set_ylabel("10-fold accuracy")
     left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     legend_below(figure, [left, right])
