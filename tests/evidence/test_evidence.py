@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import tiny_trunk
 
 from btnet.cli import main
 from btnet.data.image_codec import encode_png
 from btnet.data.synthetic import SyntheticFaces
+from tiny_models import tiny_trunk
 
 ROOT = Path(__file__).parents[2]
 PEOPLE, IMAGES = 16, 3
