@@ -12,7 +12,7 @@ from btnet.evidence.split import nested_part, split_identities, verification_pai
 
 def unit(num: int, seed: int, size: int = 6) -> NDArray[np.float32]:
     rows = np.random.default_rng(seed).normal(size=(num, size))
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 @given(num=st.integers(20, 60), seed=st.integers(0, 99), share=st.floats(0.1, 0.5))

@@ -34,6 +34,17 @@ _ALONE: Final = {"tail_from": "none", "freeze_classifier": False, "distillation_
 _FRESH: Final = {**_ALONE, "inherit": False, "classifier": "new", "warmup_epoch": 1}
 _AUTHORS: Final = {"loss": "CosFace", "margin": 0.40, "embedding_loss_weight": 0.5, "learnt": "authors"}
 _COSINE: Final = {"embedding_cosine_weight": 20.0}
+_SELF_TAUGHT: Final = {
+    "multi_resolution": "v1",
+    "feature_cosine_weight": 20.0,
+    "embedding_cosine_weight": 20.0,
+}
+_TEACHERS_WEIGHTS: Final = (
+    "distillation_weight",
+    "embedding_loss_weight",
+    "embedding_cosine_weight",
+    "feature_cosine_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -67,14 +78,18 @@ class Row:
     @property
     def has_teacher(self) -> bool:
         """Whether a loss compares with the frozen trunk, so that a teacher cache serves."""
-        weights = {"distillation_weight": 0.5, "embedding_loss_weight": 0.0, "embedding_cosine_weight": 0.0}
-        return self.config == BRANCH and any(self.settings.get(key, value) for key, value in weights.items())
+        weights = dict.fromkeys(_TEACHERS_WEIGHTS, 0.0)
+        if self.config == BRANCH:
+            weights["distillation_weight"] = 0.5
+        return bool(self.config) and any(self.settings.get(key, value) for key, value in weights.items())
 
     @property
     def kind(self) -> str:
         """What costs about the same per image; see `btnet.evidence.state`."""
         if self.config != BRANCH:
-            return self.config or "measured only"
+            return (
+                f"{self.config}{', cached' if self.has_teacher else ''}" if self.config else "measured only"
+            )
         return f"{self.resolution} px, cached" if self.has_teacher else f"{self.resolution} px"
 
 
@@ -178,6 +193,8 @@ def full_plan() -> Plan:
             seeds=_SEEDS if v == "v1" else _SEEDS[:1])
         for v in ("v1", "v2", "v3")
     ]  # fmt: skip
+    mixed.append(Row("fskd", {"table2": "whole trunk, taught by its frozen self (as F-SKD)"}, TRUNK, _SELF_TAUGHT,
+                     method="fskd"))  # fmt: skip
     branches = [_phi_bt(r, seeds=_SEEDS) for r in RESOLUTIONS]
     on_mixed = [
         Row(f"bt_mr_r{r}", {"table2": "phi_bt on phi_mr v1"}, settings={"classifier": ""}, resolution=r,
@@ -212,7 +229,7 @@ def full_plan() -> Plan:
             method="bt")
         for n in PARTS
     ]  # fmt: skip
-    rivals = ["hr", "mr_v1", "mr_v2", "mr_v3"]
+    rivals = ["hr", "mr_v1", "mr_v2", "mr_v3", "fskd"]
     comparisons = [
         Comparison(f"bt_r{r}", rival, _pairs(r))
         for r in RESOLUTIONS
@@ -225,6 +242,7 @@ def full_plan() -> Plan:
         Sweep(Row("", {}, BRANCH, _ALONE, 14, method="mm_trunk"), {"lr": (0.01, 0.02, 0.05)}),
         Sweep(Row("", {}, BRANCH, steps[0].settings, 14, method="bct"), {"lr": (0.02, 0.05, 0.1)}),
         Sweep(Row("", {}, TRUNK, {}, method="mr"), {"lr": (0.003, 0.01, 0.03)}),
+        Sweep(Row("", {}, TRUNK, _SELF_TAUGHT, method="fskd"), {"lr": (0.003, 0.01, 0.03)}),
     ]
     rows = [_phi_hr(), *branches, *matched, *mixed, *on_mixed, *steps, *losses, *tails, *others, *curves]
     return Plan(rows, sweeps, comparisons)

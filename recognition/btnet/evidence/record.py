@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
+from btnet.evaluation.verification import kfold_accuracy
 from btnet.evidence.plan import Job, Sweep
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
@@ -61,6 +62,7 @@ class Record:
         num_learnt: parameters that learnt.
         num_parameters: of the trunk.
         bytes_stored: beside the trunk; for a trunk, of itself.
+        old_gallery: accuracy by pair where the gallery stays as the given trunk embedded it at 112 px.
     """
 
     name: str
@@ -74,11 +76,13 @@ class Record:
     num_learnt: int
     num_parameters: int
     bytes_stored: int
+    old_gallery: dict[str, float]
 
 
 def measure(
     job: Job,
     model_path: Path,
+    given_trunk: Path,
     test: Path,
     pairs: Sequence[Pair],
     *,
@@ -95,6 +99,7 @@ def measure(
     Args:
         job: that was run.
         model_path: its run folder, or a trunk.
+        given_trunk: that embedded the gallery which is there.
         test: the .bin set.
         pairs: of resolutions.
         store: of embeddings.
@@ -126,6 +131,9 @@ def measure(
         "data": dict(data),
         "cost": asdict(cost),
         **_sizes(job, model),
+        "old_gallery": _old_gallery(
+            load_model(given_trunk), model, images, issame, pairs, store, interpolation
+        ),
     }
     write_result(result, document)
     return {each.label: each.accuracy for each in found}
@@ -171,6 +179,27 @@ def read_scores(path: Path) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.flo
         return found["issame"], {key: found[key] for key in found.files if key != "issame"}
 
 
+def _old_gallery(
+    old: EvaluatedModel,
+    new: EvaluatedModel,
+    images: NDArray[np.uint8],
+    issame: NDArray[np.bool_],
+    pairs: Sequence[Pair],
+    store: EmbeddingStore,
+    interpolation: str,
+) -> dict[str, float]:
+    """Accuracy of the new model's probes against the old one's gallery of canonical size."""
+    found = {}
+    for pair in pairs:
+        gallery, probe = (model.network_for(side or 0) for model, side in zip((old, new), pair, strict=True))
+        if pair[0] != old.canonical_size or gallery is None or probe is None:
+            continue
+        left = store(gallery.network, images[::2], view_size=pair[0], interpolation=interpolation)
+        right = store(probe.network, images[1::2], view_size=pair[1], interpolation=interpolation)
+        found[pair_label(pair)] = kfold_accuracy(left, right, issame)[0]
+    return found
+
+
 def _sizes(job: Job, model: EvaluatedModel) -> dict[str, int]:
     network = model.model
     trunk = network.trunk if isinstance(network, BTNet) else network
@@ -196,5 +225,5 @@ def _read(path: Path) -> Record:
         if (value := number(entry.get("accuracy"))) is not None
     }
     keys = ("name", "seed", "places", "resolution", "settings", "data")
-    sizes = ("num_learnt", "num_parameters", "bytes_stored")
+    sizes = ("num_learnt", "num_parameters", "bytes_stored", "old_gallery")
     return Record(**{key: more[key] for key in (*keys, *sizes)}, accuracy=accuracy, cost=Cost(**more["cost"]))

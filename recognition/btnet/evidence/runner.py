@@ -187,6 +187,7 @@ class Runner:
         record = measure(
             job,
             self._trunk(job.row) if not job.row.config else Path(config.output),
+            self.source.trunk,
             self.sets.bin(test),
             pairs,
             store=EmbeddingStore(self.folder / "embeddings"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -119,10 +120,24 @@ def _table2(groups: _Group) -> list[Table]:
             rows.append(Row(model, tuple(numbers.get(pair) for pair in chosen), source.short))
         columns = tuple(Column(pair, best="") for pair in chosen)
         tables.append(Table(f"{title}, %", "model", columns, tuple(rows), (_seeds_note(groups), _PAPERS)))
+    tables.append(_old_gallery(groups))
     matched = groups.get("phi_mm, from the trunk")
     if matched:
         tables.append(_gains(groups, pairs, matched))
     return tables
+
+
+def _old_gallery(groups: _Group) -> Table:
+    """Who may probe a gallery without embedding it anew."""
+    old = {label: [replace(r, accuracy=r.old_gallery) for r in group] for label, group in groups.items()}
+    pairs = _pairs(old)
+    rows = [Row(label, tuple(_text(group, pair) for pair in pairs)) for label, group in old.items()]
+    note = (
+        "Probes by the model, the gallery as the given trunk embedded it: where that is less than phi_hr's 112&112, "
+        "or than the model's own figure at a pair, the gallery does not survive."
+    )
+    columns = tuple(Column(pair, best="") for pair in pairs)
+    return Table("Accuracy with the gallery that is there, %", "model", columns, tuple(rows), (note,))
 
 
 def _gains(groups: _Group, pairs: Sequence[str], matched: Sequence[Record]) -> Table:
