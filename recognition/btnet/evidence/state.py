@@ -32,7 +32,7 @@ _GUESSES: Final = {
     "14 px": 0.012,
     "7 px": 0.008,
 }
-_EVALUATION_SECONDS = 240.0
+_EVALUATION_SECONDS = 120.0
 _PROGRESS = re.compile(r"step (\d+)/(\d+) .* left ([\d:]+)")
 
 
@@ -150,9 +150,13 @@ class State:
                 left += expected * (1 - progress[0]) if progress else expected
             elif state == WAITING:
                 left += expected
-                text = text or f"about {clock(expected)}"
+                text = text or (f"about {clock(expected)}" if expected_images else "")
             table.add_row(job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text)
-        table.caption = f"about {clock(left)} left"
+        table.caption = (
+            f"about {clock(left)} left"
+            if expected_images
+            else "how long it takes is known when the sets are made"
+        )
         table.caption_justify = "left"
         return table
 
