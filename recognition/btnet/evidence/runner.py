@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from btnet.config import load_config
+from btnet.config import BASE, load_config
 from btnet.data.record_faces import RecordFaces
 from btnet.evidence.cache import build_cache, cache_bytes
 from btnet.evidence.comparisons import compare
@@ -151,8 +151,7 @@ class Runner:
         key = key_of(job)
         trunk = self._trunk(job.row)
         if job.row.trunk in self._failed or not trunk.exists():
-            self.console.print(f"{title}: left out, its trunk {job.row.trunk} is not there")
-            self._failed.add(job.row.name)
+            self._give_up(job, title, FileNotFoundError(f"its trunk {job.row.trunk} is not there"))
             return
         config = self._config(job)
         digest = self._digest(job, config)
@@ -174,11 +173,14 @@ class Runner:
             entry.text = self._measure(job, config)
             self.state.save()
         except (ValueError, OSError, ArithmeticError) as error:
-            self._failed.add(job.row.name)
-            self.state.fail(key, error)
-            self.console.print(f"{title}: failed: {error}", markup=False)
+            self._give_up(job, title, error)
             return
         self.console.print(f"{title}: {entry.text}; {clock(entry.seconds)}, CPU {clock(entry.cpu_seconds)}")
+
+    def _give_up(self, job: Job, title: str, error: Exception) -> None:
+        self._failed.add(job.row.name)
+        self.state.fail(key_of(job), error)
+        self.console.print(f"{title}: failed: {error}", markup=False)
 
     def _measure(self, job: Job, config: Any) -> str:
         test = "choice" if job.row.data == "part" else "test"
@@ -249,7 +251,9 @@ class Runner:
     def _digest(self, job: Job, config: Any) -> str:
         """Of all that decides what a job learns."""
         file = trunk_file(str(self._trunk(job.row)))
-        decisive = {key: value for key, value in config.items() if key not in _LOCAL}
+        base = load_config(self.configs / BASE)
+        # Differences from the base alone: a key that a later version adds does not undo what is done.
+        decisive = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
         decisive |= {
             "config": job.row.config,
             "trunk": fingerprint(load_trunk(file).state_dict()),

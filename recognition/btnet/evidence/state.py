@@ -75,6 +75,7 @@ class State:
 
     def save(self) -> None:
         """Write all entries."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(self._path) as temporary:
             found = {name: asdict(entry) for name, entry in self.entries.items()}
             temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
