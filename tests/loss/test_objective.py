@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from btnet.loss import Objective, branch_distillation, embedding_cosine, embedding_mse, feature_cosine
+from btnet.loss import (
+    Objective,
+    branch_distillation,
+    embedding_cosine,
+    embedding_mse,
+    embedding_relation,
+    feature_cosine,
+)
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -104,3 +111,19 @@ def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their
     torch.testing.assert_close(feature_cosine(3 * student, teacher), feature_cosine(student, teacher))
     losses = Objective(0, 0, feature_cosine_weight=2.0)(student_feature=student, teacher_feature=teacher)
     torch.testing.assert_close(losses["total"], 2 * feature_cosine(student, teacher))
+
+
+def test_relations_are_those_of_every_two_faces() -> None:
+    student, teacher = pair(4, 6)
+    loss = 0.0
+    for a in range(4):
+        for b in range(4):
+            low = torch.cosine_similarity(student[a], teacher[b], dim=0)
+            high = torch.cosine_similarity(teacher[a], teacher[b], dim=0)
+            loss += float((low - high) ** 2) / 16
+    assert embedding_relation(student, teacher).item() == pytest.approx(loss, rel=1e-4)
+    assert embedding_relation(teacher, teacher).item() == pytest.approx(0.0, abs=1e-10)
+    losses = Objective(0, 0, embedding_relation_weight=3.0)(
+        student_embedding=student, teacher_embedding=teacher
+    )
+    torch.testing.assert_close(losses["total"], 3 * embedding_relation(student, teacher))

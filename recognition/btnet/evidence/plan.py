@@ -43,6 +43,7 @@ _TEACHERS_WEIGHTS: Final = (
     "distillation_weight",
     "embedding_loss_weight",
     "embedding_cosine_weight",
+    "embedding_relation_weight",
     "feature_cosine_weight",
 )
 
@@ -220,6 +221,10 @@ def full_plan() -> Plan:
                 method="bt_cosine", seeds=_SEEDS if r == 14 else _SEEDS[:1])
             for r in RESOLUTIONS
         ),
+        Row("bt_relation", {"beyond": "phi_bt, embedding's cosine and relations"}, BRANCH,
+            {**_COSINE, "embedding_relation_weight": 200.0}, 14, method="bt_cosine"),
+        Row("bt_features", {"beyond": "phi_bt, cosine of taps instead of eq. 2"}, BRANCH,
+            {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, 14, method="bt"),
     ]  # fmt: skip
     curves = [
         Row(f"bt_passes{n}", {"passes": str(n)}, BRANCH, {"num_epoch": n}, 14, method="bt") for n in (1, 2, 4, 16)

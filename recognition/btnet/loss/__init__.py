@@ -13,6 +13,7 @@ from btnet.loss.objective import (
     branch_distillation,
     embedding_cosine,
     embedding_mse,
+    embedding_relation,
     feature_cosine,
 )
 from btnet.loss.prototype import build_prototypes
@@ -35,6 +36,7 @@ __all__ = [
     "build_prototypes",
     "embedding_cosine",
     "embedding_mse",
+    "embedding_relation",
     "feature_cosine",
     "load_classifier",
     "save_classifier",

@@ -7,9 +7,16 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
-__all__ = ["Objective", "branch_distillation", "embedding_cosine", "embedding_mse", "feature_cosine"]
+__all__ = [
+    "Objective",
+    "branch_distillation",
+    "embedding_cosine",
+    "embedding_mse",
+    "embedding_relation",
+    "feature_cosine",
+]
 
 
 @dataclass(frozen=True)
@@ -22,6 +29,8 @@ class Objective:
         embedding_mse_weight: of the embeddings' MSE: not in the paper, 0.5 in the authors' code.
         embedding_cosine_weight: of 1 - cosine of the embeddings: in neither.
         feature_cosine_weight: of 1 - cosine of the feature maps: in neither (F-SKD, arXiv 2303.04681).
+        embedding_relation_weight: of the mean squared difference of the batch's cosines: in neither (after CRRCD,
+            arXiv 2409.02555, which contrasts such relations).
     """
 
     influence_weight: float = 1.0
@@ -29,6 +38,7 @@ class Objective:
     embedding_mse_weight: float = 0.0
     embedding_cosine_weight: float = 0.0
     feature_cosine_weight: float = 0.0
+    embedding_relation_weight: float = 0.0
 
     def __post_init__(self) -> None:
         weights = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -48,7 +58,8 @@ class Objective:
     @property
     def compares_embeddings(self) -> bool:
         """Whether a term asks for the teacher's embedding."""
-        return bool(self.embedding_mse_weight or self.embedding_cosine_weight)
+        weights = self.embedding_mse_weight, self.embedding_cosine_weight, self.embedding_relation_weight
+        return any(weights)
 
     @property
     def reaches_embedding(self) -> bool:
@@ -74,7 +85,8 @@ class Objective:
             teacher_embedding: of the 112 px view, [B, D].
 
         Returns:
-            "influence", "branch_distillation", "embedding_mse", "embedding_cosine", "feature_cosine", each where its
+            "influence", "branch_distillation", "embedding_mse", "embedding_cosine", "embedding_relation",
+            "feature_cosine", each where its
             weight is not 0 and before weighing; and "total", their weighted sum. Scalars in float32.
 
         Raises:
@@ -102,6 +114,9 @@ class Objective:
             if self.embedding_cosine_weight:
                 losses["embedding_cosine"] = embedding_cosine(student, teacher)
                 total.append(self.embedding_cosine_weight * losses["embedding_cosine"])
+            if self.embedding_relation_weight:
+                losses["embedding_relation"] = embedding_relation(student, teacher)
+                total.append(self.embedding_relation_weight * losses["embedding_relation"])
         losses["total"] = torch.stack(total).sum()
         return losses
 
@@ -134,6 +149,21 @@ def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine of embeddings [B, D], averaged over the batch: their lengths are free; else like eq. 2."""
     student, teacher = _pair("embeddings", student, teacher)
     return (1 - cosine_similarity(student, teacher, dim=1)).mean()
+
+
+def embedding_relation(student: Tensor, teacher: Tensor) -> Tensor:
+    """How far each face's cosines to the batch's 112 px faces are from what they are at 112 px; else like eq. 2.
+
+    Args:
+        student: embeddings of the r x r views, [B, D].
+        teacher: of the 112 px views, [B, D]; a face and itself count like any two.
+
+    Returns:
+        Mean squared difference of the B x B cosines (student to teacher, teacher to teacher).
+    """
+    student, teacher = _pair("embeddings", student, teacher)
+    faces = normalize(teacher, dim=1)
+    return (normalize(student, dim=1) @ faces.T - faces @ faces.T).square().mean()
 
 
 def feature_cosine(student: Tensor, teacher: Tensor) -> Tensor:

@@ -99,6 +99,7 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
         distillation_weight=0.0,
         embedding_cosine_weight=config.embedding_cosine_weight,
         feature_cosine_weight=config.feature_cosine_weight,
+        embedding_relation_weight=config.embedding_relation_weight,
     )
     is_taught = objective.compares_features or objective.compares_embeddings
     frozen_self = _frozen_self(config, context) if is_taught else None
@@ -119,8 +120,8 @@ def _frozen_self(config: Any, context: Context) -> Backbone:
     """The trunk that a trunk starts from, as its teacher."""
     if not config.trunk:
         raise ValueError(
-            "embedding_cosine_weight and feature_cosine_weight of a trunk compare it with the one it starts from; set "
-            "trunk=MODEL.pt, or both weights to 0"
+            "embedding_cosine_weight, embedding_relation_weight and feature_cosine_weight of a trunk compare it with the "
+            "one it starts from; set trunk=MODEL.pt, or these weights to 0"
         )
     frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
     frozen.to(memory_format=memory_format(config))  # type: ignore[call-overload]
@@ -153,6 +154,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         embedding_mse_weight=config.embedding_loss_weight,
         embedding_cosine_weight=config.embedding_cosine_weight,
         feature_cosine_weight=config.feature_cosine_weight,
+        embedding_relation_weight=config.embedding_relation_weight,
     )
     learners: list[Learner] = []
     for r in model.resolutions:
