@@ -2,9 +2,13 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # each alone on the machine; make bench BENCH_OPTIONS=--quick tries whether they run
 BENCHMARKS := train_step head_scaling render_faces
+# a pretrained trunk; a .rec, a folder of identity folders, or a folder with train.txt and val_pairs.txt
+EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
+EVIDENCE_FACES ?= ../shared/faces
+EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition tests eval tools benchmarks configs train.py
 
-.PHONY: demo test lint types bench test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test lint types bench test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -14,6 +18,18 @@ SOURCES := recognition tests eval tools benchmarks configs train.py
 # Trains four small models on rendered faces, compares them and exports the one with a branch for 14 px.
 demo: .venv/ready
 	$(BIN)/btnet demo
+
+# phi_hr and its branches for 28, 14 and 7 px on real faces, compared; interrupted, it goes on where it was.
+evidence: .venv/ready
+	$(EVIDENCE)
+
+# Every table and curve, in hours. How far it is: make evidence-full EVIDENCE_OPTIONS=--status
+evidence-full: .venv/ready
+	$(EVIDENCE) --full
+
+# docs/RESULTS.md from the result files in docs/results.
+evidence-page: .venv/ready
+	$(BIN)/btnet evidence --page docs/results docs/RESULTS.md
 
 # Two files at a time, each on one thread: half the time of one after the other on two cores.
 test: .venv/ready

@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from btnet.loss import Objective, branch_distillation, embedding_cosine, embedding_mse
+from btnet.loss import (
+    Objective,
+    branch_distillation,
+    embedding_cosine,
+    embedding_mse,
+    embedding_relation,
+    feature_cosine,
+)
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -94,3 +101,29 @@ def test_errors_name_value_and_remedy() -> None:
         Objective(embedding_mse_weight=-1)
     with pytest.raises(ValueError, match=r"all weights.*are 0"):
         Objective(0, 0, 0, 0)
+
+
+def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their_length() -> None:
+    student, teacher = pair(3, 2, 4, 4)
+    a, b = student.detach().numpy().reshape(3, -1), teacher.detach().numpy().reshape(3, -1)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert feature_cosine(student, teacher).item() == pytest.approx(1 - cosine.mean(), rel=1e-5)
+    torch.testing.assert_close(feature_cosine(3 * student, teacher), feature_cosine(student, teacher))
+    losses = Objective(0, 0, feature_cosine_weight=2.0)(student_feature=student, teacher_feature=teacher)
+    torch.testing.assert_close(losses["total"], 2 * feature_cosine(student, teacher))
+
+
+def test_relations_are_those_of_every_two_faces() -> None:
+    student, teacher = pair(4, 6)
+    loss = 0.0
+    for a in range(4):
+        for b in range(4):
+            low = torch.cosine_similarity(student[a], teacher[b], dim=0)
+            high = torch.cosine_similarity(teacher[a], teacher[b], dim=0)
+            loss += float((low - high) ** 2) / 16
+    assert embedding_relation(student, teacher).item() == pytest.approx(loss, rel=1e-4)
+    assert embedding_relation(teacher, teacher).item() == pytest.approx(0.0, abs=1e-10)
+    losses = Objective(0, 0, embedding_relation_weight=3.0)(
+        student_embedding=student, teacher_embedding=teacher
+    )
+    torch.testing.assert_close(losses["total"], 3 * embedding_relation(student, teacher))

@@ -72,3 +72,17 @@ def test_resuming_ends_with_the_weights_of_the_undisturbed_run(
 def test_an_unknown_key_is_refused_with_the_nearest() -> None:
     with pytest.raises(ValueError, match="batch_size"):
         config("demo_hr", "batch_sise=4")
+
+
+def test_a_trunk_goes_on_learning_from_its_frozen_self(tmp_path: Path) -> None:
+    start = train(config("demo_hr", f"output={tmp_path / 'hr'}"))
+    weights = ["feature_cosine_weight=2.0", "embedding_cosine_weight=3.0", "multi_resolution=v1"]
+    keys = [*weights, f"output={tmp_path / 'taught'}", f"trunk={start}", "lr=0.0", "weight_decay=0.0"]
+    folder = train(config("demo_hr", *keys, f"teacher_cache={tmp_path / 'cache'}"))
+    log = (folder / "train.log").read_text()
+    assert "trunk/feature_cosine" in log
+    assert "trunk/embedding_cosine" in log
+    before, after = (torch.load(path / "model.pt", weights_only=True) for path in (start, folder))
+    assert torch.equal(before["conv1.weight"], after["conv1.weight"])  # a rate of 0: the start is the trunk
+    with pytest.raises(ValueError, match=r"set trunk=MODEL\.pt"):
+        train(config("demo_hr", *weights, f"output={tmp_path / 'none'}"))

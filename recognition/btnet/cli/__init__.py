@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "import-onnx": "btnet.cli.import_onnx",
     "quantise-onnx": "btnet.cli.quantise_onnx",
     "demo": "btnet.cli.demo",
+    "evidence": "btnet.cli.evidence",
     "build-classifier": "btnet.cli.build_classifier",
     "convert-classifier": "btnet.cli.convert_classifier",
     "convert-authors": "btnet.cli.convert_authors",

@@ -112,6 +112,10 @@ class RecordFaces:
             raise self._bad_label(index, label)
         return decode_image(payload, self.describe(index)), int(label)
 
+    def encoded(self, index: int) -> bytes:
+        """An image as it is packed, JPEG or PNG."""
+        return bytes(self._reader.read(int(self._keys[index]))[1])
+
     @cached_property
     def labels(self) -> NDArray[np.int64]:
         """Label of every image, int64 [N]; the first access scans the record headers.

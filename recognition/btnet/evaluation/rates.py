@@ -63,7 +63,7 @@ def tar_at_fars(
     Raises:
         ValueError: as `tar_at_far`.
     """
-    values = _scores(scores)
+    values = check_scores(scores)
     same = check_labels(issame, len(values))
     matched = values[same]
     thresholds = impostor_thresholds(values[~same], fars)
@@ -105,7 +105,7 @@ def roc_auc(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> float:
     Raises:
         ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
     """
-    values = _scores(scores)
+    values = check_scores(scores)
     same = check_labels(issame, len(values))
     impostors, matched = np.sort(values[~same]), values[same]
     below = np.searchsorted(impostors, matched, side="left")
@@ -127,7 +127,7 @@ def roc_curve(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> tuple[Float
     Raises:
         ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
     """
-    values = _scores(scores)
+    values = check_scores(scores)
     same = check_labels(issame, len(values))
     thresholds = np.unique(values)[::-1]
     far = _share_at_or_above(values[~same], thresholds)
@@ -171,7 +171,7 @@ def _share_at_or_above(values: Floats, thresholds: Floats) -> Floats:
     return (len(values) - below) / len(values)
 
 
-def _scores(scores: npt.NDArray[Any]) -> Floats:
+def check_scores(scores: npt.NDArray[Any]) -> Floats:
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or np.isnan(values).any():
         raise ValueError(

@@ -15,6 +15,7 @@ from btnet.evaluation.rates import (
     Floats,
     check_far,
     check_labels,
+    check_scores,
     impostor_thresholds,
     roc_auc,
     roc_curve,
@@ -26,6 +27,7 @@ __all__ = [
     "flip_sum",
     "impostor_thresholds",
     "kfold_accuracy",
+    "kfold_correct",
     "pair_scores",
     "roc_auc",
     "roc_curve",
@@ -102,16 +104,29 @@ def kfold_accuracy(
     distances = _squared_distances(embeddings1, embeddings2)
     same = check_labels(issame, len(distances))
     folds = _folds(len(distances), num_folds)
-    accepted_same = _accepted_per_fold(distances, same, folds, _ACCURACY_THRESHOLDS)
-    accepted_different = _accepted_per_fold(distances, ~same, folds, _ACCURACY_THRESHOLDS)
-    num_different = np.array([np.count_nonzero(~same[fold]) for fold in folds])
-    num_pairs = np.array([fold.stop - fold.start for fold in folds])
-
-    correct = accepted_same + num_different[:, None] - accepted_different
-    correct_elsewhere = correct.sum(axis=0) - correct
-    best = correct_elsewhere.argmax(axis=1)
-    accuracies = correct[np.arange(num_folds), best] / num_pairs
+    correct = _judged_rightly(distances, same, folds)
+    accuracies = np.array([correct[fold].mean() for fold in folds])
     return float(accuracies.mean()), float(accuracies.std())
+
+
+def kfold_correct(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds: int = 10) -> Bools:
+    """Which pairs `kfold_accuracy` judges rightly, each at its fold's threshold: what two models are compared by.
+
+    Args:
+        scores: cosine of each pair, [N] (`pair_scores`).
+        issame: [N], true where a pair shows one person.
+        num_folds: as of the accuracy.
+
+    Returns:
+        bool [N]; the mean of its folds' means is the accuracy.
+
+    Raises:
+        ValueError: if lengths disagree, a score is NaN, all pairs are of one kind, or there are fewer pairs than
+            folds.
+    """
+    distances = 2 - 2 * check_scores(scores)
+    same = check_labels(issame, len(distances))
+    return _judged_rightly(distances, same, _folds(len(distances), num_folds))
 
 
 def val_at_far(
@@ -177,6 +192,17 @@ def _accepted_per_fold(distances: Floats, chosen: Bools, folds: list[slice], thr
     return np.stack(
         [np.searchsorted(np.sort(distances[fold][chosen[fold]]), thresholds, side="left") for fold in folds]
     )
+
+
+def _judged_rightly(distances: Floats, same: Bools, folds: list[slice]) -> Bools:
+    """Per pair, at the threshold (the first of equals) that does best on the other folds."""
+    accepted_same = _accepted_per_fold(distances, same, folds, _ACCURACY_THRESHOLDS)
+    accepted_different = _accepted_per_fold(distances, ~same, folds, _ACCURACY_THRESHOLDS)
+    num_different = np.array([np.count_nonzero(~same[fold]) for fold in folds])
+    correct = accepted_same + num_different[:, None] - accepted_different
+    best = (correct.sum(axis=0) - correct).argmax(axis=1)
+    thresholds = np.repeat(_ACCURACY_THRESHOLDS[best], [fold.stop - fold.start for fold in folds])
+    return np.asarray((distances < thresholds) == same, dtype=np.bool_)
 
 
 def _threshold_at(far: float, far_of_threshold: Floats) -> float:

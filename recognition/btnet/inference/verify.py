@@ -22,6 +22,9 @@ Side = int | None
 
 Pair = tuple[Side, Side]
 
+Embed = Callable[..., NDArray[np.float32]]
+"""A function with the arguments of `embed_images`."""
+
 _NATIVE = "native"
 
 
@@ -87,6 +90,7 @@ def verify(
     num_folds: int = 10,
     fars: Sequence[float] = FARS,
     progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
 ) -> list[VerificationResult]:
     """Verify at each pair of resolutions.
 
@@ -105,6 +109,7 @@ def verify(
         num_folds: of the accuracy.
         fars: false accept rates at which the true accept rate is given.
         progress: called with the number of images embedded after each side.
+        embed: `embed_images`, or one that knows some answers (`btnet.inference.embedding_store`).
 
     Returns:
         One result per pair of resolutions, in the order given.
@@ -128,6 +133,7 @@ def verify(
         num_folds=num_folds,
         fars=fars,
         progress=progress,
+        embed=embed,
     )
 
 
@@ -146,6 +152,7 @@ def verify_pairs(
     num_folds: int = 10,
     fars: Sequence[float] = FARS,
     progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
 ) -> list[VerificationResult]:
     """Verify images of any size, each of them in as many pairs as one likes; see `verify`.
 
@@ -163,6 +170,7 @@ def verify_pairs(
         num_folds: of the accuracy, consecutive pairs.
         fars: false accept rates at which the true accept rate is given.
         progress: called with the number of images embedded.
+        embed: see `verify`; used where `images` is an array and the resolution is given.
 
     Returns:
         One result per pair of resolutions, in the order given.
@@ -180,7 +188,7 @@ def verify_pairs(
         new = np.unique(rows[~view.done[rows]])
         if len(new):
             view.embeddings[new], view.name = _embed(
-                model, images, new, side, strategy, interpolation, batch_size, mirror, progress
+                model, images, new, side, strategy, interpolation, batch_size, mirror, progress, embed
             )
             view.done[new] = True
         return view.embeddings[rows], view.name
@@ -215,6 +223,7 @@ def _embed(
     batch_size: int,
     mirror: bool,
     progress: Callable[[int], None],
+    embed: Embed,
 ) -> tuple[NDArray[np.float32], str]:
     choice = None if side is None else model.network_for(side)
     if side is not None and choice is None:
@@ -231,7 +240,7 @@ def _embed(
             progress=progress,
         )
         return found, name
-    found = embed_images(
+    found = embed(
         choice.network,
         images[rows],
         view_size=side,

@@ -8,7 +8,14 @@ from btnet.loss.classifier import ShardedClassifier
 from btnet.loss.classifier_file import ClassifierFile, load_classifier, save_classifier
 from btnet.loss.curricularface import CurricularFace
 from btnet.loss.margin import Margin
-from btnet.loss.objective import Objective, branch_distillation, embedding_cosine, embedding_mse
+from btnet.loss.objective import (
+    Objective,
+    branch_distillation,
+    embedding_cosine,
+    embedding_mse,
+    embedding_relation,
+    feature_cosine,
+)
 from btnet.loss.prototype import build_prototypes
 from btnet.loss.stateless_margins import ArcFace, CombinedMargin, CosFace, NormFace, SphereFace
 
@@ -29,6 +36,8 @@ __all__ = [
     "build_prototypes",
     "embedding_cosine",
     "embedding_mse",
+    "embedding_relation",
+    "feature_cosine",
     "load_classifier",
     "save_classifier",
     "shard_range",

@@ -113,7 +113,7 @@ class _Run:
 
     def _teacher(self) -> Teacher | None:
         config = self.config
-        teacher = make_teacher(self.built.trunk, self.built.learners, self.context, memory_format(config))
+        teacher = make_teacher(self.built.teacher, self.built.learners, self.context, memory_format(config))
         if not config.teacher_cache:
             return teacher
         if teacher is None:
@@ -124,7 +124,7 @@ class _Run:
             teacher,
             Path(config.teacher_cache),
             self.faces,
-            trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
+            trunk_fingerprint=fingerprint(self.built.teacher.state_dict()),
             interpolation=config.interpolation,
             num_workers=config.num_workers,
         )

@@ -37,15 +37,22 @@ class Model:
     Attributes:
         model: BTNet (branches are trained), or the backbone itself (a trunk, or a phi_mm).
         learners: one per branch, or one for the backbone.
+        frozen_self: what a trunk started from, where it goes on learning from that.
     """
 
     model: BTNet | Backbone
     learners: list[Learner]
+    frozen_self: Backbone | None = None
 
     @property
     def trunk(self) -> Backbone:
         """The network of canonical size; a phi_mm itself."""
         return self.model.trunk if isinstance(self.model, BTNet) else self.model
+
+    @property
+    def teacher(self) -> Backbone:
+        """The frozen network that learners may be compared with."""
+        return self.frozen_self or self.trunk
 
 
 def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
@@ -88,17 +95,42 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     network.to(memory_format=memory_format(config))  # type: ignore[call-overload]
     classifier = _trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
+    objective = Objective(
+        distillation_weight=0.0,
+        embedding_cosine_weight=config.embedding_cosine_weight,
+        feature_cosine_weight=config.feature_cosine_weight,
+        embedding_relation_weight=config.embedding_relation_weight,
+    )
+    is_taught = objective.compares_features or objective.compares_embeddings
+    frozen_self = _frozen_self(config, context) if is_taught else None
     learner = Learner(
         name="trunk" if network.input_size == network.canonical_size else f"r{network.input_size}",
         network=network,
         classifier=classifier,
-        objective=Objective(distillation_weight=0.0),
+        objective=objective,
         view=_trunk_view(config, network),
-        coupling=None,
+        coupling=_deepest_coupling(network) if objective.compares_features else None,
         learnt={key: p for key, p in network.named_parameters() if p.requires_grad},
         owned=dict(owned),
     )
-    return Model(network, [learner])
+    return Model(network, [learner], frozen_self)
+
+
+def _frozen_self(config: Any, context: Context) -> Backbone:
+    """The trunk that a trunk starts from, as its teacher."""
+    if not config.trunk:
+        raise ValueError(
+            "embedding_cosine_weight, embedding_relation_weight and feature_cosine_weight of a trunk compare it "
+            "with the one it starts from; set trunk=MODEL.pt, or these weights to 0"
+        )
+    frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
+    frozen.to(memory_format=memory_format(config))  # type: ignore[call-overload]
+    return frozen
+
+
+def _deepest_coupling(network: Backbone) -> str:
+    """The last unit that strides: where feature maps say most about identity."""
+    return [unit.name for unit in network.units() if unit.stride > 1][-1]
 
 
 def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
@@ -121,6 +153,8 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         distillation_weight=config.distillation_weight,
         embedding_mse_weight=config.embedding_loss_weight,
         embedding_cosine_weight=config.embedding_cosine_weight,
+        feature_cosine_weight=config.feature_cosine_weight,
+        embedding_relation_weight=config.embedding_relation_weight,
     )
     learners: list[Learner] = []
     for r in model.resolutions:
@@ -143,7 +177,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
                 classifier=classifier,
                 objective=objective,
                 view=_native_view(r, config.interpolation),
-                coupling=trunk.coupling_layer(r) if config.distillation_weight else None,
+                coupling=trunk.coupling_layer(r) if objective.compares_features else None,
                 learnt=learnt,
                 owned=owned,
             )

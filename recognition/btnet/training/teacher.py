@@ -69,7 +69,7 @@ def make_teacher(
     """The teacher that the learners' objectives ask for; None where none does."""
     couplings = tuple(sorted({item.coupling for item in learners if item.coupling is not None}))
     objectives = [learner.objective for learner in learners]
-    embeds = any(o.embedding_mse_weight or o.embedding_cosine_weight for o in objectives)
+    embeds = any(o.compares_embeddings for o in objectives)
     if not (couplings or embeds):
         return None
     return TrunkTeacher(trunk, couplings, embeds, context, memory_format)

@@ -1,0 +1,56 @@
+"""Rows judged on the same people: paired bootstrap over identities, of each pair of resolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.evaluation.bootstrap import paired_bootstrap
+from btnet.evaluation.verification import kfold_correct
+from btnet.evidence.plan import Job, Plan, Row
+from btnet.evidence.record import read_scores
+from btnet.inference.verify import pair_label, parse_pair
+
+__all__ = ["compare"]
+
+
+def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
+    """All comparisons of a plan whose rows have been measured; a row of several seeds counts as their mean.
+
+    Args:
+        plan: with its comparisons.
+        scores: folder of the jobs' scores.
+        identities: file of the test set's identities.
+
+    Returns:
+        "first", "second", "pair" and the fields of `PairedDifference` each.
+    """
+    people = np.load(identities, allow_pickle=False)
+    found = []
+    for comparison in plan.comparisons:
+        for text in comparison.pairs:
+            pair = pair_label(parse_pair(text))
+            first = _correct(plan.row(comparison.first), pair, scores)
+            second = _correct(plan.row(comparison.second), pair, scores)
+            if first is None or second is None:
+                continue
+            difference = paired_bootstrap(first[0], second[0], first[1], people)
+            found.append(
+                {"first": comparison.first, "second": comparison.second, "pair": pair, **asdict(difference)}
+            )
+    return found
+
+
+def _correct(row: Row, pair: str, folder: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
+    """Share of a row's seeds that judge each pair rightly."""
+    files = [path for seed in row.seeds if (path := folder / f"{Job(row, seed).name}.npz").is_file()]
+    read = [read_scores(path) for path in files]
+    if not read or any(pair not in by_pair for _, by_pair in read):
+        return None
+    decisions: Sequence[NDArray[np.bool_]] = [kfold_correct(by_pair[pair], same) for same, by_pair in read]
+    return np.mean(decisions, axis=0), read[0][0]

@@ -1,0 +1,277 @@
+"""What an evidence run trains, as data: rows of the paper's tables, what each stands on, and what is chosen first."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from btnet.evidence.faces import PARTS
+
+__all__ = [
+    "BRANCH",
+    "GIVEN_TRUNK",
+    "RESOLUTIONS",
+    "TRUNK",
+    "Comparison",
+    "Job",
+    "Plan",
+    "Row",
+    "Sweep",
+    "full_plan",
+    "quick_plan",
+]
+
+RESOLUTIONS: Final = (28, 14, 7)
+BRANCH, TRUNK = "evidence_branch", "evidence_trunk"
+GIVEN_TRUNK: Final = ""
+_PASSES: Final = 8
+_SEEDS: Final = (1, 2, 3)
+
+# phi_mm: a whole network for one size, whose classifier learns with it
+_ALONE: Final = {"tail_from": "none", "freeze_classifier": False, "distillation_weight": 0.0}
+_FRESH: Final = {**_ALONE, "inherit": False, "classifier": "new", "warmup_epoch": 1}
+_AUTHORS: Final = {"loss": "CosFace", "margin": 0.40, "embedding_loss_weight": 0.5, "learnt": "authors"}
+_COSINE: Final = {"embedding_cosine_weight": 20.0}
+_SELF_TAUGHT: Final = {
+    "multi_resolution": "v1",
+    "feature_cosine_weight": 20.0,
+    "embedding_cosine_weight": 20.0,
+}
+_TEACHERS_WEIGHTS: Final = (
+    "distillation_weight",
+    "embedding_loss_weight",
+    "embedding_cosine_weight",
+    "embedding_relation_weight",
+    "feature_cosine_weight",
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model that is trained (or taken as it is) and measured.
+
+    Attributes:
+        name: of its folders and files, unique in the plan.
+        places: name of each table or curve it stands in -> what it is called there.
+        config: in the folder of configs; "" where nothing is trained: the trunk as it is.
+        settings: keys that differ from the config.
+        resolution: of the branch, in px; 0: a trunk, measured at every resolution.
+        trunk: the row whose trunk it stands on or starts from; "" the given one.
+        data: name of the set it learns from.
+        tail_at: the shared tail starts behind the coupling layer of this size in px; 0: as the settings say.
+        method: whose chosen settings it takes; "" none.
+        seeds: one run for each.
+    """
+
+    name: str
+    places: Mapping[str, str]
+    config: str = BRANCH
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    resolution: int = 0
+    trunk: str = GIVEN_TRUNK
+    data: str = "train"
+    tail_at: int = 0
+    method: str = ""
+    seeds: Sequence[int] = _SEEDS[:1]
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether a loss compares with the frozen trunk, so that a teacher cache serves."""
+        weights = dict.fromkeys(_TEACHERS_WEIGHTS, 0.0)
+        if self.config == BRANCH:
+            weights["distillation_weight"] = 0.5
+        return bool(self.config) and any(self.settings.get(key, value) for key, value in weights.items())
+
+    @property
+    def kind(self) -> str:
+        """What costs about the same per image; see `btnet.evidence.state`."""
+        if self.config != BRANCH:
+            return (
+                f"{self.config}{', cached' if self.has_teacher else ''}" if self.config else "measured only"
+            )
+        return f"{self.resolution} px, cached" if self.has_teacher else f"{self.resolution} px"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a row."""
+
+    row: Row
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder and result file."""
+        return f"{self.row.name}-s{self.seed}"
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Settings of a method, chosen on people of the training set before its rows are run.
+
+    Attributes:
+        row: what is tried; learns from "part" and is measured on "choice".
+        grid: key -> values; all combinations are tried.
+    """
+
+    row: Row
+    grid: Mapping[str, Sequence[Any]]
+
+    def rows(self) -> list[Row]:
+        """One row for each combination."""
+        rows = []
+        for values in itertools.product(*self.grid.values()):
+            tried = dict(zip(self.grid, values, strict=True))
+            name = "_".join(
+                [f"choice_{self.row.method}", *(f"{key}={value}" for key, value in tried.items())]
+            )
+            text = ", ".join(f"{key} {value}" for key, value in tried.items())
+            rows.append(
+                replace(
+                    self.row,
+                    name=name,
+                    places={"choices": f"{self.row.method}: {text}"},
+                    settings={**self.row.settings, **tried},
+                    data="part",
+                )
+            )
+        return rows
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two rows, judged on the same people: is the first better than the second?"""
+
+    first: str
+    second: str
+    pairs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that is run, in order: sweeps, then rows."""
+
+    rows: Sequence[Row]
+    sweeps: Sequence[Sweep] = ()
+    comparisons: Sequence[Comparison] = ()
+
+    def jobs(self) -> list[Job]:
+        """Runs in order, those of the sweeps first; the first seed of every row before the second of any."""
+        swept = [Job(row, row.seeds[0]) for sweep in self.sweeps for row in sweep.rows()]
+        most = max((len(row.seeds) for row in self.rows), default=0)
+        return swept + [
+            Job(row, row.seeds[i]) for i in range(most) for row in self.rows if i < len(row.seeds)
+        ]
+
+    def row(self, name: str) -> Row:
+        """By name."""
+        return next(row for row in self.rows if row.name == name)
+
+
+def quick_plan() -> Plan:
+    """phi_hr and phi_bt at 28, 14 and 7 px, one seed; few passes at 28 px, which cost most and add least."""
+    branches = [_phi_bt(r, seeds=_SEEDS[:1]) for r in RESOLUTIONS]
+    branches[0] = replace(branches[0], settings={"num_epoch": 2})
+    rows = [_phi_hr(), *branches]
+    return Plan(rows, comparisons=[Comparison(f"bt_r{r}", "hr", _pairs(r)) for r in RESOLUTIONS])
+
+
+def full_plan() -> Plan:
+    """Tables 2, 4 and 5, fig. 7, the authors' recipe, distillation without a branch, learning curves."""
+    matched = [
+        Row(f"{name}_r{r}", {"table2": label} | ({} if r != 14 else {"table4": step}), BRANCH, settings, r,
+            method=name, seeds=_SEEDS if r == 14 else _SEEDS[:1])
+        for name, label, step, settings in (
+            ("mm", "phi_mm, from scratch", "scratch", _FRESH),
+            ("mm_trunk", "phi_mm, from the trunk", "pretraining", _ALONE),
+        )
+        for r in RESOLUTIONS
+    ]  # fmt: skip
+    mixed = [
+        Row(f"mr_{v}", {"table2": f"phi_mr {v}"}, TRUNK, {"multi_resolution": v}, method="mr",
+            seeds=_SEEDS if v == "v1" else _SEEDS[:1])
+        for v in ("v1", "v2", "v3")
+    ]  # fmt: skip
+    mixed.append(Row("fskd", {"table2": "whole trunk, taught by its frozen self (as F-SKD)"}, TRUNK, _SELF_TAUGHT,
+                     method="fskd"))  # fmt: skip
+    branches = [_phi_bt(r, seeds=_SEEDS) for r in RESOLUTIONS]
+    on_mixed = [
+        Row(f"bt_mr_r{r}", {"table2": "phi_bt on phi_mr v1"}, settings={"classifier": ""}, resolution=r,
+            trunk="mr_v1", method="bt", seeds=_SEEDS)
+        for r in RESOLUTIONS
+    ]  # fmt: skip
+    steps = [
+        Row("bct", {"table4": "+ BCT"}, BRANCH, {"tail_from": "none", "distillation_weight": 0.0}, 14, method="bct"),
+        Row("fixed", {"table4": "+ fix trunk"}, BRANCH, {"distillation_weight": 0.0}, 14, method="bt"),
+    ]  # fmt: skip
+    losses = [
+        Row(f"bt_{loss.lower()}", {"table5": loss}, BRANCH, {"loss": loss}, 14, method="bt")
+        for loss in ("CosFace", "ArcFace")
+    ]
+    tails = [
+        Row(f"bt_stage{stage}", {"fig7": f"Stage {stage}+"}, BRANCH, {}, 14, tail_at=size, method="bt")
+        for stage, size in ((1, 56), (2, 28), (4, 7))
+    ]
+    others = [
+        Row("bt_authors", {"beyond": "phi_bt, the authors' recipe"}, BRANCH, _AUTHORS, 14, method="bt"),
+        *(
+            Row(f"bt_cosine_r{r}", {"beyond": "phi_bt, and the embedding's cosine"}, BRANCH, _COSINE, r,
+                method="bt_cosine", seeds=_SEEDS if r == 14 else _SEEDS[:1])
+            for r in RESOLUTIONS
+        ),
+        Row("bt_relation", {"beyond": "phi_bt, embedding's cosine and relations"}, BRANCH,
+            {**_COSINE, "embedding_relation_weight": 200.0}, 14, method="bt_cosine"),
+        Row("bt_features", {"beyond": "phi_bt, cosine of taps instead of eq. 2"}, BRANCH,
+            {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, 14, method="bt"),
+    ]  # fmt: skip
+    curves = [
+        Row(f"bt_passes{n}", {"passes": str(n)}, BRANCH, {"num_epoch": n}, 14, method="bt") for n in (1, 2, 4, 16)
+    ] + [
+        # As many images seen as with all people.
+        Row(f"bt_1of{n}", {"identities": f"1/{n}"}, BRANCH, {"num_epoch": _PASSES * n}, 14, data=f"train_1of{n}",
+            method="bt")
+        for n in PARTS
+    ]  # fmt: skip
+    rivals = ["hr", "mr_v1", "mr_v2", "mr_v3", "fskd"]
+    comparisons = [
+        Comparison(f"bt_r{r}", rival, _pairs(r))
+        for r in RESOLUTIONS
+        for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}"]
+    ] + [Comparison(f"bt_cosine_r{r}", f"bt_r{r}", _pairs(r)) for r in RESOLUTIONS]
+    sweeps = [
+        Sweep(Row("", {}, BRANCH, {}, 14, method="bt"), {"lr": (0.02, 0.05, 0.1)}),
+        Sweep(Row("", {}, BRANCH, _COSINE, 14, method="bt_cosine"), {"lr": (0.02, 0.05, 0.1)}),
+        Sweep(Row("", {}, BRANCH, _FRESH, 14, method="mm"), {"lr": (0.05, 0.1, 0.2)}),
+        Sweep(Row("", {}, BRANCH, _ALONE, 14, method="mm_trunk"), {"lr": (0.01, 0.02, 0.05)}),
+        Sweep(Row("", {}, BRANCH, steps[0].settings, 14, method="bct"), {"lr": (0.02, 0.05, 0.1)}),
+        Sweep(Row("", {}, TRUNK, {}, method="mr"), {"lr": (0.003, 0.01, 0.03)}),
+        Sweep(Row("", {}, TRUNK, _SELF_TAUGHT, method="fskd"), {"lr": (0.003, 0.01, 0.03)}),
+    ]
+    rows = [_phi_hr(), *branches, *matched, *mixed, *on_mixed, *steps, *losses, *tails, *others, *curves]
+    return Plan(rows, sweeps, comparisons)
+
+
+def _phi_hr() -> Row:
+    return Row("hr", {"table2": "phi_hr"}, config="")
+
+
+def _phi_bt(resolution: int, *, seeds: Sequence[int]) -> Row:
+    places = {"table2": "phi_bt"}
+    if resolution == 14:
+        places |= {
+            "table4": "+ branch distillation",
+            "table5": "CurricularFace",
+            "fig7": "Stage 3+",
+            "beyond": "phi_bt",
+            "passes": str(_PASSES),
+            "identities": "all",
+        }
+    else:
+        places |= {"beyond": "phi_bt"}
+    return Row(f"bt_r{resolution}", places, BRANCH, {}, resolution, method="bt", seeds=seeds)
+
+
+def _pairs(resolution: int) -> list[str]:
+    return [f"112-{resolution}", f"{resolution}-{resolution}"]

@@ -1,0 +1,229 @@
+"""A job's result file: what `btnet evaluate` writes, and what it cost to get there. No face, no name, no path."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.atomic import replacing
+from btnet.data.bin_sets import read_bin
+from btnet.evaluation.verification import kfold_accuracy
+from btnet.evidence.plan import Job, Sweep
+from btnet.inference.embedding_store import EmbeddingStore
+from btnet.inference.model_folder import EvaluatedModel, load_model
+from btnet.inference.results import write_result
+from btnet.inference.verification_report import SetResults, report, sha256
+from btnet.inference.verify import Pair, pair_label, verify
+from btnet.model.btnet import BTNet
+from btnet.report.results import number, read_results
+
+__all__ = ["Cost", "Record", "choose", "measure", "read_records"]
+
+_MORE = "evidence"
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a job took.
+
+    Attributes:
+        seconds: on the wall, training alone.
+        cpu_seconds: of all threads and loader processes.
+        attempts: more than one where it was interrupted; a killed attempt's time is not in the sums.
+        num_images: seen in training.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    attempts: int
+    num_images: int
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A result file, read.
+
+    Attributes:
+        name: of the row.
+        seed: of the run.
+        places: table -> what it is called there.
+        resolution: of its branch in px; 0: a trunk.
+        accuracy: by pair ("112&14"), in [0, 1].
+        settings: the resolved configuration, without paths.
+        data: set, number of images and of identities.
+        cost: see `Cost`.
+        num_learnt: parameters that learnt.
+        num_parameters: of the trunk.
+        bytes_stored: beside the trunk; for a trunk, of itself.
+        old_gallery: accuracy by pair where the gallery stays as the given trunk embedded it at 112 px.
+    """
+
+    name: str
+    seed: int
+    places: dict[str, str]
+    resolution: int
+    accuracy: dict[str, float]
+    settings: dict[str, Any]
+    data: dict[str, Any]
+    cost: Cost
+    num_learnt: int
+    num_parameters: int
+    bytes_stored: int
+    old_gallery: dict[str, float]
+
+
+def measure(
+    job: Job,
+    model_path: Path,
+    given_trunk: Path,
+    test: Path,
+    pairs: Sequence[Pair],
+    *,
+    store: EmbeddingStore,
+    interpolation: str,
+    settings: Mapping[str, Any],
+    cost: Cost,
+    data: Mapping[str, Any],
+    result: Path,
+    scores: Path,
+) -> dict[str, float]:
+    """Verify a job's model and write its result file.
+
+    Args:
+        job: that was run.
+        model_path: its run folder, or a trunk.
+        given_trunk: that embedded the gallery which is there.
+        test: the .bin set.
+        pairs: of resolutions.
+        store: of embeddings.
+        interpolation: of the views.
+        settings: for the record.
+        cost: for the record.
+        data: for the record.
+        result: JSON file to write.
+        scores: file for the cosine of every pair, for comparisons (.npz).
+
+    Returns:
+        Accuracy by pair.
+    """
+    model = replace(load_model(model_path), name=job.name)
+    images, issame = read_bin(test)
+    found = verify(model, images, issame, pairs, interpolation=interpolation, embed=store)
+    scores.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(scores) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, issame=issame, **{each.label: each.scores for each in found})
+    document = report(
+        [SetResults(test, sha256(test), issame, {job.name: found})], pairs, [model], [job.name], interpolation
+    )
+    document[_MORE] = {
+        "name": job.row.name,
+        "seed": job.seed,
+        "places": dict(job.row.places),
+        "resolution": job.row.resolution,
+        "settings": json.loads(json.dumps(settings)),
+        "data": dict(data),
+        "cost": asdict(cost),
+        **_sizes(job, model),
+        "old_gallery": _old_gallery(
+            load_model(given_trunk), model, images, issame, pairs, store, interpolation
+        ),
+    }
+    write_result(result, document)
+    return {each.label: each.accuracy for each in found}
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All result files of a folder, by name.
+
+    Raises:
+        ValueError: if one is damaged, or lacks what an evidence run adds.
+    """
+    return [_read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def choose(sweep: Sweep, records: Iterable[Record]) -> dict[str, Any] | None:
+    """The settings of a sweep that did best on the people that choices are made on.
+
+    Args:
+        sweep: with its grid.
+        records: of its rows, and others.
+
+    Returns:
+        Key -> value, by the mean accuracy over all pairs but 112&112 (the first of equals); None before a row was
+        measured.
+    """
+    by_name = {record.name: record for record in records}
+    best, chosen = -math.inf, None
+    for row in sweep.rows():
+        record = by_name.get(row.name)
+        if record is not None and (score := mean_accuracy(record)) > best:
+            best, chosen = score, {key: row.settings[key] for key in sweep.grid}
+    return chosen
+
+
+def mean_accuracy(record: Record) -> float:
+    """Over all pairs but those of the canonical size alone."""
+    return float(np.mean([value for pair, value in record.accuracy.items() if pair != "112&112"]))
+
+
+def read_scores(path: Path) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
+    """Whether each pair shows one person, and its cosine by pair of resolutions."""
+    with np.load(path, allow_pickle=False) as found:
+        return found["issame"], {key: found[key] for key in found.files if key != "issame"}
+
+
+def _old_gallery(
+    old: EvaluatedModel,
+    new: EvaluatedModel,
+    images: NDArray[np.uint8],
+    issame: NDArray[np.bool_],
+    pairs: Sequence[Pair],
+    store: EmbeddingStore,
+    interpolation: str,
+) -> dict[str, float]:
+    """Accuracy of the new model's probes against the old one's gallery of canonical size."""
+    found = {}
+    for pair in pairs:
+        gallery, probe = (model.network_for(side or 0) for model, side in zip((old, new), pair, strict=True))
+        if pair[0] != old.canonical_size or gallery is None or probe is None:
+            continue
+        left = store(gallery.network, images[::2], view_size=pair[0], interpolation=interpolation)
+        right = store(probe.network, images[1::2], view_size=pair[1], interpolation=interpolation)
+        found[pair_label(pair)] = kfold_accuracy(left, right, issame)[0]
+    return found
+
+
+def _sizes(job: Job, model: EvaluatedModel) -> dict[str, int]:
+    network = model.model
+    trunk = network.trunk if isinstance(network, BTNet) else network
+    num_trunk = sum(p.numel() for p in trunk.parameters())
+    if isinstance(network, BTNet):
+        overlays = [network.overlay(r) for r in network.resolutions]
+        learnt, stored = sum(o.num_learnt for o in overlays), sum(o.num_bytes for o in overlays)
+    else:
+        learnt = num_trunk if job.row.config else 0
+        stored = sum(t.numel() * t.element_size() for t in trunk.state_dict().values())
+    return {"num_learnt": learnt, "num_parameters": num_trunk, "bytes_stored": stored}
+
+
+def _read(path: Path) -> Record:
+    file = read_results(path)
+    document = json.loads(path.read_text(encoding="utf-8"))
+    more = document.get(_MORE)
+    if not isinstance(more, dict):
+        raise ValueError(f"{path}: has no entry {_MORE!r}; expected what `btnet evidence` writes")
+    accuracy = {
+        pair_label(tuple(entry["pair"])): value
+        for entry in file.sets[0].results
+        if (value := number(entry.get("accuracy"))) is not None
+    }
+    keys = ("name", "seed", "places", "resolution", "settings", "data")
+    sizes = ("num_learnt", "num_parameters", "bytes_stored", "old_gallery")
+    return Record(**{key: more[key] for key in (*keys, *sizes)}, accuracy=accuracy, cost=Cost(**more["cost"]))

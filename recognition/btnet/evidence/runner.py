@@ -1,0 +1,289 @@
+"""Run a plan: each job trained, measured and recorded, in order; begun again, it goes on where it was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from btnet.config import BASE, load_config
+from btnet.data.record_faces import RecordFaces
+from btnet.evidence.cache import build_cache, cache_bytes
+from btnet.evidence.comparisons import compare
+from btnet.evidence.faces import Sets, Source, prepare
+from btnet.evidence.page import write_about
+from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
+from btnet.evidence.record import Cost, choose, measure, read_records
+from btnet.evidence.state import DONE, State, clock, key_of
+from btnet.inference.embedding_store import EmbeddingStore
+from btnet.inference.verify import parse_pair
+from btnet.model.coupling import default_tail
+from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import load_trunk
+from btnet.training.output_folder import is_finished
+from btnet.training.run import train
+from btnet.training.setup import trunk_file
+
+__all__ = ["Runner"]
+
+# Where things lie and how often they are told: no part of what is learnt.
+_LOCAL = ("rec", "trunk", "classifier", "output", "teacher_cache", "resume", "num_workers", "frequent", "verbose",
+          "save_every", "keep_checkpoints", "name", "role", "device")  # fmt: skip
+_ALL_PAIRS = ["112-112", *(f"112-{r}" for r in RESOLUTIONS), *(f"{r}-{r}" for r in RESOLUTIONS)]
+
+
+class Runner:
+    """One evidence run in one folder.
+
+    Args:
+        source: trunk and faces.
+        plan: what to run.
+        folder: everything is written below it.
+        configs: folder of the configs.
+        overrides: `key=value` texts for every training.
+    """
+
+    def __init__(
+        self, source: Source, plan: Plan, folder: Path, *, configs: Path, overrides: Sequence[str] = ()
+    ) -> None:
+        self.source, self.plan, self.folder = source, plan, folder
+        self.configs, self.overrides = configs, list(overrides)
+        self.state = State(folder)
+        self.console = Console(highlight=False)
+        self.sets = Sets(folder / "data")
+        self._failed: set[str] = set()
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the trainings' outputs."""
+        return self.folder / "runs"
+
+    @property
+    def results(self) -> Path:
+        """Folder of the result files: numbers alone."""
+        return self.folder / "results"
+
+    def run(self) -> bool:
+        """Everything that is not done yet.
+
+        Returns:
+            Whether all jobs ended well.
+
+        Raises:
+            ValueError, FileNotFoundError: if the faces or the trunk are at fault.
+            KeyboardInterrupt: when a signal stopped a training; a checkpoint was saved.
+        """
+        with self.state.timed("sets"):
+            prepare(self.source, self.sets.folder)
+        swept = {row.name: sweep for sweep in self.plan.sweeps for row in sweep.rows()}
+        jobs = self.plan.jobs()
+        for number, job in enumerate(jobs, start=1):
+            self._job(job, f"{number}/{len(jobs)} {job.name}")
+            if job.row.name in swept:
+                sweep = swept[job.row.name]
+                records = read_records(self.results)
+                found = choose(sweep, records)
+                if found is not None:
+                    path = self.folder / "choices" / f"{sweep.row.method}.json"
+                    path.parent.mkdir(exist_ok=True)
+                    path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        self._write_about()
+        return not self._failed
+
+    def status(self, *, alive: bool) -> Table:
+        """All jobs, and when they may end.
+
+        Args:
+            alive: whether somebody runs them now.
+        """
+        return self.state.table(self.plan.jobs(), self.expected_images(), self.runs, alive=alive)
+
+    def _write_about(self) -> None:
+        """What belongs to no single job; without a name of anybody."""
+        made = self.sets.about()
+        sets: dict[str, Any] = {}
+        for name in ("test", "choice"):
+            people = np.load(self.sets.identities(name), allow_pickle=False)
+            facts = made.get(name, {})
+            sets[name] = {
+                "num_pairs": len(people),
+                "num_people": len(np.unique(people)),
+                "num_dropped_from_training": len(facts.get("dropped", [])),
+            }
+        for name in ("train", "part"):
+            sets[name] = {key: value for key, value in self._about(name).items() if key != "set"}
+        shared = {
+            key: e for key, e in self.state.entries.items() if key == "sets" or key.startswith("cache/")
+        }
+        write_about(
+            self.results,
+            {
+                "sets": sets,
+                "shared": {
+                    key: {"seconds": e.seconds, "cpu_seconds": e.cpu_seconds} for key, e in shared.items()
+                },
+                "comparisons": compare(self.plan, self.folder / "scores", self.sets.identities("test")),
+            },
+        )
+
+    def expected_images(self) -> dict[str, int]:
+        """Images that each job sees in training, by name; 0 where that is not known before the sets are made."""
+        if not self.sets.rec("train").is_file():
+            return {}
+        sizes = {
+            name: len(RecordFaces(self.sets.rec(name)))
+            for name in {job.row.data for job in self.plan.jobs()}
+            if self.sets.rec(name).is_file()
+        }
+        return {
+            job.name: sizes.get(job.row.data, 0) * int(self._config(job).num_epoch) if job.row.config else 0
+            for job in self.plan.jobs()
+        }
+
+    def _job(self, job: Job, title: str) -> None:
+        key = key_of(job)
+        trunk = self._trunk(job.row)
+        if job.row.trunk in self._failed or not trunk.exists():
+            self._give_up(job, title, FileNotFoundError(f"its trunk {job.row.trunk} is not there"))
+            return
+        config = self._config(job)
+        digest = self._digest(job, config)
+        entry = self.state.entries.get(key)
+        if entry and entry.state == DONE and entry.digest == digest and self._record(job).is_file():
+            self.console.print(f"{title}: done ({entry.text})")
+            return
+        if entry is None or entry.digest != digest:
+            shutil.rmtree(config.output, ignore_errors=True)
+            self.state.entries.pop(key, None)
+        self.console.print(f"\n[bold]{title}[/]")
+        try:
+            self._ready_cache(job.row, config)
+            with self.state.timed(key) as entry:
+                entry.digest = digest
+                if job.row.config and not is_finished(Path(config.output)):
+                    entry.num_images = int(config.num_epoch) * len(RecordFaces(config.rec))
+                    train(config)
+            entry.text = self._measure(job, config)
+            self.state.save()
+        except (ValueError, OSError, ArithmeticError) as error:
+            self._give_up(job, title, error)
+            return
+        self.console.print(f"{title}: {entry.text}; {clock(entry.seconds)}, CPU {clock(entry.cpu_seconds)}")
+
+    def _give_up(self, job: Job, title: str, error: Exception) -> None:
+        self._failed.add(job.row.name)
+        self.state.fail(key_of(job), error)
+        self.console.print(f"{title}: failed: {error}", markup=False)
+
+    def _measure(self, job: Job, config: Any) -> str:
+        test = "choice" if job.row.data == "part" else "test"
+        entry = self.state.entries[key_of(job)]
+        pairs = [parse_pair(text) for text in self._pairs(job.row)]
+        record = measure(
+            job,
+            self._trunk(job.row) if not job.row.config else Path(config.output),
+            self.source.trunk,
+            self.sets.bin(test),
+            pairs,
+            store=EmbeddingStore(self.folder / "embeddings"),
+            interpolation=config.interpolation,
+            settings={key: value for key, value in config.items() if key not in _LOCAL},
+            cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images),
+            data=self._about(job.row.data),
+            result=self._record(job),
+            scores=self.folder / "scores" / f"{job.name}.npz",
+        )
+        return ", ".join(f"{pair} {100 * accuracy:.2f}" for pair, accuracy in record.items())
+
+    def _about(self, data: str) -> dict[str, Any]:
+        faces = RecordFaces(self.sets.rec(data))
+        return {"set": data, "num_images": len(faces), "num_identities": faces.num_classes}
+
+    def _pairs(self, row: Row) -> list[str]:
+        if not row.resolution:
+            return _ALL_PAIRS
+        return ["112-112", f"112-{row.resolution}", f"{row.resolution}-{row.resolution}"]
+
+    def _trunk(self, row: Row) -> Path:
+        if row.trunk == GIVEN_TRUNK:
+            return self.source.trunk
+        first = self.plan.row(row.trunk)
+        return self.runs / Job(first, first.seeds[0]).name
+
+    def _record(self, job: Job) -> Path:
+        return self.results / f"{job.name}.json"
+
+    def _config(self, job: Job) -> Any:
+        """The resolved configuration of a job."""
+        row = job.row
+        settings: dict[str, Any] = {
+            "rec": str(self.sets.rec(row.data)),
+            "trunk": str(self._trunk(row)),
+            "output": str(self.runs / job.name),
+            "seed": job.seed,
+            "role": job.name,
+            "resume": True,
+            "classifier": str(self.sets.classifier(row.data)),
+            **self._chosen(row.method),
+            **row.settings,
+        }
+        if row.resolution:
+            settings["branches"] = [row.resolution]
+        if row.tail_at:
+            trunk = load_trunk(trunk_file(str(self.source.trunk)))
+            settings["tail_from"] = default_tail(trunk.units(), trunk.canonical_size, row.tail_at)
+        if row.has_teacher and self._cache_fits(row):
+            settings["teacher_cache"] = str(self._cache(row))
+        texts = [f"{key}={value}" for key, value in settings.items()]
+        return load_config(self.configs / (row.config or BRANCH), [*texts, *self.overrides])
+
+    def _chosen(self, method: str) -> dict[str, Any]:
+        path = self.folder / "choices" / f"{method}.json"
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if method and path.is_file() else {}
+
+    def _digest(self, job: Job, config: Any) -> str:
+        """Of all that decides what a job learns."""
+        file = trunk_file(str(self._trunk(job.row)))
+        base = load_config(self.configs / BASE)
+        # Differences from the base alone: a key that a later version adds does not undo what is done.
+        decisive = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
+        decisive |= {
+            "config": job.row.config,
+            "trunk": fingerprint(load_trunk(file).state_dict()),
+            "data": RecordFaces(self.sets.rec(job.row.data)).fingerprint(),
+            "own_classifier": job.row.settings.get("classifier"),
+        }
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def _cache(self, row: Row) -> Path:
+        return self.folder / "cache" / f"{row.trunk or 'given'}_{row.data}"
+
+    def _cache_fits(self, row: Row) -> bool:
+        """Whether the cache is there, or takes less than half of the disk that is free."""
+        if self._cache(row).is_dir():
+            return True
+        if not self._trunk(row).exists() or not self.sets.rec(row.data).is_file():
+            return False
+        needed = cache_bytes(
+            load_trunk(trunk_file(str(self._trunk(row)))),
+            RESOLUTIONS,
+            len(RecordFaces(self.sets.rec(row.data))),
+        )
+        return needed < shutil.disk_usage(self.folder).free / 2
+
+    def _ready_cache(self, row: Row, config: Any) -> None:
+        if not config.teacher_cache:
+            return
+        key = f"cache/{self._cache(row).name}"
+        entry = self.state.entries.get(key)
+        if entry and entry.state == DONE:
+            return
+        with self.state.timed(key):
+            build_cache(config, RESOLUTIONS)

@@ -1,0 +1,86 @@
+"""A whole evidence run on rendered faces and a tiny trunk: resumed, reported, and refused for other faces."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from btnet.cli import main
+from btnet.data.image_codec import encode_png
+from btnet.data.synthetic import SyntheticFaces
+from tiny_models import tiny_trunk
+
+ROOT = Path(__file__).parents[2]
+PEOPLE, IMAGES = 16, 3
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trunk and folders of faces, as a user has them."""
+    folder = tmp_path_factory.mktemp("given")
+    faces = SyntheticFaces(PEOPLE, IMAGES)
+    for i in range(len(faces)):
+        image, label = faces[i]
+        path = folder / "faces" / f"person{label}" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode_png(image))
+    torch.save(tiny_trunk().state_dict(), folder / "model.pt")
+    return folder
+
+
+def evidence(given: Path, output: Path, *more: str) -> int:
+    small = ["num_epoch=1", "batch_size=8", "num_workers=0", "device=cpu"]
+    options = ["--trunk", str(given / "model.pt"), "--faces", str(given / "faces"), "--output", str(output)]
+    # An untrained trunk tells nobody apart: nothing is too close.
+    options += ["--too-close", "1.1", "--configs", str(ROOT / "configs")]
+    return main(["evidence", *options, *(part for text in small for part in ("--set", text)), *more])
+
+
+def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_done(
+    given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evidence(given, tmp_path) == 0
+    names = {path.stem for path in (tmp_path / "results").glob("*.json")}
+    assert names == {"hr-s1", "bt_r28-s1", "bt_r14-s1", "bt_r7-s1"}
+    result = json.loads((tmp_path / "results" / "bt_r14-s1.json").read_text())
+    assert [entry["pair"] for entry in result["sets"][0]["results"]] == [[112, 112], [112, 14], [14, 14]]
+    assert str(given) not in json.dumps(result)
+    assert result["evidence"]["cost"]["num_images"] > 0
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "| phi_bt |" in page
+    assert "| phi_bt (paper) |" in page
+    about = json.loads((tmp_path / "results" / "about" / "about.json").read_text())
+    assert {found["pair"] for found in about["comparisons"]} == {f"112&{r}" for r in (28, 14, 7)} | {
+        f"{r}&{r}" for r in (28, 14, 7)
+    }
+    written = (tmp_path / "results" / "bt_r14-s1.json").stat().st_mtime_ns
+    capsys.readouterr()
+
+    assert evidence(given, tmp_path) == 0
+    assert capsys.readouterr().out.count(": done (") == 4
+    assert (tmp_path / "results" / "bt_r14-s1.json").stat().st_mtime_ns == written
+
+    assert evidence(given, tmp_path, "--set", "lr=0.02", "--status") == 0
+    assert "bt_r14-s1" in capsys.readouterr().out
+
+    assert evidence(given, tmp_path, "--seed", "1") == 2
+    assert "choose another folder" in capsys.readouterr().err
+
+
+def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> None:
+    from btnet.data.record_faces import RecordFaces
+    from btnet.evidence.faces import Source, prepare
+
+    sets = prepare(Source(given / "model.pt", given / "faces", too_close=1.1), tmp_path)
+    about = sets.about()
+    trained = set(RecordFaces(sets.rec("train")).class_names)
+    assert trained | set(about["test"]["people"]) == {f"person{i}" for i in range(PEOPLE)}
+    assert not trained & set(about["test"]["people"])
+    part = set(RecordFaces(sets.rec("part")).class_names)
+    assert part | set(about["choice"]["people"]) == trained
+    assert not part & set(about["choice"]["people"])
+    smaller = [set(RecordFaces(sets.rec(f"train_1of{n}")).class_names) for n in (2, 4)]
+    assert smaller[1] < smaller[0] < trained
