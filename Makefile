@@ -1,7 +1,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 # each alone on the machine; make bench BENCH_OPTIONS=--quick tries whether they run
-BENCHMARKS := train_step head_scaling render_faces
+BENCHMARKS := train_step head_scaling loader render_faces
 # a pretrained trunk; a .rec, a folder of identity folders, or a folder with train.txt and val_pairs.txt
 EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
 EVIDENCE_FACES ?= ../shared/faces

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from compared_steps import QUICK, Bench, check_same_work
 from head_scaling import main as head_scaling
-from train_step import QUICK, Bench, check_same_work, main
+from train_step import main
 
 
 def test_the_transcription_and_our_step_learn_the_same(tmp_path: Path) -> None:

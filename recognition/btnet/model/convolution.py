@@ -17,7 +17,7 @@ class Convolution(nn.Conv2d):
     feature maps of a unit.
     """
 
-    def forward(self, input: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of torch
         """[B, in_channels, H, W] -> [B, out_channels, H / stride, W / stride]."""
         if self.weight.requires_grad or not (torch.is_grad_enabled() and input.requires_grad):
             return super().forward(input)

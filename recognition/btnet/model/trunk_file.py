@@ -58,8 +58,11 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
 
 def write_weights(path: str | Path, state: Mapping[str, Tensor]) -> None:
     """Write a state dict that `read_weights` and arcface_torch read, whole or not at all; its folder must exist."""
-    with replacing(Path(path)) as temporary:
-        torch.save({key: value.detach().cpu().contiguous() for key, value in state.items()}, temporary)
+    plain = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    # Through a file: given a path, torch writes its name, here a temporary one, into the archive. Equal weights are
+    # equal bytes.
+    with replacing(Path(path)) as temporary, open(temporary, "wb") as file:
+        torch.save(plain, file)
 
 
 def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str = "state dict") -> Backbone:

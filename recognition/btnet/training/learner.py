@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,13 @@ from btnet.loss import Objective, ShardedClassifier
 from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.optimizer import make_sgd
+
+# torch 2.13 renamed the argument and warns of the old name.
+_LOCAL_BUFFERS: dict[str, Any] = {
+    "forward_sync_buffers"
+    if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+    else "broadcast_buffers": False
+}
 
 # (uint8 [B, 3, S, S], keys [B], epoch) -> uint8 [B, 3, r, r]
 View = Callable[[Tensor, Tensor, int], Tensor]
@@ -66,7 +74,7 @@ class Learner:
             # `average_statistics`.
             runner = DistributedDataParallel(
                 runner,
-                broadcast_buffers=False,
+                **_LOCAL_BUFFERS,
                 # Where only the coupling layer is compared, the tail's BatchNorms receive no gradient.
                 find_unused_parameters=not self.objective.reaches_embedding,
             )

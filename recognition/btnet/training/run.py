@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
@@ -20,6 +18,7 @@ from btnet.loss import ShardedClassifier, save_classifier
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import save_state
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -245,9 +244,7 @@ class _Run:
             if isinstance(model, BTNet):
                 model.save(self.folder, **sections)
             else:
-                with replacing(self.folder / MODEL) as temporary:
-                    state = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-                    torch.save(state, temporary)
+                save_state(self.folder / MODEL, model)
                 write_manifest(
                     self.folder,
                     arch=model.arch,
