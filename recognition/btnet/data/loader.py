@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.context import BaseContext
+from typing import Protocol
 
 import cv2
 import torch
@@ -84,6 +85,14 @@ class GlobalOrder(Sampler[list[int]]):
             yield order[first : first + self.batch_size].tolist()
 
 
+class Order(Protocol):
+    """The indices of each batch."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[list[int]]: ...
+
+
 class Batches(Iterable[Batch]):
     """The batches of a run, decoded in worker processes; iterating starts the workers.
 
@@ -106,7 +115,7 @@ class Batches(Iterable[Batch]):
     def __init__(
         self,
         faces: FaceSet,
-        order: Collection[list[int]],
+        order: Order,
         *,
         batch_size: int,
         size: int,
@@ -130,12 +139,12 @@ class Batches(Iterable[Batch]):
         num_slots = self.num_workers * _BATCHES_AHEAD + 1
         ring = torch.empty(num_slots, self.batch_size, self.size, self.size, 3, dtype=torch.uint8)
         if self.num_workers:
-            ring.share_memory_()
+            ring.share_memory_()  # type: ignore[no-untyped-call]
         loader: DataLoader[_Decoded] = DataLoader(
             _Ring(ring, self.faces, self.interpolation),
-            sampler=_Numbered(self.order, num_slots),  # type: ignore[arg-type]
+            sampler=_Numbered(self.order, num_slots),
             batch_size=None,
-            collate_fn=_as_it_is,
+            collate_fn=_as_it_is,  # type: ignore[arg-type]
             num_workers=self.num_workers,
             prefetch_factor=_BATCHES_AHEAD if self.num_workers else None,
             worker_init_fn=_start_worker,
@@ -150,7 +159,7 @@ class Batches(Iterable[Batch]):
 class _Numbered(Sampler[tuple[int, list[int]]]):
     """(slot, indices) of each batch."""
 
-    def __init__(self, order: Collection[list[int]], num_slots: int):
+    def __init__(self, order: Order, num_slots: int):
         self.order, self.num_slots = order, num_slots
 
     def __len__(self) -> int:

@@ -87,11 +87,9 @@ def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[C
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         # Unless asked for --standalone or c10d, torchrun keeps one store over its restarts, in which ranks that are
         # started again would find the addresses of those that died.
-        store, _, _ = next(dist.rendezvous("env://", timeout=_TIMEOUT))
-        attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-        dist.init_process_group(
-            backend, store=attempt, rank=rank, world_size=world_size, timeout=_TIMEOUT
-        )
+        store, _, _ = next(dist.rendezvous("env://", timeout=_TIMEOUT))  # type: ignore[attr-defined]
+        attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # type: ignore[attr-defined]
+        dist.init_process_group(backend, store=attempt, rank=rank, world_size=world_size, timeout=_TIMEOUT)
     try:
         yield Context(rank, world_size, chosen, _precision(precision, chosen))
     finally:
