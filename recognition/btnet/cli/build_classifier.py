@@ -7,12 +7,10 @@ from pathlib import Path
 
 from btnet.data.faces import open_faces
 from btnet.data.interpolation import INTERPOLATIONS
-from btnet.loss import save_classifier
-from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes
-from btnet.training.setup import trunk_file
+from btnet.training.setup import trunk_file, write_classifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +49,5 @@ def run(args: argparse.Namespace) -> None:
             num_workers=args.num_workers,
         )
         if context.is_main:
-            args.output.parent.mkdir(parents=True, exist_ok=True)
-            save_classifier(
-                args.output,
-                centres,
-                faces.class_names,
-                trunk_fingerprint=fingerprint(trunk.state_dict()),
-                data_fingerprint=faces.fingerprint(),
-            )
+            write_classifier(args.output, centres, faces, trunk)
             print(f"{args.output}: {faces.num_classes} classes from {len(faces)} images")

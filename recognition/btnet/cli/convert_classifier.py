@@ -9,10 +9,9 @@ from torch import Tensor
 
 from btnet.data.faces import open_faces
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
-from btnet.loss import load_classifier, save_classifier
-from btnet.model.overlay import fingerprint
+from btnet.loss import load_classifier
 from btnet.model.trunk_file import load_trunk
-from btnet.training.setup import MODEL, classifier_file, trunk_file
+from btnet.training.setup import MODEL, classifier_file, trunk_file, write_classifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -69,14 +68,7 @@ def run(args: argparse.Namespace) -> None:
             f"{source}: centres of {weight.shape[1]} values, and the trunk's embeddings have "
             f"{trunk.embedding_size}; name the trunk of the same run with --trunk"
         )
-    args.output.parent.mkdir(parents=True, exist_ok=True)
-    save_classifier(
-        args.output,
-        weight,
-        faces.class_names,
-        trunk_fingerprint=fingerprint(trunk.state_dict()),
-        data_fingerprint=faces.fingerprint(),
-    )
+    write_classifier(args.output, weight, faces, trunk)
     print(f"{args.output}: {len(weight)} classes of {weight.shape[1]} values")
 
 

@@ -14,7 +14,7 @@ from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
-from btnet.loss import ShardedClassifier, save_classifier
+from btnet.loss import ShardedClassifier
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
@@ -33,7 +33,7 @@ from btnet.training.output_folder import (
     resumes,
 )
 from btnet.training.report import Report, logger
-from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format
+from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, write_classifier
 from btnet.training.signals import stop_request
 from btnet.training.step import Step
 from btnet.training.teacher import Teacher, make_teacher
@@ -256,13 +256,7 @@ class _Run:
                 )
             for name, weight in centres.items():
                 assert weight is not None
-                save_classifier(
-                    self.folder / name,
-                    weight,
-                    self.faces.class_names,
-                    trunk_fingerprint=fingerprint(self.built.trunk.state_dict()),
-                    data_fingerprint=self.faces.fingerprint(),
-                )
+                write_classifier(self.folder / name, weight, self.faces, self.built.trunk)
             discard_checkpoints(self.folder)
             logger.info("wrote %s", self.folder)
         self.context.barrier()

@@ -16,6 +16,7 @@ from btnet.loss import (
     Objective,
     ShardedClassifier,
     load_classifier,
+    save_classifier,
 )
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -295,6 +296,22 @@ def _classifier(
 def classifier_file(path: str) -> Path:
     """The classifier's file, where its run folder was given."""
     return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
+
+
+def write_classifier(path: Path, centres: Tensor, faces: FaceSet, trunk: Backbone) -> None:
+    """Write class centres with the names of the set's classes and the fingerprints of set and trunk.
+
+    Raises:
+        ValueError: if there is not one centre per class.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_classifier(
+        path,
+        centres,
+        faces.class_names,
+        trunk_fingerprint=fingerprint(trunk.state_dict()),
+        data_fingerprint=faces.fingerprint(),
+    )
 
 
 def _old_classifier_file(config: Any) -> Path:
