@@ -18,7 +18,7 @@ from btnet.loss import ShardedClassifier
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import save_state
+from btnet.model.trunk_file import write_weights
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -244,7 +244,7 @@ class _Run:
             if isinstance(model, BTNet):
                 model.save(self.folder, **sections)
             else:
-                save_state(self.folder / MODEL, model)
+                write_weights(self.folder / MODEL, model.state_dict())
                 write_manifest(
                     self.folder,
                     arch=model.arch,
