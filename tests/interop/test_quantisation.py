@@ -48,7 +48,7 @@ def test_int8_embeddings_are_near_and_stored_in_bytes(path: Path, tmp_path: Path
     unit = [e / np.linalg.norm(e, axis=1, keepdims=True) for e in (first, second)]
     cosine = (unit[0] * unit[1]).sum(axis=1)
     # Pictures of noise differ little, and the last BatchNorm magnifies what differs to variance 1, rounding
-    # included. Faces and a trunk that tells them apart stay above 0.99: docs/onnx.md.
+    # included: 0.97 here. What int8 costs on faces is in docs/onnx.md.
     assert 0.95 < cosine.mean() < 0.999999
     props = open_session(target).get_modelmeta().custom_metadata_map
     assert (props["precision"], props["resolution"]) == ("int8", "32")
