@@ -62,7 +62,7 @@ DOCUMENTS = [
                 "roc": {"far": [0.0, 1.0], "tar": [0.0, 1.0]},
             },
         ],
-        protocol={"norm": False, "flip": True},
+        protocol={"norm": False, "flip": True, "templates": {"label": "N0"}},
     ),
     document("weather", [{"model": "m", "rain": {"today": 0.125}, "wind": 3, "nan": float("nan")}]),
 ]
@@ -94,7 +94,7 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     # IJB-C: gain at FAR 1e-4 is (90 - 50) / |70 - 50|, and the paper's number stands in its column alone.
     assert "| phi_bt | **90.00** | - | +2.00 |" in markdown
     assert f"| phi_bt (paper) | {IJBC_TAR['112&14']:.2f} | - | - |" in markdown
-    assert "norm false, flip true" in markdown
+    assert "norm false, flip true, templates (label N0)." in markdown
     assert f"| phi_bt (paper) | {IJBC_TPIR['112&14']:.2f} |" in markdown
     assert "TPIR at FPIR, galleries joined" in markdown
     assert "roc" not in markdown

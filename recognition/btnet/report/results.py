@@ -150,9 +150,14 @@ def same_place(first: str, second: str) -> bool:
 def _words(protocol: object) -> str:
     """A protocol in words, or by option: {"norm": false, "flip": true} -> "norm false, flip true"."""
     if isinstance(protocol, Mapping):
-        parts = {key: v if isinstance(v, str) else json.dumps(v) for key, v in protocol.items()}
-        return ", ".join(f"{key} {value}" for key, value in parts.items())
+        return ", ".join(f"{key} {_value(value)}" for key, value in protocol.items())
     return str(protocol)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, Mapping):
+        return f"({_words(value)})"
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:

@@ -48,6 +48,8 @@ sub { font-size: 0.75em; line-height: 0; }
   body { padding-inline: 0.8rem; }
   th, td { padding: 0.32rem 0.5rem; }
   th[scope=row] { max-width: 7.5rem; }
+  .chart { overflow-x: auto; }
+  .chart img { max-width: none; }
 }
 @media print {
   :root { --ink: #000; --soft: #333; --paper: #fff; --panel: #f2f2f2; --line: #bbb; --published: #fbf3e2; }
