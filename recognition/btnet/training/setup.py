@@ -120,8 +120,8 @@ def _frozen_self(config: Any, context: Context) -> Backbone:
     """The trunk that a trunk starts from, as its teacher."""
     if not config.trunk:
         raise ValueError(
-            "embedding_cosine_weight, embedding_relation_weight and feature_cosine_weight of a trunk compare it with the "
-            "one it starts from; set trunk=MODEL.pt, or these weights to 0"
+            "embedding_cosine_weight, embedding_relation_weight and feature_cosine_weight of a trunk compare it with "
+            "the one it starts from; set trunk=MODEL.pt, or these weights to 0"
         )
     frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
     frozen.to(memory_format=memory_format(config))  # type: ignore[call-overload]
