@@ -120,7 +120,7 @@ def test_relations_are_those_of_every_two_faces() -> None:
         for b in range(4):
             low = torch.cosine_similarity(student[a], teacher[b], dim=0)
             high = torch.cosine_similarity(teacher[a], teacher[b], dim=0)
-            loss += float((low - high) ** 2) / 16
+            loss += (low - high).item() ** 2 / 16
     assert embedding_relation(student, teacher).item() == pytest.approx(loss, rel=1e-4)
     assert embedding_relation(teacher, teacher).item() == pytest.approx(0.0, abs=1e-10)
     losses = Objective(0, 0, embedding_relation_weight=3.0)(

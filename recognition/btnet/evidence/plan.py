@@ -165,6 +165,11 @@ class Plan:
             Job(row, row.seeds[i]) for i in range(most) for row in self.rows if i < len(row.seeds)
         ]
 
+    def order(self, name: str) -> int:
+        """Place of a row among the rows; sweeps stand behind all of them."""
+        names = [row.name for row in [*self.rows, *(row for sweep in self.sweeps for row in sweep.rows())]]
+        return names.index(name)
+
     def row(self, name: str) -> Row:
         """By name."""
         return next(row for row in self.rows if row.name == name)
@@ -249,7 +254,19 @@ def full_plan() -> Plan:
         Sweep(Row("", {}, TRUNK, {}, method="mr"), {"lr": (0.003, 0.01, 0.03)}),
         Sweep(Row("", {}, TRUNK, _SELF_TAUGHT, method="fskd"), {"lr": (0.003, 0.01, 0.03)}),
     ]
-    rows = [_phi_hr(), *branches, *matched, *mixed, *on_mixed, *steps, *losses, *tails, *others, *curves]
+    rows = [
+        _phi_hr(),
+        *matched,
+        *mixed,
+        *steps,
+        *losses,
+        *tails[:2],
+        *branches,
+        *tails[2:],
+        *on_mixed,
+        *others,
+        *curves,
+    ]
     return Plan(rows, sweeps, comparisons)
 
 

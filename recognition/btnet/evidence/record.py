@@ -53,6 +53,7 @@ class Record:
     Attributes:
         name: of the row.
         seed: of the run.
+        order: of the row in its plan, and so in tables.
         places: table -> what it is called there.
         resolution: of its branch in px; 0: a trunk.
         accuracy: by pair ("112&14"), in [0, 1].
@@ -67,6 +68,7 @@ class Record:
 
     name: str
     seed: int
+    order: int
     places: dict[str, str]
     resolution: int
     accuracy: dict[str, float]
@@ -91,6 +93,7 @@ def measure(
     settings: Mapping[str, Any],
     cost: Cost,
     data: Mapping[str, Any],
+    order: int,
     result: Path,
     scores: Path,
 ) -> dict[str, float]:
@@ -107,6 +110,7 @@ def measure(
         settings: for the record.
         cost: for the record.
         data: for the record.
+        order: for the record.
         result: JSON file to write.
         scores: file for the cosine of every pair, for comparisons (.npz).
 
@@ -125,6 +129,7 @@ def measure(
     document[_MORE] = {
         "name": job.row.name,
         "seed": job.seed,
+        "order": order,
         "places": dict(job.row.places),
         "resolution": job.row.resolution,
         "settings": json.loads(json.dumps(settings)),
@@ -140,12 +145,14 @@ def measure(
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All result files of a folder, by name.
+    """All result files of a folder, in the order of the plan.
 
     Raises:
         ValueError: if one is damaged, or lacks what an evidence run adds.
     """
-    return [_read(path) for path in sorted(folder.glob("*.json"))]
+    return sorted(
+        map(_read, folder.glob("*.json")), key=lambda record: (record.order, record.name, record.seed)
+    )
 
 
 def choose(sweep: Sweep, records: Iterable[Record]) -> dict[str, Any] | None:
@@ -224,6 +231,6 @@ def _read(path: Path) -> Record:
         for entry in file.sets[0].results
         if (value := number(entry.get("accuracy"))) is not None
     }
-    keys = ("name", "seed", "places", "resolution", "settings", "data")
+    keys = ("name", "seed", "order", "places", "resolution", "settings", "data")
     sizes = ("num_learnt", "num_parameters", "bytes_stored", "old_gallery")
     return Record(**{key: more[key] for key in (*keys, *sizes)}, accuracy=accuracy, cost=Cost(**more["cost"]))

@@ -197,6 +197,7 @@ class Runner:
             settings={key: value for key, value in config.items() if key not in _LOCAL},
             cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images),
             data=self._about(job.row.data),
+            order=self.plan.order(job.row.name),
             result=self._record(job),
             scores=self.folder / "scores" / f"{job.name}.npz",
         )

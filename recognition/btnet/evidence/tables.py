@@ -45,7 +45,7 @@ def sections(records: Sequence[Record], about: Mapping[str, Any]) -> list[Sectio
         found.append(Section("Table 2: models and resolutions", blocks=[*_table2(of_table), _costs(records)]))
     for place, (title, head) in _SMALL.items():
         if group := _groups(records, place):
-            found.append(Section(title, blocks=[_accuracies(group, title, head)]))
+            found.append(Section(title, blocks=[_accuracies(group, head)]))
     if comparisons := about.get("comparisons"):
         found.append(Section("Outside chance?", blocks=[_comparisons(records, comparisons)]))
     if tried := _groups(records, "choices"):
@@ -89,7 +89,7 @@ def _pairs(groups: _Group) -> list[str]:
     )
 
 
-def _accuracies(groups: _Group, title: str, head: str) -> Table:
+def _accuracies(groups: _Group, head: str) -> Table:
     pairs = _pairs(groups)
     rows = [
         Row(label, (*(_text(group, pair) for pair in pairs), _share(group), _kilobytes(group)))
@@ -97,7 +97,7 @@ def _accuracies(groups: _Group, title: str, head: str) -> Table:
     ]
     columns = [Column(pair, best="") for pair in pairs]
     columns += [Column("learnt, %", digits=1, best=""), Column("stored, kB", digits=0, best="")]
-    return Table(title, head, tuple(columns), tuple(rows), (_seeds_note(groups),))
+    return Table("Accuracy, %", head, tuple(columns), tuple(rows), (_seeds_note(groups),))
 
 
 def _rank(item: tuple[str, Sequence[Record]]) -> tuple[float, str]:

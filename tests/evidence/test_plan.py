@@ -1,0 +1,74 @@
+"""The plans hold together: each row's settings are keys of its config, and what it stands on comes before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from btnet.config import load_config
+from btnet.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
+from btnet.evidence.record import Cost, Record, choose
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+PLANS = pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
+
+
+@PLANS
+def test_every_row_is_a_config_and_stands_on_a_row_before_it(plan: Plan) -> None:
+    jobs = plan.jobs()
+    assert len({job.name for job in jobs}) == len(jobs)
+    before: set[str] = set()
+    for job in jobs:
+        if job.row.config:
+            load_config(
+                CONFIGS / job.row.config, [f"{key}={value}" for key, value in job.row.settings.items()]
+            )
+        assert job.row.trunk == GIVEN_TRUNK or job.row.trunk in before
+        before.add(job.row.name)
+    names = {row.name for row in plan.rows}
+    assert {name for found in plan.comparisons for name in (found.first, found.second)} <= names
+
+
+def test_a_method_is_chosen_on_no_person_of_the_tables() -> None:
+    plan = full_plan()
+    methods = {sweep.row.method for sweep in plan.sweeps}
+    assert {row.method for row in plan.rows if row.method} == methods
+    assert {row.data for sweep in plan.sweeps for row in sweep.rows()} == {"part"}
+    assert "part" not in {row.data for row in plan.rows}
+
+
+def test_table_2_has_three_seeds_where_it_says_so() -> None:
+    rows = {row.name: len(row.seeds) for row in full_plan().rows}
+    tripled = {f"bt_{on}r{r}" for on in ("", "mr_") for r in (28, 14, 7)} | {
+        "mr_v1",
+        "mm_r14",
+        "mm_trunk_r14",
+    }
+    assert tripled <= {name for name, count in rows.items() if count == 3}
+
+
+def test_the_settings_with_the_best_mean_are_chosen_and_full_resolution_does_not_count() -> None:
+    sweep = next(sweep for sweep in full_plan().sweeps if sweep.row.method == "bt")
+    rows = sweep.rows()
+    accuracies = [(0.9, 0.80), (0.8, 0.88), (0.99, 0.70)]
+    records = [
+        Record(
+            row.name,
+            1,
+            0,
+            {},
+            14,
+            {"112&112": high, "112&14": low, "14&14": low},
+            {},
+            {},
+            Cost(0, 0, 1, 0),
+            1,
+            1,
+            1,
+            {},
+        )
+        for row, (high, low) in zip(rows, accuracies, strict=True)
+    ]
+    assert choose(sweep, records) == {"lr": 0.05}
+    assert choose(sweep, []) is None
