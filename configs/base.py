@@ -6,7 +6,7 @@ config = EasyDict()
 config.like = ""  # name of the config in this folder that this one starts from; empty: this file
 
 # Data
-config.rec = ""  # training set: a .rec file, a folder of identity folders, or synthetic:IDS:PER_ID[:SEED]
+config.rec = ""  # training set: a .rec, a .json index of shards, a folder of identities, or synthetic:IDS:PER_ID[:SEED]
 config.corrupt = (
     "raise"  # an image that does not decode: "raise" stops the run, "skip" takes the next and counts
 )

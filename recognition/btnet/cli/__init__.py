@@ -40,6 +40,7 @@ COMMANDS: Final = {
     "report": "btnet.cli.report",
     "make-rec": "btnet.cli.make_rec",
     "make-bin": "btnet.cli.make_bin",
+    "index-shards": "btnet.cli.index_shards",
     "embed": "btnet.cli.embed",
     "compare": "btnet.cli.compare",
     "search": "btnet.cli.search",

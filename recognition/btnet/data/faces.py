@@ -60,13 +60,13 @@ def open_faces(spec: str | os.PathLike[str], *, corrupt: Literal["raise", "skip"
     """Open a training set by what its name says.
 
     Args:
-        spec: a `.rec` file, a folder of identity folders, or `synthetic:IDS:PER_ID[:SEED]` for rendered
-            faces (`synthetic` alone: 64 identities of 16 images).
+        spec: a `.rec` file, the `.json` index of tar shards, a folder of identity folders, or
+            `synthetic:IDS:PER_ID[:SEED]` for rendered faces (`synthetic` alone: 64 identities of 16 images).
         corrupt: an image that does not decode stops the run, or is skipped and counted (`SkipCorrupt`).
 
     Raises:
         FileNotFoundError: if nothing lies there.
-        ValueError: if the name is none of the three kinds.
+        ValueError: if the name is none of these kinds.
     """
     faces = _open(spec)
     return SkipCorrupt(faces) if corrupt == "skip" else faces
@@ -89,13 +89,18 @@ def _open(spec: str | os.PathLike[str]) -> FaceSet:
         return FolderFaces(path)
     if not path.exists():
         raise FileNotFoundError(
-            f"{path}: nothing lies there; expected a .rec file, a folder of identity folders, "
-            "or synthetic:IDS:PER_ID"
+            f"{path}: nothing lies there; expected a .rec file, the .json index of shards, a folder "
+            "of identity folders, or synthetic:IDS:PER_ID"
         )
+    if path.suffix == ".json":
+        # Only here: fsspec is for those who have shards.
+        from btnet.data.shard_faces import ShardFaces
+
+        return ShardFaces(path)
     if path.suffix != ".rec":
         raise ValueError(
             f"{path}: cannot tell a training set from the ending {path.suffix!r}; expected a .rec file, "
-            "a folder of identity folders, or synthetic:IDS:PER_ID"
+            "the .json index of shards, a folder of identity folders, or synthetic:IDS:PER_ID"
         )
     return RecordFaces(path)
 

@@ -21,7 +21,7 @@ from btnet.data.atomic import replacing
 from btnet.data.image_codec import decode_image
 from btnet.data.recordio import Header, RecordReader, RecordWriter
 
-__all__ = ["RecordFaces", "class_names_path", "write_record_faces"]
+__all__ = ["RecordFaces", "class_names_path", "read_class_names", "write_record_faces"]
 
 _FLOAT32_EXACT = 1 << 24  # counts above this are rounded in a record's float32 labels
 _NUM_HASHED_LABELS = 4096
@@ -30,6 +30,24 @@ _NUM_HASHED_LABELS = 4096
 def class_names_path(rec_path: Path) -> Path:
     """Where the names of the classes stand, one a line in the order of the labels."""
     return rec_path.with_suffix(".classes.txt")
+
+
+def read_class_names(set_path: Path, num_classes: int) -> list[str]:
+    """Names in the order of the labels: from `NAME.classes.txt` beside a set, else the labels themselves.
+
+    Raises:
+        ValueError: if the file names another number of classes.
+    """
+    path = class_names_path(set_path)
+    if not path.is_file():
+        return [str(label) for label in range(num_classes)]
+    names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if len(names) != num_classes:
+        raise ValueError(
+            f"{path}: {len(names)} names, but {set_path.name} has {num_classes} classes; "
+            "the file belongs to another set: copy the right one, or delete it"
+        )
+    return names
 
 
 class RecordFaces:
@@ -133,16 +151,7 @@ class RecordFaces:
     @cached_property
     def class_names(self) -> list[str]:
         """Names in the order of the labels: from `NAME.classes.txt`, else the labels themselves."""
-        path = class_names_path(self._path)
-        if not path.is_file():
-            return [str(label) for label in range(self.num_classes)]
-        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-        if len(names) != self.num_classes:
-            raise ValueError(
-                f"{path}: {len(names)} names, but {self._path.name} has {self.num_classes} classes; "
-                "the file belongs to another set: copy the right one, or delete it"
-            )
-        return names
+        return read_class_names(self._path, self.num_classes)
 
     def __reduce__(self) -> tuple[object, ...]:
         # What a worker needs stands in the files: not the index, which it reads itself, and not the labels.

@@ -1,0 +1,37 @@
+"""Index tar shards of faces (WebDataset's layout), so that training reads them at random, remote ones too."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet index-shards`."""
+    parser.add_argument(
+        "shards", nargs="+", metavar="SHARD.tar", help="paths or urls; images keep this order"
+    )
+    parser.add_argument(
+        "--output", "-o", type=Path, required=True, metavar="X.json", help="index to write, X.npy beside it"
+    )
+    parser.add_argument(
+        "--url",
+        default="",
+        help="where training fetches the shards: https://HOST/FOLDER, s3://BUCKET/FOLDER ...",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Index.
+
+    Raises:
+        FileNotFoundError, ValueError: as `btnet.data.shard_index.write_index`.
+    """
+    from btnet.data.shard_index import write_index
+
+    console = Console(stderr=True)
+    shards = track(args.shards, "indexing", console=console, disable=not sys.stderr.isatty(), transient=True)
+    num_images, num_classes = write_index(args.output, shards, url=args.url)
+    print(f"{args.output}: {num_images} images of {num_classes} identities in {len(args.shards)} shards")

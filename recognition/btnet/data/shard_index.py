@@ -1,0 +1,185 @@
+"""The index of faces in tar shards: which shards there are, and where in them each image lies.
+
+A shard is an uncompressed tar as WebDataset writes it: `KEY.jpg` (or another image) and `KEY.cls`, its label in
+digits, one after the other. The index is two files, so that neither labels nor places ask for a shard:
+
+    NAME.json    number of classes; of each shard its url or path, bytes and number of images
+    NAME.npy     of each image, shard after shard: offset and length in bytes, and label
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.atomic import replacing
+from btnet.data.folder_faces import IMAGE_ENDINGS
+
+__all__ = ["FORMAT", "MEMBER", "Shard", "is_url", "read_index", "write_index"]
+
+FORMAT = "btnet shard index 1"
+MEMBER = np.dtype([("offset", "<i8"), ("num_bytes", "<i4"), ("label", "<i4")])
+
+
+class Shard(NamedTuple):
+    """One tar file.
+
+    Attributes:
+        url: of the shard, or its path, relative to the index or absolute.
+        num_bytes: of the file.
+        num_images: in it.
+    """
+
+    url: str
+    num_bytes: int
+    num_images: int
+
+
+def is_url(name: str) -> bool:
+    """Whether a shard is fetched; otherwise it is a path and read where it lies."""
+    return "://" in name
+
+
+def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[int, int]:
+    """Read the headers and labels of shards, and write `output` (.json) and the .npy beside it.
+
+    Args:
+        output: the index, `NAME.json`.
+        shards: paths or urls, in the order the images shall have.
+        url: where the shards will be fetched from, in place of the folder they are in now.
+
+    Returns:
+        Number of images and of classes.
+
+    Raises:
+        FileNotFoundError: for a shard that is missing.
+        ValueError: naming shard and key, for one that is no plain tar, an image without a label, or labels with gaps.
+    """
+    if output.suffix != ".json":
+        raise ValueError(f"{output}: an index ends in .json; name it {output.stem}.json")
+    listed: list[Shard] = []
+    members: list[NDArray[Any]] = []
+    for name in shards:
+        found, num_bytes = _scan(name)
+        place = f"{url.rstrip('/')}/{name.rpartition('/')[2]}" if url else _place(name, output)
+        listed.append(Shard(place, num_bytes, len(found)))
+        members.append(found)
+    if not listed:
+        raise ValueError(f"{output}: no shard to index; name at least one")
+    table = np.concatenate(members)
+    labels = np.unique(table["label"])
+    gaps = np.flatnonzero(labels != np.arange(len(labels)))
+    if len(gaps):
+        raise ValueError(
+            f"{output}: no image has label {gaps[0]}, the largest is {labels[-1]}; labels must run from 0 without "
+            "a gap: index all shards of the set, or renumber its classes"
+        )
+    with replacing(output.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
+        np.save(file, table)
+    text = {"format": FORMAT, "num_classes": len(labels), "shards": [shard._asdict() for shard in listed]}
+    with replacing(output) as temporary:
+        temporary.write_text(json.dumps(text, indent=1) + "\n", encoding="utf-8")
+    return len(table), len(labels)
+
+
+def read_index(path: Path) -> tuple[int, list[Shard], NDArray[Any]]:
+    """Number of classes, the shards, and the members [N] of dtype `MEMBER`, mapped and not read.
+
+    Raises:
+        FileNotFoundError: if one of the two files is missing.
+        ValueError: if they are no index, or do not belong together.
+    """
+    try:
+        text = json.loads(path.read_text(encoding="utf-8"))
+        if text["format"] != FORMAT:
+            raise ValueError(f"its format is {text['format']!r}")
+        num_classes, shards = int(text["num_classes"]), [Shard(**shard) for shard in text["shards"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{path}: not a {FORMAT!r} ({error}); write it with tools/index_shards.py"
+        ) from error
+    table_path = path.with_suffix(".npy")
+    if not table_path.is_file():
+        raise FileNotFoundError(f"{table_path}: missing beside {path.name}; copy both files of the index")
+    members: NDArray[Any] = np.load(table_path, mmap_mode="r", allow_pickle=False)
+    num_images = sum(shard.num_images for shard in shards)
+    if members.dtype != MEMBER or members.shape != (num_images,):
+        raise ValueError(
+            f"{table_path}: {members.dtype} {list(members.shape)}, but {path.name} lists {num_images} images; "
+            "the two belong to different sets: index the shards again with tools/index_shards.py"
+        )
+    return num_classes, shards, members
+
+
+def _place(name: str, output: Path) -> str:
+    """A shard as the index names it: relative where it lies beside the index or below."""
+    if is_url(name):
+        return name
+    path, folder = Path(name).resolve(), output.resolve().parent
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
+
+
+def _scan(name: str) -> tuple[NDArray[Any], int]:
+    """The images of one shard, and its size in bytes."""
+    try:
+        with fsspec.open(name, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            found = list(_images(name, archive))
+            num_bytes = file.seek(0, os.SEEK_END)
+    except tarfile.TarError as error:
+        raise ValueError(
+            f"{name}: not an uncompressed tar ({error}); write it again, or unpack it"
+        ) from error
+    if not found:
+        raise ValueError(f"{name}: no image ({', '.join(IMAGE_ENDINGS)}) in this shard; leave it out")
+    return np.array(found, MEMBER), num_bytes
+
+
+def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[int, int, int]]:
+    """Offset, length and label of each image; the label stands right before or behind it."""
+    image: tarfile.TarInfo | None = None
+    label: int | None = None
+    current = ""
+    for member in archive:
+        if not member.isreg():
+            continue
+        folder, slash, base = member.name.rpartition("/")
+        stem, _, ending = base.partition(".")
+        key = f"{folder}{slash}{stem}"
+        if key != current:
+            _refuse_half(name, current, image, label)
+            current, image, label = key, None, None
+        if f".{ending.lower()}" in IMAGE_ENDINGS:
+            image = member
+        elif ending == "cls":
+            stream = archive.extractfile(member)
+            assert stream is not None
+            label = _label(stream.read(), f"{name}: {member.name}")
+        else:
+            continue
+        if image is not None and label is not None:
+            yield image.offset_data, image.size, label
+            image = label = None
+    _refuse_half(name, current, image, label)
+
+
+def _label(text: bytes, where: str) -> int:
+    digits = text.strip()
+    if not digits.isdigit() or len(digits) > 9:
+        raise ValueError(
+            f"{where}: {text[:20]!r}, expected the label in at most 9 digits, as WebDataset writes .cls"
+        )
+    return int(text)
+
+
+def _refuse_half(name: str, key: str, image: tarfile.TarInfo | None, label: int | None) -> None:
+    if image is not None or label is not None:
+        there, missing = ("an image", ".cls") if label is None else ("a label", "image")
+        raise ValueError(f"{name}: {key} has {there} but no {missing} next to it; write the shard again")
