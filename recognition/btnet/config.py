@@ -8,11 +8,14 @@ import difflib
 import runpy
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from easydict import EasyDict
 
 BASE = "base.py"
+
+# What other code bases call a key, where the spelling is too far away to be guessed.
+_ELSEWHERE: Final = {"data": "rec", "dataset": "rec", "learning_rate": "lr", "epochs": "num_epoch"}
 
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
@@ -90,7 +93,11 @@ def _parse(text: str) -> tuple[str, Any]:
 def _merge(config: EasyDict, values: Mapping[str, Any], base: Mapping[str, Any], where: str) -> None:
     for key, value in values.items():
         if key not in base:
-            near = difflib.get_close_matches(key, base, 1, cutoff=0.4)
+            near = (
+                [_ELSEWHERE[key]]
+                if key in _ELSEWHERE
+                else difflib.get_close_matches(key, base, 1, cutoff=0.4)
+            )
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{where}: unknown key {key!r}{hint}")
         config[key] = _checked(key, value, base[key], where)

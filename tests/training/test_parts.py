@@ -95,7 +95,8 @@ def test_a_window_means_over_its_steps() -> None:
         ("network_args=[1]", "expected a dict"),
         ("margin=wide", "a number or None"),
         ("lr", "expected key=value"),
-        ("learning_rate=1", "unknown key 'learning_rate'"),
+        ("learning_rate=1", "unknown key 'learning_rate'; did you mean 'lr'"),
+        ("num_epochs=1", "unknown key 'num_epochs'; did you mean 'num_epoch'"),
     ],
 )
 def test_values_of_the_wrong_type_are_refused(override: str, message: str) -> None:
