@@ -51,9 +51,9 @@ test-arcface: .venv/ready
 	$(if $(ARCFACE_TORCH),,$(error ARCFACE_TORCH is not set: name the folder recognition/arcface_torch of a checkout))
 	ARCFACE_TORCH="$(abspath $(ARCFACE_TORCH))" $(BIN)/pytest -rs tests/interop/test_arcface_checkout.py
 
-# An environment of its own: MXNet imports on numpy 1.23.5 only.
+# An environment of its own, because MXNet imports on numpy 1.23.5 only: all tests, and RecordIO against MXNet's.
 test-mxnet: .venv-mxnet/ready
-	.venv-mxnet/bin/pytest tests/data tests/mxnet
+	OMP_NUM_THREADS=1 .venv-mxnet/bin/pytest -n 2 --dist loadfile
 
 .venv-mxnet/ready: requirements-mxnet.txt pyproject.toml
 	python3.11 -m venv .venv-mxnet
