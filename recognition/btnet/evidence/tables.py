@@ -44,7 +44,7 @@ def sections(records: Sequence[Record], about: Mapping[str, Any]) -> list[Sectio
     if of_table := _groups(records, "table2"):
         found.append(Section("Table 2: models and resolutions", blocks=[*_table2(of_table), _costs(records)]))
     for place, (title, head) in _SMALL.items():
-        if group := _groups(records, place):
+        if len(group := _groups(records, place)) > 1:  # one row alone compares nothing
             found.append(Section(title, blocks=[_accuracies(group, head)]))
     if comparisons := about.get("comparisons"):
         found.append(Section("Outside chance?", blocks=[_comparisons(records, comparisons)]))
