@@ -18,6 +18,7 @@ from btnet.cli.benchmark import (
     steps,
 )
 from btnet.data.bin_sets import read_bin
+from btnet.data.file_digest import sha256
 from btnet.data.pair_set import read_lfw_pairs
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
@@ -25,7 +26,7 @@ from btnet.inference.feature_pass import read_all
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.native import parse_strategies
 from btnet.inference.results import write_result
-from btnet.inference.verification_report import SetResults, print_gains, print_report, report, sha256
+from btnet.inference.verification_report import SetResults, print_gains, print_report, report
 from btnet.inference.verify import (
     Pair,
     VerificationResult,

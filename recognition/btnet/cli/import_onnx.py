@@ -5,11 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import torch
-
-from btnet.data.atomic import replacing
 from btnet.data.face_sample import sample_faces
 from btnet.interop.onnx_trunk import import_onnx
+from btnet.model.trunk_file import write_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +35,7 @@ def run(args: argparse.Namespace) -> None:
     faces = None if args.faces is None else sample_faces(args.faces, args.num_faces, size=args.size)
     imported = import_onnx(args.model, faces)
     args.output.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(args.output) as temporary:
-        torch.save(imported.trunk.state_dict(), temporary)
+    write_weights(args.output, imported.trunk.state_dict())
     arch = ", ".join(f"{key} {value}" for key, value in imported.trunk.arch.items())
     used = f" with {len(faces)} faces" if faces is not None and imported.restored else ""
     print(f"{args.output}: {type(imported.trunk).__name__}, {arch}")

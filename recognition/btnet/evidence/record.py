@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
+from btnet.data.file_digest import sha256
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.evidence.plan import Job, Sweep
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.results import write_result
-from btnet.inference.verification_report import SetResults, report, sha256
+from btnet.inference.verification_report import SetResults, report
 from btnet.inference.verify import Pair, pair_label, verify
 from btnet.model.btnet import BTNet
 from btnet.report.results import number, read_results

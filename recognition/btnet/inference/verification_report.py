@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.results import networks_of, result_document
 from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
 
-__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report", "sha256"]
+__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report"]
 
 PROTOCOL = (
     "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
@@ -112,15 +111,6 @@ def print_gains(
     over = f"of the average of {len(sets)} sets, " if len(sets) > 1 else ""
     title = f"gain on {high_resolution}, {over}that of {matched} being 1 or -1 (eq. 4, 5)"
     console.print(_table_of(title, list(sets[0].by_model), pairs, cell))
-
-
-def sha256(path: Path) -> str:
-    """Digest of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def report(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from btnet.data.file_digest import sha256
 from btnet.interop.onnx import export_onnx
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -85,7 +85,7 @@ def export_package(
                     "input_size": [size, size],
                     "embedding_dimension": chosen.embedding_size,
                     "preprocessing": {"mean": 127.5, "std": 127.5},
-                    "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
+                    "sha256": sha256(model),
                 }
             },
         }

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, Final
 import onnx
 from onnx.external_data_helper import set_external_data
 
+from btnet.data.file_digest import sha256
 from btnet.interop.onnx import build_graph, check_session, open_session
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import NAME, read_manifest, write_manifest
@@ -86,7 +87,7 @@ def export_bundle(
             files[str(size)] = {"file": name, "data": [file.path.name for file in used]}
         trunk.close()
         written = sorted(draft.iterdir())
-        digests = {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in written}
+        digests = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in written}
         for path in written:
             path.replace(folder / path.name)
     write_manifest(
@@ -150,7 +151,7 @@ class OnnxBundle:
             _check_trunk(path, size, manifest["trunk_fingerprint"])
         for name, entry in section["files"].items():
             path = folder / name
-            if path.stat().st_size != entry["bytes"] or _sha256(path) != entry["sha256"]:
+            if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
                 raise ValueError(
                     f"{path}: is not the file {NAME} describes, it is damaged or of another bundle; copy the "
                     "whole folder again"
@@ -243,11 +244,3 @@ def _check_trunk(path: Path, resolution: int, expected: str) -> None:
             f"{path}: is for {props.get('resolution')} px and trunk {props.get('trunk_fingerprint', '')[:12]}, the "
             f"bundle for {resolution} px and trunk {expected[:12]}; export the branch with its own trunk"
         )
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
