@@ -12,3 +12,4 @@ config.num_epoch = 8
 config.warmup_epoch = 0
 config.save_every = 200
 config.precision = "fp32"
+config.compile = True

@@ -32,7 +32,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evidence(given: Path, output: Path, *more: str) -> int:
-    small = ["num_epoch=1", "batch_size=8", "num_workers=0", "device=cpu"]
+    small = ["num_epoch=1", "compile=False", "batch_size=8", "num_workers=0", "device=cpu"]
     options = ["--trunk", str(given / "model.pt"), "--faces", str(given / "faces"), "--output", str(output)]
     # An untrained trunk tells nobody apart: nothing is too close.
     options += ["--too-close", "1.1", "--configs", str(ROOT / "configs")]

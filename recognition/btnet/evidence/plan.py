@@ -27,6 +27,7 @@ RESOLUTIONS: Final = (28, 14, 7)
 BRANCH, TRUNK = "evidence_branch", "evidence_trunk"
 GIVEN_TRUNK: Final = ""
 _PASSES: Final = 8
+_CHOICE: Final = {"num_epoch": 4}  # half the passes choose a learning rate at half the cost
 _SEEDS: Final = (1, 2, 3)
 
 # phi_mm: a whole network for one size, whose classifier learns with it
@@ -246,13 +247,17 @@ def full_plan() -> Plan:
         for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}"]
     ] + [Comparison(f"bt_cosine_r{r}", f"bt_r{r}", _pairs(r)) for r in RESOLUTIONS]
     sweeps = [
-        Sweep(Row("", {}, BRANCH, {}, 14, method="bt"), {"lr": (0.02, 0.05, 0.1)}),
-        Sweep(Row("", {}, BRANCH, _COSINE, 14, method="bt_cosine"), {"lr": (0.02, 0.05, 0.1)}),
-        Sweep(Row("", {}, BRANCH, _FRESH, 14, method="mm"), {"lr": (0.05, 0.1, 0.2)}),
-        Sweep(Row("", {}, BRANCH, _ALONE, 14, method="mm_trunk"), {"lr": (0.01, 0.02, 0.05)}),
-        Sweep(Row("", {}, BRANCH, steps[0].settings, 14, method="bct"), {"lr": (0.02, 0.05, 0.1)}),
-        Sweep(Row("", {}, TRUNK, {}, method="mr"), {"lr": (0.003, 0.01, 0.03)}),
-        Sweep(Row("", {}, TRUNK, _SELF_TAUGHT, method="fskd"), {"lr": (0.003, 0.01, 0.03)}),
+        Sweep(Row("", {}, BRANCH, {**settings, **_CHOICE}, 14, method=method), {"lr": rates})
+        for method, settings, rates in (
+            ("bt", {}, (0.02, 0.05, 0.1)),
+            ("bt_cosine", _COSINE, (0.02, 0.05, 0.1)),
+            ("mm", _FRESH, (0.05, 0.1, 0.2)),
+            ("mm_trunk", _ALONE, (0.01, 0.02, 0.05)),
+            ("bct", steps[0].settings, (0.02, 0.05, 0.1)),
+        )
+    ] + [
+        Sweep(Row("", {}, TRUNK, {**settings, **_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)})
+        for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
     ]
     rows = [
         _phi_hr(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,9 @@ def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
         ValueError: for keys that do not fit together, or files that do not fit the data or the trunk.
         FileNotFoundError: for a missing file.
     """
+    if config.compile and context.device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
+        raise ValueError("compile=True needs a C++ compiler on a CPU, and neither g++ nor clang++ is on the path: "
+                         "install one, or set compile=False")  # fmt: skip
     torch.manual_seed(config.seed)
     model = _branches(config, faces, context) if config.branches else _backbone(config, faces, context)
     for learner in model.learners:
