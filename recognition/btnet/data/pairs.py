@@ -1,11 +1,13 @@
-"""Verification pairs drawn from a labelled set of faces."""
+"""Verification pairs: read from a list, or drawn from a labelled set of faces."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_pairs"]
+__all__ = ["draw_pairs", "read_pairs"]
 
 
 def draw_pairs(
@@ -53,3 +55,25 @@ def draw_pairs(
             different[int(first), int(second)] = None
     positions = np.array([[*one, *two] for one, two in zip(same, different, strict=True)], dtype=np.int64)
     return positions.reshape(-1), np.arange(num_pairs) % 2 == 0
+
+
+def read_pairs(path: Path) -> tuple[list[str], list[bool]]:
+    """Read lines `face face same`, parted by tabs where names hold spaces; `same` is 1 or 0.
+
+    Returns:
+        Names, those of pair i at 2 i and 2 i + 1; and whether it is the same person.
+
+    Raises:
+        ValueError: for a line of another form.
+    """
+    names: list[str] = []
+    issame: list[bool] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if len(fields) != 3 or fields[2].strip() not in ("0", "1"):
+            raise ValueError(
+                f"{path}: line {number} is {line[:80]!r}, expected `face face same` with same 1 or 0"
+            )
+        names += fields[:2]
+        issame.append(fields[2].strip() == "1")
+    return names, issame

@@ -19,15 +19,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.cli import main as btnet
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import write_bin
+from btnet.data.face_list import list_folder, read_face_list
+from btnet.data.faces import open_faces
+from btnet.data.packing import pack_faces, pack_pairs
+from btnet.data.pairs import read_pairs
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.evidence.split import TOO_CLOSE, nested_part, split_identities, verification_pairs
 from btnet.loss import load_classifier, save_classifier
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
-from btnet.training.setup import trunk_file
+from btnet.training.distributed import distributed_context
+from btnet.training.prototypes import embed_prototypes
+from btnet.training.setup import trunk_file, write_classifier
 
 __all__ = ["PARTS", "Sets", "Source", "identities_of_pairs", "prepare"]
 
@@ -114,7 +119,7 @@ def prepare(source: Source, folder: Path) -> Sets:
     folder.mkdir(parents=True, exist_ok=True)
     about: dict[str, Any] = {"made_of": made_of}
     if source.train_list is not None and source.test_pairs is not None:
-        _of_lists(source, sets)
+        _of_lists(source, source.train_list, source.test_pairs, sets)
     else:
         about["test"] = _of_own_faces(source, sets)
     about["choice"] = _split(sets, "train", "part", "choice", source, _CHOICE_SHARE)
@@ -137,34 +142,33 @@ def identities_of_pairs(names: Sequence[str]) -> NDArray[np.int64]:
     return np.asarray(numbers, dtype=np.int64).reshape(-1, 2)
 
 
-def _of_lists(source: Source, sets: Sets) -> None:
-    assert source.test_pairs is not None
-    train = ["make-rec", "--list", str(source.train_list), "--root", str(source.faces)]
-    _run([*train, "--output", str(sets.rec("train"))])
-    _run(["make-bin", "--pairs", str(source.test_pairs), "--root", str(source.faces),
-          "--output", str(sets.bin("test"))])  # fmt: skip
-    lines = source.test_pairs.read_text(encoding="utf-8").splitlines()
-    names = [name for line in lines for name in (line.split("\t") if "\t" in line else line.split())[:2]]
+def _of_lists(source: Source, train_list: Path, test_pairs: Path, sets: Sets) -> None:
+    pack_faces(read_face_list(train_list, source.faces), sets.rec("train"))
+    names, issame = read_pairs(test_pairs)
+    pack_pairs(names, issame, sets.bin("test"), root=source.faces, source=test_pairs)
     np.save(sets.identities("test"), identities_of_pairs(names))
-    _build_classifier(source, sets, sets.rec("train"), "train")
+    _build_classifier(source, sets, "train")
 
 
 def _of_own_faces(source: Source, sets: Sets) -> dict[str, Any]:
     """Split somebody's faces, all of which are in one set."""
     if source.faces.is_dir():
-        _run(["make-rec", str(source.faces), "--output", str(sets.rec("all"))])
+        pack_faces(list_folder(source.faces), sets.rec("all"))
     else:
         for ending in (".rec", ".idx", ".classes.txt"):
             link, original = sets.rec("all").with_suffix(ending), source.faces.with_suffix(ending)
             link.unlink(missing_ok=True)
             if original.is_file():
                 link.symlink_to(original.resolve())
-    _build_classifier(source, sets, sets.rec("all"), "all")
+    _build_classifier(source, sets, "all")
     return _split(sets, "all", "train", "test", source, _TEST_SHARE)
 
 
-def _build_classifier(source: Source, sets: Sets, rec: Path, name: str) -> None:
-    _run(["build-classifier", str(source.trunk), "--rec", str(rec), "--output", str(sets.classifier(name))])
+def _build_classifier(source: Source, sets: Sets, name: str) -> None:
+    with distributed_context() as context:
+        faces = open_faces(str(sets.rec(name)))
+        trunk = load_trunk(trunk_file(str(source.trunk))).to(context.device)
+        write_classifier(sets.classifier(name), embed_prototypes(faces, trunk, context), faces, trunk)
 
 
 def _split(sets: Sets, whole: str, train: str, test: str, source: Source, share: float) -> dict[str, Any]:
@@ -204,10 +208,3 @@ def _write_part(sets: Sets, whole: str, part: str, kept: NDArray[np.int64]) -> N
         trunk_fingerprint=classifier.trunk_fingerprint,
         data_fingerprint=RecordFaces(sets.rec(part)).fingerprint(),
     )
-
-
-def _run(command: list[str]) -> None:
-    """A command of ours; what a user would type."""
-    status = btnet(command)
-    if status:
-        raise ValueError(f"btnet {' '.join(command)}: ended with status {status}, see above")
