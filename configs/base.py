@@ -44,11 +44,19 @@ config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
+config.distillation_weight_end = (
+    None  # eq. 2's weight goes there in a straight line over the run; None: it stays
+)
 config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
 config.embedding_cosine_weight = 0.0  # weight of 1 - cosine between the branch's and the trunk's embedding
 config.embedding_relation_weight = 0.0  # of the squared difference of the cosines within a batch
+config.embedding_contrast_weight = 0.0  # of the contrast of the relations within a batch (CRRCD)
+config.embedding_octuplet_weight = 0.0  # of triplets over resolutions (octuplet loss)
 config.feature_cosine_weight = 0.0  # of 1 - cosine between the feature maps that eq. 2 compares
-# The last three also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
+config.feature_attention_weight = (
+    0.0  # of 1 - cosine between these maps' attention, in space and channels (A-SKD)
+)
+# The last six also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
 
 # Optimiser
 config.lr = 0.2  # peak learning rate, for the whole batch over all ranks

@@ -13,7 +13,7 @@ from btnet.loss import (
     branch_distillation,
     embedding_cosine,
     embedding_mse,
-    embedding_relation,
+    feature_attention,
     feature_cosine,
 )
 
@@ -113,17 +113,26 @@ def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their
     torch.testing.assert_close(losses["total"], 2 * feature_cosine(student, teacher))
 
 
-def test_relations_are_those_of_every_two_faces() -> None:
-    student, teacher = pair(4, 6)
-    loss = 0.0
-    for a in range(4):
-        for b in range(4):
-            low = torch.cosine_similarity(student[a], teacher[b], dim=0)
-            high = torch.cosine_similarity(teacher[a], teacher[b], dim=0)
-            loss += (low - high).item() ** 2 / 16
-    assert embedding_relation(student, teacher).item() == pytest.approx(loss, rel=1e-4)
-    assert embedding_relation(teacher, teacher).item() == pytest.approx(0.0, abs=1e-10)
-    losses = Objective(0, 0, embedding_relation_weight=3.0)(
-        student_embedding=student, teacher_embedding=teacher
-    )
-    torch.testing.assert_close(losses["total"], 3 * embedding_relation(student, teacher))
+def test_attention_is_the_mean_square_over_channels_and_over_places() -> None:
+    student, teacher = pair(3, 2, 4, 4)
+    a, b = student.detach().double().numpy() ** 2, teacher.double().numpy() ** 2
+    cosines = []
+    for i in range(3):
+        for over in (0, (1, 2)):
+            x, y = a[i].mean(over).ravel(), b[i].mean(over).ravel()
+            cosines.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
+    assert feature_attention(student, teacher).item() == pytest.approx(1 - np.mean(cosines), rel=1e-5)
+    torch.testing.assert_close(feature_attention(-3 * student, teacher), feature_attention(student, teacher))
+    losses = Objective(0, 0, feature_attention_weight=2.0)(student_feature=student, teacher_feature=teacher)
+    torch.testing.assert_close(losses["total"], 2 * feature_attention(student, teacher))
+
+
+@pytest.mark.parametrize(("start", "end"), [(0.5, 0.0), (0.0, 2.0)])
+def test_the_weight_of_equation_2_moves_in_a_straight_line_over_the_run(start: float, end: float) -> None:
+    student, teacher = pair(2, 3, 4, 4)
+    objective = Objective(0, start, distillation_weight_end=end)
+    mse = branch_distillation(student, teacher)
+    for progress in (0.0, 0.25, 1.0):
+        losses = objective(student_feature=student, teacher_feature=teacher, progress=progress)
+        torch.testing.assert_close(losses["total"], (start + progress * (end - start)) * mse)
+        torch.testing.assert_close(losses["branch_distillation"], mse)

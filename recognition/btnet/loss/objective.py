@@ -7,16 +7,17 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
 
-__all__ = [
-    "Objective",
-    "branch_distillation",
-    "embedding_cosine",
-    "embedding_mse",
-    "embedding_relation",
-    "feature_cosine",
-]
+from btnet.loss.distillation import (
+    branch_distillation,
+    embedding_cosine,
+    embedding_mse,
+    feature_attention,
+    feature_cosine,
+)
+from btnet.loss.relations import embedding_contrast, embedding_octuplet, embedding_relation
+
+__all__ = ["Objective"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Objective:
         feature_cosine_weight: of 1 - cosine of the feature maps: in neither (F-SKD, arXiv 2303.04681).
         embedding_relation_weight: of the mean squared difference of the batch's cosines: in neither (after CRRCD,
             arXiv 2409.02555, which contrasts such relations).
+        embedding_contrast_weight: of the contrast of relations: in neither (CRRCD).
+        embedding_octuplet_weight: of triplets over resolutions: in neither (arXiv 2207.06726).
+        feature_attention_weight: of 1 - cosine of the feature maps' attention: in neither (A-SKD, arXiv 2209.14498).
+        distillation_weight_end: `distillation_weight` moves to it in a straight line over the run; None: it stays.
     """
 
     influence_weight: float = 1.0
@@ -39,11 +44,15 @@ class Objective:
     embedding_cosine_weight: float = 0.0
     feature_cosine_weight: float = 0.0
     embedding_relation_weight: float = 0.0
+    embedding_contrast_weight: float = 0.0
+    embedding_octuplet_weight: float = 0.0
+    feature_attention_weight: float = 0.0
+    distillation_weight_end: float | None = None
 
     def __post_init__(self) -> None:
         weights = {field.name: getattr(self, field.name) for field in fields(self)}
         for name, weight in weights.items():
-            if not (math.isfinite(weight) and weight >= 0):
+            if weight is not None and not (math.isfinite(weight) and weight >= 0):
                 raise ValueError(f"{name} {weight}: expected a number >= 0; 0 leaves the term out")
         if not any(weights.values()):
             raise ValueError(
@@ -53,18 +62,30 @@ class Objective:
     @property
     def compares_features(self) -> bool:
         """Whether a term looks at the coupling layer."""
-        return bool(self.distillation_weight or self.feature_cosine_weight)
+        weights = self.feature_cosine_weight, self.feature_attention_weight
+        return self._distils or any(weights)
 
     @property
     def compares_embeddings(self) -> bool:
         """Whether a term asks for the teacher's embedding."""
-        weights = self.embedding_mse_weight, self.embedding_cosine_weight, self.embedding_relation_weight
+        weights = (
+            self.embedding_mse_weight,
+            self.embedding_cosine_weight,
+            self.embedding_relation_weight,
+            self.embedding_contrast_weight,
+            self.embedding_octuplet_weight,
+        )
         return any(weights)
 
     @property
     def reaches_embedding(self) -> bool:
         """Whether a term looks at the network's end, not only at its coupling layer."""
         return bool(self.influence_weight or self.compares_embeddings)
+
+    @property
+    def _distils(self) -> bool:
+        """Whether eq. 2 has a weight at any time of the run."""
+        return bool(self.distillation_weight or self.distillation_weight_end)
 
     def __call__(
         self,
@@ -74,6 +95,8 @@ class Objective:
         teacher_feature: Tensor | None = None,
         student_embedding: Tensor | None = None,
         teacher_embedding: Tensor | None = None,
+        labels: Tensor | None = None,
+        progress: float = 0.0,
     ) -> dict[str, Tensor]:
         """Named losses of one batch.
 
@@ -83,109 +106,56 @@ class Objective:
             teacher_feature: z_s, the trunk's at the same layer for the 112 px view.
             student_embedding: of the r x r view, [B, D].
             teacher_embedding: of the 112 px view, [B, D].
+            labels: person of each face, int64 [B]; for octuplets.
+            progress: share of the run that is done, from 0 to 1.
 
         Returns:
-            "influence", "branch_distillation", "embedding_mse", "embedding_cosine", "embedding_relation",
-            "feature_cosine", each where its
-            weight is not 0 and before weighing; and "total", their weighted sum. Scalars in float32.
+            The terms by name, "influence", "branch_distillation" and so on, each where its weight is not 0 and before
+            weighing; and "total", their weighted sum. Scalars in float32.
 
         Raises:
             ValueError: if a term with a weight lacks its input.
         """
         losses: dict[str, Tensor] = {}
         total: list[Tensor] = []
+
+        def add(name: str, weight: float, loss: Tensor) -> None:
+            losses[name] = loss
+            total.append(weight * loss)
+
         if self.influence_weight:
-            losses["influence"] = _given(influence, "influence")
-            total.append(self.influence_weight * losses["influence"])
+            add("influence", self.influence_weight, _given(influence, "influence"))
         if self.compares_features:
             features = _given(student_feature, "student_feature"), _given(teacher_feature, "teacher_feature")
-            if self.distillation_weight:
-                losses["branch_distillation"] = branch_distillation(*features)
-                total.append(self.distillation_weight * losses["branch_distillation"])
+            if self._distils:
+                add("branch_distillation", self._distillation_at(progress), branch_distillation(*features))
             if self.feature_cosine_weight:
-                losses["feature_cosine"] = feature_cosine(*features)
-                total.append(self.feature_cosine_weight * losses["feature_cosine"])
+                add("feature_cosine", self.feature_cosine_weight, feature_cosine(*features))
+            if self.feature_attention_weight:
+                add("feature_attention", self.feature_attention_weight, feature_attention(*features))
         if self.compares_embeddings:
-            student = _given(student_embedding, "student_embedding")
-            teacher = _given(teacher_embedding, "teacher_embedding")
+            pair = (
+                _given(student_embedding, "student_embedding"),
+                _given(teacher_embedding, "teacher_embedding"),
+            )
             if self.embedding_mse_weight:
-                losses["embedding_mse"] = embedding_mse(student, teacher)
-                total.append(self.embedding_mse_weight * losses["embedding_mse"])
+                add("embedding_mse", self.embedding_mse_weight, embedding_mse(*pair))
             if self.embedding_cosine_weight:
-                losses["embedding_cosine"] = embedding_cosine(student, teacher)
-                total.append(self.embedding_cosine_weight * losses["embedding_cosine"])
+                add("embedding_cosine", self.embedding_cosine_weight, embedding_cosine(*pair))
             if self.embedding_relation_weight:
-                losses["embedding_relation"] = embedding_relation(student, teacher)
-                total.append(self.embedding_relation_weight * losses["embedding_relation"])
+                add("embedding_relation", self.embedding_relation_weight, embedding_relation(*pair))
+            if self.embedding_contrast_weight:
+                add("embedding_contrast", self.embedding_contrast_weight, embedding_contrast(*pair))
+            if self.embedding_octuplet_weight:
+                octuplet = embedding_octuplet(*pair, _given(labels, "labels"))
+                add("embedding_octuplet", self.embedding_octuplet_weight, octuplet)
         losses["total"] = torch.stack(total).sum()
         return losses
 
-
-def branch_distillation(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error at the coupling layer (BTNet eq. 2).
-
-    The paper divides by the batch size only; the mean over all elements, as in the authors' code, differs by
-    a factor C r r, which lambda = 0.5 counts on.
-
-    Args:
-        student: features of the r x r view, [B, C, r, r].
-        teacher: trunk features of the 112 px view, same shape. Receives no gradient.
-
-    Returns:
-        Scalar in float32, averaged over all elements.
-
-    Raises:
-        ValueError: if the shapes differ.
-    """
-    return _mean_squared_error("features", student, teacher)
-
-
-def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
-    """Mean squared error of un-normalised embeddings [B, D], as in the authors' code; else like eq. 2."""
-    return _mean_squared_error("embeddings", student, teacher)
-
-
-def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cosine of embeddings [B, D], averaged over the batch: their lengths are free; else like eq. 2."""
-    student, teacher = _pair("embeddings", student, teacher)
-    return (1 - cosine_similarity(student, teacher, dim=1)).mean()
-
-
-def embedding_relation(student: Tensor, teacher: Tensor) -> Tensor:
-    """How far each face's cosines to the batch's 112 px faces are from what they are at 112 px; else like eq. 2.
-
-    Args:
-        student: embeddings of the r x r views, [B, D].
-        teacher: of the 112 px views, [B, D]; a face and itself count like any two.
-
-    Returns:
-        Mean squared difference of the B x B cosines (student to teacher, teacher to teacher).
-    """
-    student, teacher = _pair("embeddings", student, teacher)
-    faces = normalize(teacher, dim=1)
-    return (normalize(student, dim=1) @ faces.T - faces @ faces.T).square().mean()
-
-
-def feature_cosine(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cosine of feature maps [B, C, r, r], each taken as one vector; their lengths are free; else like eq. 2."""
-    student, teacher = _pair("features", student, teacher)
-    return (1 - cosine_similarity(student.flatten(1), teacher.flatten(1), dim=1)).mean()
-
-
-def _mean_squared_error(what: str, student: Tensor, teacher: Tensor) -> Tensor:
-    student, teacher = _pair(what, student, teacher)
-    return (student - teacher).square().mean()
-
-
-def _pair(what: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"{what} of student {list(student.shape)} and teacher {list(teacher.shape)} differ in shape; "
-            "take both at the same layer, of the same images"
-        )
-    # squares of half-precision features overflow: float32 (float64 stays)
-    dtype = torch.promote_types(torch.float32, torch.promote_types(student.dtype, teacher.dtype))
-    return student.to(dtype), teacher.detach().to(dtype)
+    def _distillation_at(self, progress: float) -> float:
+        if self.distillation_weight_end is None:
+            return self.distillation_weight
+        return (1 - progress) * self.distillation_weight + progress * self.distillation_weight_end
 
 
 def _given(value: Tensor | None, name: str) -> Tensor:

@@ -148,7 +148,7 @@ class _Run:
                 learner.train()
             for step, batch in enumerate(loader, start):
                 epoch, rate = step // self.order.steps_per_epoch, self.schedule(step)
-                window.add(step, rate, self.step(batch, epoch, rate))
+                window.add(step, rate, self.step(batch, epoch, rate, step / self.order.total_steps))
                 done = step + 1
                 last = done == self.order.total_steps
                 stopping = self.context.any(stop.received)

@@ -100,12 +100,7 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     network.to(memory_format=memory_format(config))  # type: ignore[call-overload]
     classifier = _trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
-    objective = Objective(
-        distillation_weight=0.0,
-        embedding_cosine_weight=config.embedding_cosine_weight,
-        feature_cosine_weight=config.feature_cosine_weight,
-        embedding_relation_weight=config.embedding_relation_weight,
-    )
+    objective = Objective(distillation_weight=0.0, **_weights_against_the_trunk(config))
     is_taught = objective.compares_features or objective.compares_embeddings
     frozen_self = _frozen_self(config, context) if is_taught else None
     learner = Learner(
@@ -121,12 +116,26 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     return Model(network, [learner], frozen_self)
 
 
+_AGAINST_THE_TRUNK = (
+    "embedding_cosine_weight",
+    "embedding_relation_weight",
+    "embedding_contrast_weight",
+    "embedding_octuplet_weight",
+    "feature_cosine_weight",
+    "feature_attention_weight",
+)
+
+
+def _weights_against_the_trunk(config: Any) -> dict[str, float]:
+    return {key: config[key] for key in _AGAINST_THE_TRUNK}
+
+
 def _frozen_self(config: Any, context: Context) -> Backbone:
     """The trunk that a trunk starts from, as its teacher."""
     if not config.trunk:
         raise ValueError(
-            "embedding_cosine_weight, embedding_relation_weight and feature_cosine_weight of a trunk compare it "
-            "with the one it starts from; set trunk=MODEL.pt, or these weights to 0"
+            f"{', '.join(_AGAINST_THE_TRUNK)} of a trunk compare it with the one it starts from; set trunk=MODEL.pt, "
+            "or these weights to 0"
         )
     frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
     frozen.to(memory_format=memory_format(config))  # type: ignore[call-overload]
@@ -156,10 +165,9 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     objective = Objective(
         influence_weight=config.influence_weight,
         distillation_weight=config.distillation_weight,
+        distillation_weight_end=config.distillation_weight_end,
         embedding_mse_weight=config.embedding_loss_weight,
-        embedding_cosine_weight=config.embedding_cosine_weight,
-        feature_cosine_weight=config.feature_cosine_weight,
-        embedding_relation_weight=config.embedding_relation_weight,
+        **_weights_against_the_trunk(config),
     )
     learners: list[Learner] = []
     for r in model.resolutions:
