@@ -31,6 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the shared tail starts (default: behind the coupling layer)",
     )
     parser.add_argument(
+        "--adapter-rank", type=int, default=0, metavar="R", help="of adapters in the tail (default: none)"
+    )
+    parser.add_argument(
         "--output", "-o", type=Path, metavar="X.png",
         help="draw figs. 4 and 5 (.png or .svg); the table goes to the same name with .csv",
     )  # fmt: skip
@@ -45,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
     console = Console(width=110)
     costs = {}
     for name in args.networks:
-        costs[Path(name).name] = model_costs(trunk_of(name), args.resolutions, tail_from=args.tail_from)
+        costs[Path(name).name] = model_costs(
+            trunk_of(name), args.resolutions, tail_from=args.tail_from, adapter_rank=args.adapter_rank
+        )
         console.print(_table(name, costs[Path(name).name]))
     console.print(_PAPER, highlight=False)
     if args.output is not None:

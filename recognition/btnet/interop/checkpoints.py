@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from btnet.interop.network_names import branch_name, trunk_name
+from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import write_weights
@@ -46,10 +47,10 @@ def export_checkpoints(
     """
     if isinstance(model, BTNet):
         trunk, interpolation = model.trunk, model.interpolation
-        available = {trunk.canonical_size: trunk} | {r: model.network(r) for r in model.resolutions}
+        available = {r: model.full_state_dict(r) for r in (trunk.canonical_size, *model.resolutions)}
     else:
         trunk, interpolation = model, "bilinear"
-        available = {model.input_size: model}
+        available = {model.input_size: merge_adapters(model.state_dict())}
     chosen = list(available if resolutions is None else dict.fromkeys(resolutions))
     unknown = [str(r) for r in chosen if r not in available]
     if unknown:
@@ -64,7 +65,7 @@ def export_checkpoints(
         names = _names(name, resolution, trunk.canonical_size, interpolation)
         unnamed = "trunk" if resolution == trunk.canonical_size else f"branch_{resolution}"
         path = folder / f"{next(iter(names), unnamed)}.pt"
-        write_weights(path, available[resolution].state_dict())
+        write_weights(path, available[resolution])
         written.append(Checkpoint(path, resolution, names))
     return written
 

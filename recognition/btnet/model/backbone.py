@@ -13,6 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
 from btnet.model import coupling
+from btnet.model.adapter import is_adapter
 from btnet.model.coupling import Unit
 
 Taps = dict[str, Tensor]
@@ -52,7 +53,7 @@ class Backbone(nn.Module):
         return coupling.coupling_layer(self.units(), self.canonical_size, resolution)
 
     def owned_keys(self, tail_from: str) -> list[str]:
-        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm behind it.
+        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm and adapter behind it.
 
         Args:
             tail_from: name of the unit where the shared tail starts; "none" if nothing is shared.
@@ -62,8 +63,12 @@ class Backbone(nn.Module):
             key
             for unit in self.units()
             for key, is_norm in self._unit_keys(unit)
-            if is_norm or key not in tail
+            if is_norm or is_adapter(key) or key not in tail
         ]
+
+    def norm_keys(self) -> list[str]:
+        """State keys of every BatchNorm."""
+        return [key for unit in self.units() for key, is_norm in self._unit_keys(unit) if is_norm]
 
     def tail_keys(self, tail_from: str) -> list[str]:
         """State keys of `tail_from` and all units behind it."""
@@ -75,7 +80,7 @@ class Backbone(nn.Module):
         return []
 
     def shared_parameters(self, tail_from: str) -> list[str]:
-        """State keys of the tail that are the trunk's: all but the BatchNorms."""
+        """State keys of the tail that are the trunk's: all but BatchNorms and adapters."""
         owned = set(self.owned_keys(tail_from))
         return [key for key in self.state_dict() if key not in owned]
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from btnet.model import coupling
+from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
@@ -37,10 +38,14 @@ class BTNet(nn.Module):
         interpolation: how low-resolution faces are made; recorded in the overlays.
         own: parameters in the tail, by resolution and state key, that a branch has for itself all the same. They
             do not learn: networks trained elsewhere may hold other values there than the trunk.
+        adapter_rank: of low-rank adapters in the tail's convolutions, for all resolutions or per resolution; 0: none.
+            See `btnet.model.adapter`.
+        shared_norms: one BN set in the tail for all branches in whose tail it lies, that of the largest of them,
+            while they are in memory together: it learns from each in turn. Every overlay stores it.
 
     Raises:
-        ValueError: for a resolution without coupling layer, an unknown unit, or a key of `own` that is no shared
-            parameter.
+        ValueError: for a resolution without coupling layer, an unknown unit, a key of `own` that is no shared
+            parameter, or an adapter rank that does not fit.
     """
 
     def __init__(
@@ -51,6 +56,8 @@ class BTNet(nn.Module):
         tail_from: str | Mapping[int, str] | None = None,
         interpolation: str = "bilinear",
         own: Mapping[int, Iterable[str]] | None = None,
+        adapter_rank: int | Mapping[int, int] = 0,
+        shared_norms: bool = False,
     ):
         super().__init__()
         self.trunk = adopt(trunk)
@@ -60,9 +67,18 @@ class BTNet(nn.Module):
         self.tail_from = {r: _tail_of(self.trunk, r, tail_from) for r in self.resolutions}
         self.networks = nn.ModuleDict({str(r): self.trunk.rebuild(r) for r in self.resolutions})
         self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
+        ranks = (
+            adapter_rank
+            if isinstance(adapter_rank, Mapping)
+            else dict.fromkeys(self.resolutions, adapter_rank)
+        )
+        self.adapter_rank = {r: ranks.get(r, 0) for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
             self._check_own(r)
+            self._adapt(r, self.network(r))
+        if shared_norms:
+            self._share_norms()
         self._share()
         self.register_state_dict_post_hook(_drop_shared)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_shared)  # type: ignore[no-untyped-call]
@@ -135,7 +151,7 @@ class BTNet(nn.Module):
         """Copies of all BatchNorm weights, biases and running statistics of one resolution."""
         network = self.network(resolution)
         state = network.state_dict()
-        return {key: state[key].clone() for key in _norm_keys(network)}
+        return {key: state[key].clone() for key in network.norm_keys()}
 
     def load_bn_set(self, resolution: int, bn_set: Mapping[str, Tensor]) -> None:
         """Put a BN set in place.
@@ -148,7 +164,7 @@ class BTNet(nn.Module):
                 f"{resolution} px is the trunk, which is frozen; BN sets of branches can be swapped"
             )
         state = self.network(resolution).state_dict()
-        expected = {key: state[key] for key in _norm_keys(self.network(resolution))}
+        expected = {key: state[key] for key in self.network(resolution).norm_keys()}
         check_tensors(bn_set, expected, f"BN set for {resolution} px")
         _copy(bn_set, expected)
 
@@ -175,6 +191,7 @@ class BTNet(nn.Module):
             dropped_keys=tuple(k for k in self.trunk.state_dict() if k not in network.state_dict()),
             num_learnt=sum(p.numel() for p in self.learnt_parameters(resolution).values()),
             trunk_fingerprint=self.trunk_fingerprint(),
+            adapter_rank=self.adapter_rank[resolution],
         )
 
     def load_overlay(self, overlay: Overlay) -> None:
@@ -196,19 +213,33 @@ class BTNet(nn.Module):
                 f"{where}: trained on {overlay.interpolation} views, this model is for {self.interpolation}; "
                 "build the BTNet with interpolation of the overlay"
             )
+        if overlay.adapter_rank != self.adapter_rank[overlay.resolution]:
+            raise ValueError(
+                f"{where}: its adapters have rank {overlay.adapter_rank}, this model's "
+                f"{self.adapter_rank[overlay.resolution]}; build the BTNet with adapter_rank of the overlay"
+            )
         owned = self.owned(overlay.resolution)
         check_tensors(overlay.tensors, owned, where)
         _copy(overlay.tensors, owned)
 
     def full_state_dict(self, resolution: int) -> dict[str, Tensor]:
-        """State dict that loads strictly into an ordinary backbone with `input_size=resolution`."""
-        return dict(self.network(resolution).state_dict())
+        """State dict that loads strictly into an ordinary backbone with `input_size=resolution`, adapters merged."""
+        return merge_adapters(self.network(resolution).state_dict())
 
-    def detached(self, resolution: int) -> Backbone:
-        """A deep copy that shares nothing: for export, `half()` or another device."""
+    def detached(self, resolution: int, *, merge: bool = True) -> Backbone:
+        """A deep copy that shares nothing: for export, `half()` or another device.
+
+        Args:
+            resolution: of the network, in px.
+            merge: make plain convolutions of adapted ones.
+        """
         network = self.trunk.rebuild(resolution)
-        state = {k: v.clone() for k, v in self.full_state_dict(resolution).items()}
-        network.load_state_dict(state, assign=True)
+        if merge:
+            state = self.full_state_dict(resolution)
+        else:
+            state = self.network(resolution).state_dict()
+            self._adapt(resolution, network)
+        network.load_state_dict({k: v.clone() for k, v in state.items()}, assign=True)
         return network.eval()
 
     def save(self, folder: str | Path, **sections: Any) -> None:
@@ -250,6 +281,7 @@ class BTNet(nn.Module):
             tail_from={o.resolution: o.tail_from for o in overlays},
             interpolation=manifest["interpolation"],
             own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
+            adapter_rank={o.resolution: o.adapter_rank for o in overlays},
         )
         for overlay in overlays:
             model.load_overlay(overlay)
@@ -276,6 +308,20 @@ class BTNet(nn.Module):
                     "such parameters"
                 )
             network.get_parameter(key).requires_grad_(False)
+
+    def _adapt(self, resolution: int, network: Backbone) -> None:
+        if self.adapter_rank.get(resolution):
+            add_adapters(network, self._shared(resolution), self.adapter_rank[resolution])
+
+    def _share_norms(self) -> None:
+        first: dict[str, nn.Module] = {}
+        for r in self.resolutions:
+            network = self.network(r)
+            tail = set(network.tail_keys(self.tail_from[r]))
+            for path in dict.fromkeys(key.rpartition(".")[0] for key in network.norm_keys() if key in tail):
+                parent, _, name = path.rpartition(".")
+                norm = first.setdefault(path, network.get_submodule(path))
+                network.get_submodule(parent).add_module(name, norm)
 
     def _shared(self, resolution: int) -> list[str]:
         shared = self.network(resolution).shared_parameters(self.tail_from[resolution])
@@ -308,11 +354,7 @@ def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str
 def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:
     """Parameters an overlay holds although its tail shares them by rule."""
     by_rule = set(trunk.owned_keys(overlay.tail_from))
-    return [key for key in overlay.tensors if key not in by_rule]
-
-
-def _norm_keys(network: Backbone) -> list[str]:
-    return network.owned_keys(network.units()[0].name)
+    return [key for key in overlay.tensors if key not in by_rule and not is_adapter(key)]
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

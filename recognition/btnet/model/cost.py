@@ -48,19 +48,22 @@ def count_flops(network: Backbone) -> int:
     return int(counter.get_total_flops())
 
 
-def model_costs(trunk: Backbone, resolutions: Iterable[int], *, tail_from: str | None = None) -> list[Cost]:
+def model_costs(
+    trunk: Backbone, resolutions: Iterable[int], *, tail_from: str | None = None, adapter_rank: int = 0
+) -> list[Cost]:
     """Costs of a trunk and of a branch for each resolution.
 
     Args:
         trunk: its parameters get frozen, as `BTNet` does.
         resolutions: in px.
         tail_from: unit where the shared tail starts; None: behind the coupling layer.
+        adapter_rank: of adapters in the tail. They are learnt and stored; the FLOPs are those of merged ones.
 
     Raises:
         ValueError: as `BTNet`.
     """
     total = sum(p.numel() for p in trunk.parameters())
-    model = BTNet(trunk, resolutions, tail_from=tail_from)
+    model = BTNet(trunk, resolutions, tail_from=tail_from, adapter_rank=adapter_rank)
     stored = _num_bytes(trunk.state_dict().values())
     costs = [Cost(trunk.canonical_size, count_flops(trunk), total, total, stored, 1.0, 1.0)]
     for r in model.resolutions:

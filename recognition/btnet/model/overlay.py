@@ -15,8 +15,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from btnet.data.atomic import replacing
+from btnet.model.adapter import merge_adapters
 
 FORMAT_VERSION = 1
+_LOW_RANK = "low-rank"
 _FIELDS = (
     "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
     "dropped_keys", "num_learnt", "trunk_fingerprint", "digest", "adapters",
@@ -50,6 +52,8 @@ class Overlay:
         dropped_keys: trunk keys that do not exist at this resolution.
         num_learnt: elements that receive gradients, the paper's count of parameters.
         trunk_fingerprint: of the trunk it belongs to, see `fingerprint`.
+        adapter_rank: of the adapters in the tail, which lie among the tensors as `*.adapter_up` and `*.adapter_down`;
+            0: there are none.
     """
 
     tensors: dict[str, Tensor]
@@ -61,6 +65,7 @@ class Overlay:
     dropped_keys: tuple[str, ...]
     num_learnt: int
     trunk_fingerprint: str
+    adapter_rank: int = 0
 
     @property
     def num_stored(self) -> int:
@@ -73,14 +78,14 @@ class Overlay:
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
     def merge(self, trunk_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State dict of the whole network: (trunk - dropped) | overlay, in the trunk's order.
+        """State dict of the whole network: (trunk - dropped) | overlay, adapters merged, in the trunk's order.
 
         Raises:
             ValueError: if the trunk is not the one this overlay belongs to.
         """
         self.check_trunk(fingerprint(trunk_state))
         kept = {key: value for key, value in trunk_state.items() if key not in self.dropped_keys}
-        return kept | self.tensors
+        return merge_adapters(kept | self.tensors)
 
     def check_trunk(self, found: str, where: str = "overlay") -> None:
         """Refuse a trunk other than the one this overlay was trained on.
@@ -107,7 +112,7 @@ class Overlay:
             "num_learnt": self.num_learnt,
             "trunk_fingerprint": self.trunk_fingerprint,
             "digest": fingerprint(self.tensors),
-            "adapters": [],
+            "adapters": [{"kind": _LOW_RANK, "rank": self.adapter_rank}] if self.adapter_rank else [],
         }
         with replacing(Path(path)) as temporary:
             save_file(self.tensors, str(temporary), {"btnet": json.dumps(metadata)})
@@ -126,10 +131,11 @@ class Overlay:
             raise ValueError(
                 f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again"
             )
-        if metadata["format_version"] != FORMAT_VERSION or metadata["adapters"]:
+        rank = _adapter_rank(metadata["adapters"])
+        if metadata["format_version"] != FORMAT_VERSION or rank is None:
             raise ValueError(
-                f"{path}: overlay format {metadata['format_version']} with {len(metadata['adapters'])} adapters, "
-                f"this version reads format {FORMAT_VERSION} without; update btnet"
+                f"{path}: overlay format {metadata['format_version']} with adapters {metadata['adapters']}, this "
+                f"version reads format {FORMAT_VERSION} with none or {_LOW_RANK} ones; update btnet"
             )
         if fingerprint(tensors) != metadata["digest"]:
             raise ValueError(
@@ -145,6 +151,7 @@ class Overlay:
             dropped_keys=tuple(metadata["dropped_keys"]),
             num_learnt=int(metadata["num_learnt"]),
             trunk_fingerprint=str(metadata["trunk_fingerprint"]),
+            adapter_rank=rank,
         )
 
 
@@ -181,6 +188,16 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not isinstance(metadata, dict) or not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
     return metadata, tensors
+
+
+def _adapter_rank(section: Any) -> int | None:
+    """0 without adapters; None where this version does not know them."""
+    match section:
+        case []:
+            return 0
+        case [{"kind": kind, "rank": int(rank), **more}] if kind == _LOW_RANK and rank > 0 and not more:
+            return int(rank)
+    return None
 
 
 def _shorten(problems: Iterable[str], limit: int = 6) -> str:

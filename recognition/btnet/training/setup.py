@@ -19,6 +19,7 @@ from btnet.loss import (
     load_classifier,
     save_classifier,
 )
+from btnet.model.adapter import is_adapter
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.names import create
@@ -158,7 +159,12 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         )
     trunk = load_trunk(trunk_file(config.trunk))
     model = BTNet(
-        trunk, config.branches, tail_from=config.tail_from or None, interpolation=config.interpolation
+        trunk,
+        config.branches,
+        tail_from=config.tail_from or None,
+        interpolation=config.interpolation,
+        adapter_rank=config.adapter_rank,
+        shared_norms=config.shared_tail_norms,
     )
     model.to(context.device)
     model.to(memory_format=memory_format(config))  # type: ignore[call-overload]
@@ -203,7 +209,8 @@ def _start_afresh(model: BTNet, resolution: int) -> None:
     fresh = model.trunk.rebuild(resolution).state_dict()
     with torch.no_grad():
         for key, value in model.owned(resolution).items():
-            value.copy_(fresh[key])
+            if not is_adapter(key):  # which nothing was inherited for
+                value.copy_(fresh[key])
 
 
 def create_network(config: Any) -> Backbone:
