@@ -13,6 +13,8 @@ import onnx
 import torch
 from torch import nn
 
+from btnet.model.adapter import is_adapter
+
 __all__ = ["INPUT", "OUTPUT", "PRECISIONS", "convert", "to_half"]
 
 INPUT, OUTPUT = "data", "embedding"
@@ -22,7 +24,7 @@ _OPSET = 18
 # ArcFaceONNX looks at this many nodes; names like these would make it feed grey levels, unscaled.
 _NUM_NODES_SEEN = 8
 _NAMES_OF_A_SCALING_GRAPH = ("Sub", "_minus", "Mul", "_mul")
-# A constant up to this many bytes is computed while exporting: shapes, slopes, tables of the resizing.
+# A constant of up to this many numbers is computed while exporting: shapes, slopes, tables of the resizing.
 _LARGEST_FOLDED = 1 << 16
 
 
@@ -33,7 +35,7 @@ def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: st
         module: in eval mode, float32, on the CPU.
         input_size: in px.
         fold: merge each BatchNorm into the convolution or matrix product before it. Unfolded, the graph's
-            weights are the module's own, bit by bit, under their names in its state dict.
+            weights, adapters among them, are the module's own, bit by bit, under their names in its state dict.
         prefix: left out of these names.
 
     Returns:
@@ -114,7 +116,11 @@ def _clean(program: torch.onnx.ONNXProgram) -> None:
     from onnxscript.rewriter.rules import common as rules
 
     optimizer.fold_constants(
-        program.model, input_size_limit=_LARGEST_FOLDED, output_size_limit=_LARGEST_FOLDED
+        program.model,
+        input_size_limit=_LARGEST_FOLDED,
+        output_size_limit=_LARGEST_FOLDED,
+        # An adapter added to the trunk's weight would leave nothing to share: onnxruntime adds it when it loads.
+        should_fold=lambda node: False if any(is_adapter(x.name or "") for x in node.inputs if x) else None,
     )
     rewriter.rewrite(
         program.model,
