@@ -1,0 +1,104 @@
+"""What goes beyond the paper, each switch through a whole run: it learns, resumes to the bit, and can be used."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from btnet import BTNet
+from btnet.cli import main
+from btnet.config import load_config
+from btnet.data.bin_sets import write_bin
+from btnet.data.synthetic import SyntheticFaces
+from btnet.inference.recognizer import Recognizer
+from btnet.training.checkpoint import Checkpoints
+from btnet.training.run import train
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SMALL = [
+    "rec=synthetic:4:4",
+    "network=iresnet",
+    "network_args={'blocks': [1, 1, 1, 2], 'widths': [16, 16, 16, 16]}",
+    "embedding_size=8",
+    "dropout=0.0",
+    "batch_size=8",
+    "num_epoch=2",
+    "frequent=1",
+    "num_workers=0",
+    "val_targets=[]",
+    "device=cpu",
+]
+SWITCHES = [
+    "branches=[14, 7]",
+    "embedding_contrast_weight=1",
+    "embedding_octuplet_weight=1",
+    "feature_attention_weight=1",
+    "distillation_weight=1",
+    "distillation_weight_end=0",
+    "adapter_rank=2",
+    "shared_tail_norms=True",
+]
+
+
+@pytest.fixture(scope="module")
+def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("switches")
+    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*SMALL, f"output={folder}"]))
+
+
+def config(trunk: Path, output: Path, *keys: str, name: str = "ms1mv3_btnet_r14") -> Any:
+    return load_config(CONFIGS / name, [*SMALL, f"trunk={trunk}", f"output={output}", *keys])
+
+
+def test_a_run_with_every_switch_resumes_to_the_bit(trunk: Path, tmp_path: Path) -> None:
+    whole = train(config(trunk, tmp_path / "whole", *SWITCHES))
+    log = (whole / "train.log").read_text()
+    for name in ("embedding_contrast", "embedding_octuplet", "feature_attention", "branch_distillation"):
+        assert f"r14/{name}" in log
+    save = Checkpoints.save
+
+    class StoppedError(Exception):
+        pass
+
+    def save_and_stop(self: Checkpoints, step: int) -> None:
+        save(self, step)
+        raise StoppedError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_stop)
+        with pytest.raises(StoppedError):
+            train(config(trunk, tmp_path / "parts", *SWITCHES, "save_every=3"))
+    parts = train(config(trunk, tmp_path / "parts", *SWITCHES, "resume=True"))
+    one, other, start = BTNet.load(whole), BTNet.load(parts), BTNet.load(whole).trunk.state_dict()
+    for r in (14, 7):
+        expected, found = one.overlay(r), other.overlay(r)
+        assert expected.adapter_rank == found.adapter_rank == 2
+        assert all(torch.equal(value, found.tensors[key]) for key, value in expected.tensors.items())
+    assert all(expected.tensors[key].any() for key in expected.tensors if key.endswith("adapter_up"))
+    before = torch.load(trunk / "model.pt", weights_only=True)
+    assert all(torch.equal(before[key], value) for key, value in start.items())
+    tail = set(one.network(7).tail_keys(one.tail_from[7]))
+    assert all(torch.equal(one.bn_set(14)[key], value) for key, value in one.bn_set(7).items() if key in tail)
+
+
+def test_a_branch_for_56_px_is_trained_verified_exported_and_chosen(trunk: Path, tmp_path: Path) -> None:
+    folder = train(config(trunk, tmp_path / "r56", name="ms1mv3_btnet_r56"))
+    overlay = BTNet.load(folder).overlay(56)
+    assert (overlay.tail_from, overlay.dropped_keys[0]) == ("layer2.0", "layer1.0.downsample.0.weight")
+    faces = SyntheticFaces(2, 4, seed=1)
+    images = np.stack([faces[i % 8][0] for i in range(24)])
+    write_bin(tmp_path / "pairs.bin", images, np.arange(12) % 2 == 0)
+    result = tmp_path / "result.json"
+    assert main(["evaluate", str(folder), "--bin", str(tmp_path / "pairs.bin"), "--pairs", "112-56,56-56",
+                 "--output", str(result)]) == 0  # fmt: skip
+    assert '"branch r56"' in result.read_text()
+    assert main(["export-onnx", str(folder), "--bundle", "-o", str(tmp_path / "onnx")]) == 0
+    crops = [images[0][:50, :40], images[1][:100, :100]]
+    expected = Recognizer.load(folder).embed(crops)
+    found = Recognizer.load(tmp_path / "onnx", backend="onnxruntime").embed(crops)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+    assert [Recognizer.load(folder).resolution_of(*crop.shape[1::-1]) for crop in crops] == [56, 112]
