@@ -19,7 +19,7 @@ def pair(num_faces: int = 5) -> tuple[Tensor, Tensor]:
 
 
 def unit(vector: Tensor) -> Tensor:
-    return vector / vector.norm()
+    return torch.nn.functional.normalize(vector, dim=0)
 
 
 def test_relations_are_those_of_every_two_faces() -> None:

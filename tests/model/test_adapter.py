@@ -70,7 +70,7 @@ def test_a_fresh_branch_with_adapters_is_the_plain_branch_to_the_bit_and_learns_
     adapted.train()
     for _ in range(2):  # the first step moves the zeros only, which the others' gradients are times
         optimizer.zero_grad()
-        functional.normalize(adapted(faces(8))).square().flatten()[::3].sum().backward()
+        torch.autograd.backward(functional.normalize(adapted(faces(8))).square().flatten()[::3].sum())
         optimizer.step()
     for path in paths:
         grad = adapted.learnt_parameters(8)[f"{path}.adapter_down"].grad

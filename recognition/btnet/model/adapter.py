@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from btnet.model.convolution import Convolution
 
@@ -55,7 +56,8 @@ class AdaptedConvolution(Convolution):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name of torch
         """[B, in_channels, H, W] -> [B, out_channels, H / stride, W / stride]."""
-        return self._conv_forward(input, _sum(self.weight, self.adapter_up, self.adapter_down), None)
+        weight = _sum(self.weight, self.adapter_up, self.adapter_down)
+        return functional.conv2d(input, weight, None, self.stride, self.padding)
 
 
 def add_adapters(network: nn.Module, keys: Iterable[str], rank: int) -> None:
