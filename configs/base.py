@@ -35,9 +35,7 @@ config.gradient_checkpointing = False  # recompute activations in the backward p
 # Objective: what a network starts from, what it shares with the trunk, what it learns from (Table 4, line by line)
 config.inherit = True  # branches start from the trunk's values; False: from fresh ones
 config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer; "none": no tail
-config.adapter_rank = (
-    0  # of low-rank adapters in the tail's frozen convolutions, stored with the overlay; 0: none
-)
+config.adapter_rank = 0  # of low-rank adapters in the tail's convolutions, stored with the overlay; 0: none
 config.shared_tail_norms = False  # branches of one run share the BatchNorms of the tail they have in common
 config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
 config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones
@@ -48,18 +46,14 @@ config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
-config.distillation_weight_end = (
-    None  # eq. 2's weight goes there in a straight line over the run; None: it stays
-)
+config.distillation_weight_end = None  # where that weight goes over the run, in a straight line; None: stays
 config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
 config.embedding_cosine_weight = 0.0  # weight of 1 - cosine between the branch's and the trunk's embedding
 config.embedding_relation_weight = 0.0  # of the squared difference of the cosines within a batch
 config.embedding_contrast_weight = 0.0  # of the contrast of the relations within a batch (CRRCD)
 config.embedding_octuplet_weight = 0.0  # of triplets over resolutions (octuplet loss)
 config.feature_cosine_weight = 0.0  # of 1 - cosine between the feature maps that eq. 2 compares
-config.feature_attention_weight = (
-    0.0  # of 1 - cosine between these maps' attention, in space and channels (A-SKD)
-)
+config.feature_attention_weight = 0.0  # of 1 - cosine between these maps' attention (A-SKD)
 # The last six also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
 
 # Optimiser

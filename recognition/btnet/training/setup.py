@@ -31,6 +31,14 @@ from btnet.training.prototypes import embed_prototypes
 
 PROTOTYPE, NEW = "prototype", "new"
 MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
+_AGAINST_THE_TRUNK = (
+    "embedding_cosine_weight",
+    "embedding_relation_weight",
+    "embedding_contrast_weight",
+    "embedding_octuplet_weight",
+    "feature_cosine_weight",
+    "feature_attention_weight",
+)
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,6 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
         owned=dict(owned),
     )
     return Model(network, [learner], frozen_self)
-
-
-_AGAINST_THE_TRUNK = (
-    "embedding_cosine_weight",
-    "embedding_relation_weight",
-    "embedding_contrast_weight",
-    "embedding_octuplet_weight",
-    "feature_cosine_weight",
-    "feature_attention_weight",
-)
 
 
 def _weights_against_the_trunk(config: Any) -> dict[str, float]:
