@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from btnet.loss.distillation import student_and_teacher
 from btnet.loss.ranks import Ranks
@@ -66,9 +66,11 @@ def embedding_contrast(student: Tensor, teacher: Tensor, *, temperature: float =
         cosine_BGG = product_BGG / (_distance(low_BG)[:, :, None] * _distance(high_GG))
         itself_GG = torch.eye(num_faces, dtype=torch.bool, device=student.device)
         logits_BGG = (cosine_BGG / temperature).masked_fill(itself_GG, -torch.inf)
-        own_B = ranks.rank * len(low_BD) + torch.arange(len(low_BD), device=student.device)
-        others_BG = ~itself_GG[own_B]
-        return cross_entropy(logits_BGG[others_BG], own_B.repeat_interleave(num_faces - 1))
+        rows_B = torch.arange(len(low_BD), device=student.device)
+        own_B = ranks.rank * len(low_BD) + rows_B
+        likelihood_BG = logits_BGG.log_softmax(dim=2)[rows_B, :, own_B]
+        # not by a mask as index: its size would have to be waited for
+        return -likelihood_BG.masked_fill(itself_GG[own_B], 0).sum() / (len(low_BD) * (num_faces - 1))
 
 
 def embedding_octuplet(student: Tensor, teacher: Tensor, labels: Tensor, *, margin: float = 0.5) -> Tensor:
