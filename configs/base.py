@@ -18,6 +18,11 @@ config.interpolation = (
 )
 config.flip = True  # mirror each image with probability 1/2 in each epoch
 config.teacher_cache = ""  # folder that keeps the trunk's features of each image for later epochs and runs
+config.size_band = 0.0  # branches: share of the faces seen at any size in (r/2, r] and enlarged to r, as in serving
+config.degradation = 0.0  # branches: share of the faces with a surveillance camera's gamma, blur, noise and JPEG
+config.alignment_jitter = (
+    0.0  # branches: error of the landmarks their input is aligned by, as a share of the face's side
+)
 config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
 
 # Model
