@@ -1,9 +1,9 @@
 """Faces aligned by landmarks that a detector found with errors: shifted, turned and scaled a little.
 
 A branch's training faces were aligned where they were large. In the field the landmarks come from the small face, and
-are wrong by a share of its size. The error is drawn for each landmark, and the similarity follows from the least-squares
-fit of an alignment (Umeyama 1991; what ArcFace's `norm_crop` does), so that shift, rotation and scale have the sizes
-and proportions that a detector's errors give them.
+are wrong by a share of its size. The error is drawn for each landmark, and the similarity follows by the least-squares
+fit of an alignment (Umeyama 1991; ArcFace's `norm_crop`), so that shift, rotation and scale have the sizes and
+proportions that a detector's errors give them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from btnet.data.draws import bell
 
 __all__ = ["AlignmentJitter"]
 
-# Coordinates are whole numbers of 2 ** -16 px, weights of 2 ** -5 (OpenCV's warpAffine has these too): all devices agree.
+# Coordinates are whole numbers of 2 ** -16 px, weights of 2 ** -5 (as in OpenCV's warpAffine): all devices agree.
 _COORDINATE_BITS, _WEIGHT_BITS = 16, 5
 _LANDMARKS = 16  # room for them among a face's draws
 
@@ -59,10 +59,15 @@ class AlignmentJitter:
         found = target + self.error * size * torch.view_as_complex(errors.reshape(len(keys), -1, 2))
         # Points of the plane as complex numbers: a similarity is p -> turn (p - middle) + target's middle.
         middle, target_middle = found.mean(1, keepdim=True), target.mean()
-        turn = ((found - middle).conj() * (target - target_middle)).sum(1) / (found - middle).abs().square().sum(1)
+        turn = ((found - middle).conj() * (target - target_middle)).sum(1) / (
+            found - middle
+        ).abs().square().sum(1)
         back = 1 / turn
         shift = middle[:, 0] - back * target_middle
-        rows = [torch.stack([back.real, -back.imag, shift.real], 1), torch.stack([back.imag, back.real, shift.imag], 1)]
+        rows = [
+            torch.stack([back.real, -back.imag, shift.real], 1),
+            torch.stack([back.imag, back.real, shift.imag], 1),
+        ]
         return torch.stack(rows, 1)
 
     def __call__(self, images: Tensor, keys: Tensor, epoch: int) -> Tensor:

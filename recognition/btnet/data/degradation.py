@@ -22,7 +22,10 @@ __all__ = ["Degradation"]
 
 # Each is drawn evenly between its ends, gamma by its logarithm.
 GAMMA: Final = (0.7, 1.4)
-BLUR: Final = (0.0, 1.0)  # of the lens, standard deviation in px of the branch: up to half of its resolution is left
+BLUR: Final = (
+    0.0,
+    1.0,
+)  # of the lens, standard deviation in px of the branch: up to half of its resolution is left
 NOISE: Final = (0.0, 10.0)  # of the sensor, standard deviation in grey levels
 QUALITY: Final = (40, 95)  # of the JPEG
 OVERSAMPLING: Final = (1, 2, 4)  # px of the sensor per px of the branch
@@ -48,7 +51,9 @@ class Degradation:
         self, share: float, *, resolution: int, interpolation: str = "bilinear", seed: int = 0
     ) -> None:
         if not 0 <= share <= 1:
-            raise ValueError(f"degradation={share:g}: expected the share of faces that are degraded, from 0 to 1")
+            raise ValueError(
+                f"degradation={share:g}: expected the share of faces that are degraded, from 0 to 1"
+            )
         self.share, self.resolution, self.seed = share, resolution, seed
         self.interpolation = check_interpolation(interpolation)
 
@@ -86,7 +91,9 @@ class Degradation:
         sigma = self._uniform(keys, epoch, "blur", BLUR) * (size / self.resolution)
         taken = resize(_blurred(_toned(images, gamma), sigma), sensor, self.interpolation)
         pixels = torch.arange(taken[0].numel(), device=device)
-        grain = bell(keys.to(device)[:, None] * _PIXELS + pixels, seed=self.seed, epoch=epoch, purpose="grain")
+        grain = bell(
+            keys.to(device)[:, None] * _PIXELS + pixels, seed=self.seed, epoch=epoch, purpose="grain"
+        )
         noise = self._uniform(keys, epoch, "noise", NOISE).to(device)[:, None] * grain
         noisy = (taken + noise.reshape(taken.shape) + 0.5).floor().clamp(0, 255).to(torch.uint8)
         low, high = QUALITY
@@ -99,7 +106,7 @@ class Degradation:
 
 
 def _toned(images: Tensor, gamma: Tensor) -> Tensor:
-    """x ** gamma of grey levels between 0 and 1, one gamma per image."""
+    """Grey levels between 0 and 1 to the power of gamma, one gamma per image."""
     levels = torch.arange(256, dtype=torch.float64) / 255
     curves = (255 * levels ** gamma[:, None] + 0.5).floor().to(torch.uint8).to(images.device)
     return curves.gather(1, images.flatten(1).long()).reshape(images.shape)
@@ -110,7 +117,9 @@ def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
 
     As products with one matrix per image, exact in float64: weights are multiples of 2 ** -15.
     """
-    matrices = torch.stack([_blur_matrix(images.shape[-1], s) for s in sigma.tolist()]).to(images.device)[:, None]
+    matrices = torch.stack([_blur_matrix(images.shape[-1], s) for s in sigma.tolist()]).to(images.device)[
+        :, None
+    ]
     blurred = matrices @ images.double() @ matrices.transpose(-1, -2)
     return (blurred + 0.5).floor().clamp(0, 255).to(torch.uint8)
 

@@ -1,7 +1,7 @@
 """What JPEG takes away from a batch of images, each at its own quality, on any device.
 
 Colours go to YCbCr, chroma is halved (4:2:0), blocks of 8 x 8 px are quantised in the space of the cosine transform and
-come back: baseline JPEG (ITU-T T.81) without its entropy coding, which loses nothing. Products and sums are exact in
+come back: baseline JPEG (ITU-T T.81) without its entropy coding, which loses nothing. Sums of products are exact in
 float64 (weights are multiples of 2 ** -13, libjpeg's own precision), so that batch and device do not matter.
 """
 
@@ -54,11 +54,10 @@ def jpeg(images: Tensor, quality: Tensor, phase: Tensor | None = None) -> Tensor
         raise ValueError(f"JPEG quality {quality.tolist()}: expected whole numbers from 1 to 100")
     batch, _, height, width = images.shape
     device = images.device
-    phase = torch.zeros(batch, 2, dtype=torch.int64) if phase is None else phase
-    largest = phase.amax(0).tolist() if batch else [0, 0]
+    phase = (torch.zeros(batch, 2, dtype=torch.int64) if phase is None else phase).to(device)
     rows, columns = (
-        _frame(size, int(most)) - start[:, None]
-        for size, most, start in zip((height, width), largest, phase.to(device).unbind(1), strict=True)
+        torch.arange(_frame(size), device=device) - start[:, None]
+        for size, start in zip((height, width), phase.unbind(1), strict=True)
     )
     which = torch.arange(batch, device=device)[:, None, None]
     # Beyond the image lies its edge again, as encoders fill up blocks.
@@ -70,8 +69,8 @@ def jpeg(images: Tensor, quality: Tensor, phase: Tensor | None = None) -> Tensor
     y = _lossy(y, luminance.to(device))
     chroma = resize_float(_lossy(chroma, chrominance.to(device)).float(), y.shape[-2:], "bilinear").double()
     found = _join(y, chroma)
-    inside = torch.arange(height, device=device) + phase.to(device)[:, :1]
-    across = torch.arange(width, device=device) + phase.to(device)[:, 1:]
+    inside = torch.arange(height, device=device) + phase[:, :1]
+    across = torch.arange(width, device=device) + phase[:, 1:]
     return found.permute(0, 2, 3, 1)[which, inside[:, :, None], across[:, None]].permute(0, 3, 1, 2)
 
 
@@ -79,14 +78,17 @@ def quantisation(quality: Tensor) -> tuple[Tensor, Tensor]:
     """Quantisation tables of luminance and chrominance, float64 [B, 8, 8], rows being vertical frequencies."""
     scale = torch.where(quality < 50, 5000 // quality, 200 - 2 * quality)[:, None]
     found = [
-        ((torch.tensor(table, device=quality.device) * scale + 50) // 100).clamp(1, 255).reshape(-1, _BLOCK, _BLOCK)
+        ((torch.tensor(table, device=quality.device) * scale + 50) // 100)
+        .clamp(1, 255)
+        .reshape(-1, _BLOCK, _BLOCK)
         for table in (_LUMINANCE, _CHROMINANCE)
     ]
     return found[0].double(), found[1].double()
 
 
-def _frame(size: int, largest_phase: int) -> Tensor:
-    return torch.arange(-(-(size + largest_phase) // _MACROBLOCK) * _MACROBLOCK)
+def _frame(size: int) -> int:
+    """Whole macroblocks that hold `size` px at any phase: the same for all images, whatever batch they are in."""
+    return -(-(size + _MACROBLOCK - 1) // _MACROBLOCK) * _MACROBLOCK
 
 
 def _split(rgb: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +122,10 @@ def _join(y: Tensor, chroma: Tensor) -> Tensor:
 def _cosines(device: torch.device) -> Tensor:
     """Orthonormal cosine transform, row k being frequency k."""
     rows = [
-        [math.sqrt((1 if k == 0 else 2) / _BLOCK) * math.cos((2 * i + 1) * k * math.pi / (2 * _BLOCK)) for i in range(_BLOCK)]
+        [
+            math.sqrt((1 if k == 0 else 2) / _BLOCK) * math.cos((2 * i + 1) * k * math.pi / (2 * _BLOCK))
+            for i in range(_BLOCK)
+        ]
         for k in range(_BLOCK)
     ]
     exact = torch.tensor(rows, dtype=torch.float64)

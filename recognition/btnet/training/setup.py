@@ -251,7 +251,10 @@ def _branch_view(config: Any, resolution: int) -> View:
     if config.degradation:
         changes.append(
             Degradation(
-                config.degradation, resolution=resolution, interpolation=config.interpolation, seed=config.seed
+                config.degradation,
+                resolution=resolution,
+                interpolation=config.interpolation,
+                seed=config.seed,
             )
         )
     return BranchView(
