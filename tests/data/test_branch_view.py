@@ -37,9 +37,10 @@ def test_sizes_are_those_that_serving_sends_to_the_branch(
 @pytest.mark.parametrize("resolution", [28, 14, 7])
 def test_every_size_of_the_band_is_drawn_as_often(resolution: int) -> None:
     sizes = BranchView(resolution, size_band=1.0, seed=1).sizes(torch.arange(40_000), 2)
-    found, counts = sizes.unique(return_counts=True)
-    assert found.tolist() == list(range(resolution // 2 + 1, resolution + 1))
-    assert float((counts / 40_000 * len(found) - 1).abs().max()) < 0.08
+    counts = torch.bincount(sizes)
+    assert counts.nonzero().flatten().tolist() == list(range(resolution // 2 + 1, resolution + 1))
+    counts = counts[counts > 0]
+    assert float((counts / 40_000 * len(counts) - 1).abs().max()) < 0.08
 
 
 def test_a_view_is_what_the_recogniser_makes_of_a_face_of_that_size() -> None:
@@ -57,11 +58,12 @@ def test_without_any_switch_it_is_the_face_at_the_branchs_size() -> None:
 
 
 def test_changes_come_first_and_do_not_depend_on_the_batch() -> None:
-    changes = [AlignmentJitter(0.03, TEMPLATE, seed=1), Degradation(0.5, resolution=14, seed=1)]
-    view = BranchView(14, size_band=0.5, seed=1, changes=changes)
+    jitter = AlignmentJitter(0.03, TEMPLATE, seed=1)
+    degrade = Degradation(0.5, resolution=14, seed=1)
+    view = BranchView(14, size_band=0.5, seed=1, changes=[jitter, degrade])
     plain = BranchView(14, size_band=0.5, seed=1)
     together = view(IMAGES, KEYS, 4)
-    assert torch.equal(together, plain(changes[1](changes[0](IMAGES, KEYS, 4), KEYS, 4), KEYS, 4))
+    assert torch.equal(together, plain(degrade(jitter(IMAGES, KEYS, 4), KEYS, 4), KEYS, 4))
     alone = torch.cat([view(IMAGES[i : i + 1], KEYS[i : i + 1], 4) for i in range(12)])
     assert torch.equal(together, alone)
     assert not torch.equal(together, view(IMAGES, KEYS, 5))

@@ -168,7 +168,9 @@ def test_nothing_averaged_still_measures_the_statistics(trunk: Path, tmp_path: P
 def test_resuming_publishes_the_bits_of_the_undisturbed_run(
     trunk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, averaging: str
 ) -> None:
-    keys = [*SWITCHES, f"averaging={averaging}", "lr=0.1"]
+    # with a cache of the teacher's answers, which refuses a teacher whose view has changed
+    cache = f"teacher_cache={tmp_path / 'cache'}"
+    keys = [*SWITCHES, cache, f"averaging={averaging}", "lr=0.1"]
     whole = train(branch(trunk, *keys, f"output={tmp_path / 'whole'}"))
     parts = [*keys, f"output={tmp_path / 'parts'}"]
 

@@ -8,6 +8,8 @@ proportions that a detector's errors give them.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -33,7 +35,7 @@ class AlignmentJitter:
         ValueError: if the error is not in (0, 0.2]: beyond, landmarks change places.
     """
 
-    def __init__(self, error: float, landmarks: NDArray[object], *, seed: int = 0) -> None:
+    def __init__(self, error: float, landmarks: NDArray[Any], *, seed: int = 0) -> None:
         if not 0 < error <= 0.2:
             raise ValueError(
                 f"alignment_jitter={error:g}: expected a landmark error in (0, 0.2], as a share of the face's side, "

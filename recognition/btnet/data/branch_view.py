@@ -23,9 +23,9 @@ class BranchView:
     """Faces at r px; a share of them at any size in (r / 2, r] first, and enlarged to r from there.
 
     So the recogniser feeds a branch under max and ceil: a face goes to the smallest branch that is not below it, and is
-    resized once, by the same interpolation. Where branches halve from one to the next, their bands leave no size out
-    (training over a range of scales rather than at one: FixRes, arXiv 1906.06423, on what one scale costs at another).
-    All is drawn by image (see `btnet.data.draws`): batch, worker and rank do not matter.
+    resized once, by the same interpolation. Where branches halve from one to the next, their bands leave no size out.
+    That a network loses at scales it was not trained at is measured in FixRes (arXiv 1906.06423). All is drawn by image
+    (see `btnet.data.draws`): batch, worker and rank do not matter.
 
     Args:
         resolution: r in px.

@@ -31,7 +31,7 @@ QUALITY: Final = (40, 95)  # of the JPEG
 OVERSAMPLING: Final = (1, 2, 4)  # px of the sensor per px of the branch
 
 _BLUR_BITS: Final = 15
-_PIXELS: Final = 1 << 16  # room for a face's values among its draws
+_PIXELS: Final = 1 << 20  # room for a face's values among its draws
 
 
 class Degradation:

@@ -56,7 +56,7 @@ def bell(keys: Tensor, *, seed: int, epoch: int, purpose: str) -> Tensor:
     same on every device.
     """
     drawn = draw(keys, seed=seed, epoch=epoch, purpose=purpose)
-    total = sum((drawn >> shift) & 255 for shift in (0, 8, 16, 24))
+    total = torch.stack([(drawn >> shift) & 255 for shift in (0, 8, 16, 24)]).sum(0)
     return (total - 510).double() / math.sqrt(4 * (256**2 - 1) / 12)
 
 

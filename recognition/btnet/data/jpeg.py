@@ -67,8 +67,8 @@ def jpeg(images: Tensor, quality: Tensor, phase: Tensor | None = None) -> Tensor
     luminance, chrominance = quantisation(quality)
     y, chroma = _split(frame.double())
     y = _lossy(y, luminance.to(device))
-    chroma = resize_float(_lossy(chroma, chrominance.to(device)).float(), y.shape[-2:], "bilinear").double()
-    found = _join(y, chroma)
+    chroma = _lossy(chroma, chrominance.to(device))
+    found = _join(y, resize_float(chroma, (y.shape[-2], y.shape[-1]), "bilinear").double())
     inside = torch.arange(height, device=device) + phase[:, :1]
     across = torch.arange(width, device=device) + phase[:, 1:]
     return found.permute(0, 2, 3, 1)[which, inside[:, :, None], across[:, None]].permute(0, 3, 1, 2)
@@ -96,20 +96,23 @@ def _split(rgb: Tensor) -> tuple[Tensor, Tensor]:
     weights = torch.tensor(_TO_YCBCR, dtype=torch.float64, device=rgb.device)
     weights = (weights * (1 << _BITS)).round() / (1 << _BITS)
     ycbcr = ((weights[:, :, None, None] * rgb[:, None]).sum(2) + 0.5).floor()
-    blocks = ycbcr[:, 1:].unflatten(-1, (-1, 2)).unflatten(-3, (-1, 2))
-    return ycbcr[:, :1] - 128, (blocks.sum((-1, -3)) / 4 + 0.5).floor()
+    batch, _, height, width = rgb.shape
+    squares = ycbcr[:, 1:].reshape(batch, 2, height // 2, 2, width // 2, 2)
+    return ycbcr[:, :1] - 128, (squares.sum((3, 5)) / 4 + 0.5).floor()
 
 
 def _lossy(plane: Tensor, table: Tensor) -> Tensor:
     """Through the quantised cosine transform; grey levels from 0 to 255."""
-    blocks = plane.unflatten(-1, (-1, _BLOCK)).unflatten(-3, (-1, _BLOCK)).transpose(-2, -3)
+    batch, channels, height, width = plane.shape
+    shape = (batch, channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    blocks = plane.reshape(shape).transpose(-2, -3)
     cosines = _cosines(plane.device)
     # One matrix product at a time leaves a block transposed; two of them do not.
     coefficients = ((blocks @ cosines.T).transpose(-1, -2) @ cosines.T).transpose(-1, -2)
     steps = table[:, None, None, None]
     kept = (coefficients / steps).round() * steps
     levels = ((kept @ cosines).transpose(-1, -2) @ cosines).transpose(-1, -2)
-    return (levels + 128.5).floor().clamp(0, 255).transpose(-2, -3).flatten(-4, -3).flatten(-2, -1)
+    return (levels + 128.5).floor().clamp(0, 255).transpose(-2, -3).reshape(plane.shape)
 
 
 def _join(y: Tensor, chroma: Tensor) -> Tensor:

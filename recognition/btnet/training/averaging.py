@@ -77,7 +77,7 @@ class WeightAverage:
         num_before = step - self._first
         if num_before >= 0:
             decay = min(self.averaging.decay, num_before / (num_before + 1))
-            average = get_ema_multi_avg_fn(decay)
+            average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
             average(list(self.tensors.values()), [p.detach() for p in self._parameters.values()], num_before)
 
     @torch.no_grad()
