@@ -68,6 +68,7 @@ def train(config: Any) -> Path:
 class _Run:
     def __init__(self, config: Any, context: Context):
         self.config, self.context = config, context
+        self.averaging = Averaging.parse(config.averaging)
         self.folder = prepare_folder(config, context)
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
@@ -95,7 +96,6 @@ class _Run:
             clip=config.clip,
             memory_format=memory_format(config),
         )
-        self.averaging = Averaging.parse(config.averaging)
         if self.averaging is not None:
             for learner in learners:
                 learner.average = WeightAverage(
