@@ -18,6 +18,15 @@ config.interpolation = (
 )
 config.flip = True  # mirror each image with probability 1/2 in each epoch
 config.teacher_cache = ""  # folder that keeps the trunk's features of each image for later epochs and runs
+config.size_band = (
+    0.0  # branches: share of the faces seen at any size in (r/2, r] and enlarged to r, as in serving
+)
+config.degradation = (
+    0.0  # branches: share of the faces with a surveillance camera's gamma, blur, noise and JPEG
+)
+config.alignment_jitter = (
+    0.0  # branches: error of the landmarks their input is aligned by, as a share of the face's side
+)
 config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
 
 # Model
@@ -61,6 +70,9 @@ config.lr = 0.2  # peak learning rate, for the whole batch over all ranks
 config.momentum = 0.9
 config.weight_decay = 5e-4
 config.clip = 5.0  # largest gradient norm of the network; 0: no limit
+config.averaging = (
+    ""  # weights published: "ema:DECAY", or "swa:SHARE" of the last steps; BatchNorm statistics anew
+)
 config.batch_size = 128  # images per rank and step
 config.num_epoch = 25  # passes over the training set
 config.warmup_epoch = 2  # epochs of linear warm-up; then the rate falls quadratically to 0

@@ -15,6 +15,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.synthetic import SyntheticFaces
+from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.distributed import Context
 from btnet.training.learner import average_statistics
@@ -66,6 +67,8 @@ class Training:
             rank=rank,
             world_size=ranks,
         )
+        for learner in self.built.learners:
+            learner.average = WeightAverage(Averaging(0.9, 1.0), learner.parameters(), total_steps=STEPS)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
             keep=2,
@@ -91,6 +94,9 @@ class Training:
             named = self.step(batch, step // self.order.steps_per_epoch, 0.05)
             [total] = [value for name, value in named.items() if name.endswith("/total")]
             losses.append(float(total))
+            for learner in self.built.learners:
+                assert learner.average is not None
+                learner.average.update(step)
         return losses
 
     def evaluate(self) -> float:
@@ -110,7 +116,14 @@ class Training:
             f"momentum/{n}": learner.optimizer.state[p]["momentum_buffer"]
             for n, p in learner.parameters().items()
         }
-        found = {**learner.owned, **learner.classifier.state_dict(prefix="classifier/"), **momentum}
+        assert learner.average is not None
+        averages = {f"average/{n}": value for n, value in learner.average.tensors.items()}
+        found = {
+            **learner.owned,
+            **learner.classifier.state_dict(prefix="classifier/"),
+            **momentum,
+            **averages,
+        }
         return {key: value.detach().clone() for key, value in found.items()}
 
 

@@ -4,6 +4,8 @@ An image draws the same number in the same epoch whatever batch, worker or rank 
 resumed, resharded or re-batched without changing its data. No generator state exists that could differ.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -39,6 +41,23 @@ def draw(keys: Tensor, *, seed: int, epoch: int, purpose: str) -> Tensor:
     # in few bits, and must not cancel.
     mixed = _mix(_mix(keys) ^ _signed(state))
     return _shift_right(mixed, 32)
+
+
+def uniform(keys: Tensor, low: float, high: float, *, seed: int, epoch: int, purpose: str) -> Tensor:
+    """Draw one number in [low, high) for each key, float64; see `draw`."""
+    drawn = draw(keys, seed=seed, epoch=epoch, purpose=purpose)
+    return low + (high - low) / (1 << 32) * drawn.double()
+
+
+def bell(keys: Tensor, *, seed: int, epoch: int, purpose: str) -> Tensor:
+    """Draw one number of mean 0 and standard deviation 1 for each key, float64; see `draw`.
+
+    The sum of the four bytes of a draw is close enough to a normal distribution (it ends at 3.4 deviations), and the
+    same on every device.
+    """
+    drawn = draw(keys, seed=seed, epoch=epoch, purpose=purpose)
+    total = torch.stack([(drawn >> shift) & 255 for shift in (0, 8, 16, 24)]).sum(0)
+    return (total - 510).double() / math.sqrt(4 * (256**2 - 1) / 12)
 
 
 def _mix(x: Tensor) -> Tensor:

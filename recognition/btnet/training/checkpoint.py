@@ -76,7 +76,7 @@ class Checkpoints:
             raise ValueError(f"keep_checkpoints={keep}: expected at least 1")
         self.folder, self.keep, self.context = folder, keep, context
         self.learners = learners
-        self.identity = {**identity, "what_learns": ", ".join(item.name for item in learners)}
+        self.identity = {**identity, "what_learns": ", ".join(map(_what_learns, learners))}
         self._saving: _Saving | None = None
         self._mesh: DeviceMesh | None = None
         self._group: dist.ProcessGroup | None = None
@@ -227,6 +227,10 @@ class Checkpoints:
                 tensors[f"{learner.name}/momentum/{key}"] = (
                     self._sharded(learner, value) if sharded else value
                 )
+            averages = {} if learner.average is None else learner.average.tensors
+            for key, value in averages.items():
+                sharded = key == "classifier.weight"
+                tensors[f"{learner.name}/average/{key}"] = self._sharded(learner, value) if sharded else value
             if same:
                 tensors[f"{learner.name}/random/{rank}/state"] = learner.draws.state
         return tensors
@@ -288,6 +292,13 @@ def _named_if_damaged(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path}: damaged checkpoint ({_cause(error)}); remove this folder, and the one before it is used"
         ) from error
+
+
+def _what_learns(learner: Learner) -> str:
+    if learner.average is None:
+        return learner.name
+    averaging = learner.average.averaging
+    return f"{learner.name} averaged with decay {averaging.decay:g} over {averaging.share:g} of the steps"
 
 
 def _momentum(learner: Learner) -> dict[str, Tensor]:

@@ -19,6 +19,8 @@ from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import write_weights
+from btnet.training.averaging import Averaging, WeightAverage
+from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -66,6 +68,7 @@ def train(config: Any) -> Path:
 class _Run:
     def __init__(self, config: Any, context: Context):
         self.config, self.context = config, context
+        self.averaging = Averaging.parse(config.averaging)
         self.folder = prepare_folder(config, context)
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
@@ -93,6 +96,11 @@ class _Run:
             clip=config.clip,
             memory_format=memory_format(config),
         )
+        if self.averaging is not None:
+            for learner in learners:
+                learner.average = WeightAverage(
+                    self.averaging, learner.parameters(), total_steps=self.order.total_steps
+                )
         self.checkpoints = Checkpoints(
             self.folder / CHECKPOINTS,
             keep=config.keep_checkpoints,
@@ -149,6 +157,9 @@ class _Run:
             for step, batch in enumerate(loader, start):
                 epoch, rate = step // self.order.steps_per_epoch, self.schedule(step)
                 window.add(step, rate, self.step(batch, epoch, rate, step / self.order.total_steps))
+                for learner in self.built.learners:
+                    if learner.average is not None:
+                        learner.average.update(step)
                 done = step + 1
                 last = done == self.order.total_steps
                 stopping = self.context.any(stop.received)
@@ -163,13 +174,15 @@ class _Run:
                         # Behind `window.close()`: what has diverged is never saved.
                         self._tell(self.checkpoints.finish())
                         self.checkpoints.save(done)
-                    if not stopping and (last or done % config.verbose == 0):
+                    if not stopping and not last and done % config.verbose == 0:
                         self._verify(done, report)
                 if stopping:
                     self._tell(self.checkpoints.finish())
                     logger.info("stopped after step %d; go on with --set resume=True", done)
                     raise KeyboardInterrupt
             self._tell(self.checkpoints.finish())
+            self._settle()
+            self._verify(self.order.total_steps, report)
             self._publish()
         return self.folder
 
@@ -215,6 +228,22 @@ class _Run:
         )  # fmt: skip
         if self.resumed:
             logger.info("going on after step %d" if start else "no checkpoint: beginning at step %d", start)
+
+    def _settle(self) -> None:
+        """Put the averages in the place of the last weights, and the statistics that belong to them."""
+        if self.averaging is None:
+            return
+        for learner in self.built.learners:
+            assert learner.average is not None
+            learner.average.put_in_place()
+        measure_statistics(
+            self.step,
+            self.faces,
+            size=self.built.trunk.canonical_size,
+            interpolation=self.config.interpolation,
+            num_workers=self.config.num_workers,
+            epoch=self.config.num_epoch,
+        )
 
     def _verify(self, step: int, report: Report | None) -> None:
         average_statistics(self.built.learners, self.context)

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from btnet.data.alignment_jitter import AlignmentJitter
+from btnet.data.branch_view import BranchView
+from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
 from btnet.data.views import MultiResolution, resize
 from btnet.loss import (
@@ -91,6 +94,9 @@ def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
 
 
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
+    for key in ("size_band", "degradation", "alignment_jitter"):
+        if config[key]:
+            raise ValueError(f"{key}={config[key]}: is for branches; remove it where a trunk is trained")
     if config.trunk:
         network = load_trunk(trunk_file(config.trunk)).requires_grad_(True)
         if config.input_size not in (0, network.input_size):
@@ -193,7 +199,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
                 network=model.network(r),
                 classifier=classifier,
                 objective=objective,
-                view=_native_view(r, config.interpolation),
+                view=_branch_view(config, r),
                 coupling=trunk.coupling_layer(r) if objective.compares_features else None,
                 learnt=learnt,
                 owned=owned,
@@ -247,6 +253,30 @@ def _native_view(size: int, interpolation: str) -> View:
         return resize(images, size, interpolation)
 
     return view
+
+
+def _branch_view(config: Any, resolution: int) -> View:
+    changes: list[AlignmentJitter | Degradation] = []
+    if config.alignment_jitter:
+        from btnet.inference.alignment import TEMPLATE  # imports scikit-image
+
+        changes.append(AlignmentJitter(config.alignment_jitter, TEMPLATE, seed=config.seed))
+    if config.degradation:
+        changes.append(
+            Degradation(
+                config.degradation,
+                resolution=resolution,
+                interpolation=config.interpolation,
+                seed=config.seed,
+            )
+        )
+    return BranchView(
+        resolution,
+        interpolation=config.interpolation,
+        seed=config.seed,
+        size_band=config.size_band,
+        changes=changes,
+    )
 
 
 def _trunk_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:

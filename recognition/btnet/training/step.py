@@ -51,24 +51,31 @@ class Step:
         Returns:
             Named losses and gradient norms, scalars on the device: "r14/influence" and the like.
         """
-        device = self.context.device
-        images = batch.images.to(device, non_blocking=True)
-        labels = batch.labels.to(device, non_blocking=True)
-        mirrored = torch.zeros_like(batch.keys, dtype=torch.bool)
-        if self.mirror:
-            mirrored = flip_mask(batch.keys, seed=self.seed, epoch=epoch)
-            images = flip(images, mirrored)
+        labels = batch.labels.to(self.context.device, non_blocking=True)
+        images, mirrored = self.mirrored(batch, epoch)
         features: dict[str, Tensor] = {}
         embedding: Tensor | None = None
         if self.teacher is not None:
             features, embedding = self.teacher(images, batch.keys, mirrored)
         losses: dict[str, Tensor] = {}
         for learner in self.learners:
-            view = self._enter(learner.view(images, batch.keys, epoch))
+            view = self.enter(learner.view(images, batch.keys, epoch))
             named = self._losses(learner, view, labels, features, embedding, progress)
             named["gradient_norm"] = self._update(learner, named["total"], rate)
             losses |= {f"{learner.name}/{name}": value.detach() for name, value in named.items()}
         return losses
+
+    def mirrored(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        """The images of a batch on the device, some of them mirrored; and which, bool [B]."""
+        images = batch.images.to(self.context.device, non_blocking=True)
+        if not self.mirror:
+            return images, torch.zeros_like(batch.keys, dtype=torch.bool)
+        mask = flip_mask(batch.keys, seed=self.seed, epoch=epoch)
+        return flip(images, mask), mask
+
+    def enter(self, images: Tensor) -> Tensor:
+        """A view, uint8 [B, 3, H, W], as networks eat it."""
+        return normalise(images).contiguous(memory_format=self.memory_format)
 
     def _losses(
         self,
@@ -106,6 +113,3 @@ class Step:
         learner.scaler.step(learner.optimizer)
         learner.scaler.update()
         return norm
-
-    def _enter(self, images: Tensor) -> Tensor:
-        return normalise(images).contiguous(memory_format=self.memory_format)

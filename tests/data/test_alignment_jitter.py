@@ -1,0 +1,75 @@
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from btnet.data.alignment_jitter import AlignmentJitter
+from btnet.data.draws import bell
+from btnet.data.synthetic import SyntheticFaces
+from btnet.inference.alignment import TEMPLATE, crop_transform
+
+FACES = SyntheticFaces(4, 2)
+IMAGES = torch.from_numpy(np.stack([FACES[i][0] for i in range(8)])).permute(0, 3, 1, 2)
+KEYS = torch.arange(8) * 1000 + 7
+
+
+@given(key=st.integers(0, 2**40), epoch=st.integers(0, 50), error=st.floats(0.001, 0.1))
+def test_it_is_the_alignment_by_landmarks_with_errors(key: int, epoch: int, error: float) -> None:
+    keys = torch.tensor([key])
+    errors = bell(keys * 16 + torch.arange(10), seed=3, epoch=epoch, purpose="landmarks").reshape(5, 2)
+    landmarks = TEMPLATE.astype(np.float64) + 112 * error * errors.numpy()
+    there = np.vstack([crop_transform(landmarks, 112), [0, 0, 1]])
+    [back] = AlignmentJitter(error, TEMPLATE, seed=3).transforms(keys, epoch, 112)
+    np.testing.assert_allclose(back.numpy(), np.linalg.inv(there)[:2], rtol=1e-4, atol=2e-3)
+
+
+def test_faces_move_as_opencv_moves_them() -> None:
+    smooth = torch.from_numpy(
+        np.stack([cv2.GaussianBlur(image.permute(1, 2, 0).numpy(), (0, 0), 2) for image in IMAGES])
+    ).permute(0, 3, 1, 2)
+    jitter = AlignmentJitter(0.03, TEMPLATE, seed=3)
+    found = jitter(smooth, KEYS, 1)
+    for image, transform, moved in zip(smooth, jitter.transforms(KEYS, 1, 112), found, strict=True):
+        expected = cv2.warpAffine(
+            image.permute(1, 2, 0).numpy(),
+            transform.numpy(),
+            (112, 112),
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
+        difference = np.abs(moved.permute(1, 2, 0).numpy().astype(int) - expected)
+        assert difference.max() <= 2
+        assert difference.mean() < 0.1
+    assert not torch.equal(found, smooth)
+
+
+def test_an_error_that_vanishes_leaves_the_face_as_it_is() -> None:
+    assert torch.equal(AlignmentJitter(1e-9, TEMPLATE)(IMAGES, KEYS, 0), IMAGES)
+
+
+def test_shift_turn_and_scale_have_the_spread_of_a_least_squares_fit() -> None:
+    error = 0.02
+    back = AlignmentJitter(error, TEMPLATE, seed=1).transforms(torch.arange(20_000), 0, 112)
+    points = TEMPLATE - TEMPLATE.mean(0)
+    around = error * 112 / np.sqrt((points.astype(np.float64) ** 2).sum())
+    assert float(back[:, 1, 0].std()) == pytest.approx(around, rel=0.03)
+    assert float(back[:, 0, 0].std()) == pytest.approx(around, rel=0.03)
+    middle = torch.tensor([*TEMPLATE.mean(0).tolist(), 1.0], dtype=torch.float64)
+    shifts = back @ middle - middle[:2]
+    assert shifts.std(0).tolist() == pytest.approx([error * 112 / np.sqrt(5)] * 2, rel=0.03)
+
+
+def test_a_face_moves_alike_in_any_batch_and_anew_in_each_epoch() -> None:
+    jitter = AlignmentJitter(0.03, TEMPLATE, seed=3)
+    together = jitter(IMAGES, KEYS, 1)
+    alone = torch.cat([jitter(IMAGES[i : i + 1], KEYS[i : i + 1], 1) for i in range(8)])
+    assert torch.equal(together, alone)
+    assert not torch.equal(together, jitter(IMAGES, KEYS, 2))
+
+
+@pytest.mark.parametrize("error", [-0.1, 0.0, 0.3])
+def test_an_error_out_of_range_is_refused(error: float) -> None:
+    with pytest.raises(ValueError, match="alignment_jitter="):
+        AlignmentJitter(error, TEMPLATE)

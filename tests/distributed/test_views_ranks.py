@@ -1,0 +1,86 @@
+"""What a branch sees, and the statistics measured at the end, do not depend on the number of ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from btnet.config import load_config
+from btnet.data.loader import Batches, GlobalOrder
+from btnet.data.synthetic import SyntheticFaces
+from btnet.training.batch_statistics import measure_statistics
+from btnet.training.distributed import Context
+from btnet.training.run import train
+from btnet.training.setup import build_model, memory_format
+from btnet.training.step import Step
+from gloo import run_on_ranks
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FACES = SyntheticFaces(10, 14)  # two batches of the statistics' 64: one for each of two ranks
+GLOBAL_BATCH = 12
+SMALL = [
+    "network=iresnet",
+    "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}",
+    "embedding_size=8",
+    "num_workers=0",
+    "val_targets=[]",
+    "device=cpu",
+]
+SWITCHES = ["size_band=0.7", "degradation=0.5", "alignment_jitter=0.02"]
+
+
+def views_and_statistics(rank: int, trunk: Path) -> dict[str, Any]:
+    ranks = dist.get_world_size() if dist.is_initialized() else 1
+    context = Context(rank, ranks, torch.device("cpu"), torch.float32)
+    keys = [*SMALL, *SWITCHES, "rec=synthetic:10:14", f"trunk={trunk}"]
+    config = load_config(CONFIGS / "ms1mv3_btnet_r14", [*keys, "freeze_classifier=False", "classifier=new"])
+    built = build_model(config, FACES, context)
+    step = Step(
+        context=context,
+        learners=built.learners,
+        teacher=None,
+        mirror=True,
+        seed=1,
+        clip=5.0,
+        memory_format=memory_format(config),
+    )
+    batch_size = GLOBAL_BATCH // ranks
+    order = GlobalOrder(len(FACES), batch_size=batch_size, num_epochs=1, seed=1, rank=rank, world_size=ranks)
+    loader = Batches(
+        FACES,
+        list(order)[:3],
+        batch_size=batch_size,
+        size=112,
+        interpolation="bilinear",
+        num_workers=0,
+        pin_memory=False,
+    )
+    views: dict[int, Tensor] = {}
+    for batch in loader:
+        images, _ = step.mirrored(batch, 2)
+        seen = built.learners[0].view(images, batch.keys, 2)
+        views |= dict(zip(batch.keys.tolist(), seen, strict=True))
+    measure_statistics(step, FACES, size=112, interpolation="bilinear", num_workers=0, epoch=3)
+    return {"views": views, "statistics": built.learners[0].statistics()}
+
+
+def test_two_ranks_see_and_measure_what_one_does(tmp_path: Path) -> None:
+    trunk = train(
+        load_config(
+            CONFIGS / "ms1mv3_r50_mr",
+            [*SMALL, "rec=synthetic:4:4", "batch_size=8", "num_epoch=1", f"output={tmp_path}"],
+        )
+    )
+    alone = views_and_statistics(0, trunk)
+    first, second = run_on_ranks(views_and_statistics, 2, trunk)
+    together = first["views"] | second["views"]
+    assert len(together) == 3 * GLOBAL_BATCH
+    assert together.keys() == alone["views"].keys()
+    assert all(torch.equal(together[key], view) for key, view in alone["views"].items())
+    for key, value in alone["statistics"].items():
+        torch.testing.assert_close(first["statistics"][key], value, rtol=1e-5, atol=1e-6)
+        assert torch.equal(first["statistics"][key], second["statistics"][key])
