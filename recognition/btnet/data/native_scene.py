@@ -65,7 +65,14 @@ class Conditions:
         Raises:
             ValueError: naming the range.
         """
-        least = {"optical_px": 2.0, "oversampling": 1.0, "noise": 0.0, "jpeg_quality": 1.0, "gamma": 0.1, "tint": 0.1}
+        least = {
+            "optical_px": 2.0,
+            "oversampling": 1.0,
+            "noise": 0.0,
+            "jpeg_quality": 1.0,
+            "gamma": 0.1,
+            "tint": 0.1,
+        }
         most = {"optical_px": FACE_PX, "jpeg_quality": 100.0}
         for name, lowest in least.items():
             low, high = getattr(self, name)
@@ -122,7 +129,9 @@ def photograph(
             f"face is {face.dtype} {list(face.shape)}, expected an aligned one, uint8 RGB [{FACE_PX}, {FACE_PX}, 3]"
         )
     wished = _log_uniform(draws, conditions.optical_px)
-    frame_px = round(_SCENE_PX * min(wished * _log_uniform(draws, conditions.oversampling), FACE_PX) / FACE_PX)
+    frame_px = round(
+        _SCENE_PX * min(wished * _log_uniform(draws, conditions.oversampling), FACE_PX) / FACE_PX
+    )
     shrink = frame_px / _SCENE_PX
     pixel = FACE_PX * shrink
     optical = min(wished, pixel)
@@ -173,7 +182,9 @@ def _scene(face: NDArray[np.uint8], matrix: NDArray[np.float64], draws: Draws) -
     moved[:, 2] -= moved[:, :2] @ [_BORDER_PX, _BORDER_PX]
     size = (_SCENE_PX, _SCENE_PX)
     front = cv2.warpAffine(padded, moved, size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    share = cv2.warpAffine(weight, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[..., None]
+    share = cv2.warpAffine(weight, moved, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[
+        ..., None
+    ]
     return np.asarray(share * front + (1 - share) * _backdrop(draws), np.float32)
 
 

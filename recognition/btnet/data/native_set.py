@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -56,6 +57,14 @@ class NativeSet:
         if len(set(counts.values())) != 1 or not len(self.issame):
             found = ", ".join(f"{count} {name}" for name, count in counts.items())
             raise ValueError(f"native set of {found}: expected one of each per pair, and a pair")
+
+    def digest(self) -> str:
+        """Sha256 over pictures, sizes and labels."""
+        digest = hashlib.sha256(self.gallery.tobytes())
+        for array in (*self.probes, self.issame, self.boxes, self.pixel_px, self.optical_px):
+            digest.update(f"{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
 
     def save(self, path: Path) -> None:
         """Write an .npz without pickle, images as PNG; equal sets give equal bytes.

@@ -19,7 +19,7 @@ from btnet.model.manifest import NAME as MANIFEST
 from btnet.model.manifest import read_manifest
 from btnet.model.overlay import fingerprint
 
-__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend"]
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend", "torch_device"]
 
 BACKENDS: Final = ("torch", "onnxruntime")
 
@@ -166,15 +166,22 @@ def load_backend(
         model = load_model(path)
         if camera is not None:
             apply_cameras(model, camera)
-        return TorchBackend(model, device=_torch_device(device))
+        return TorchBackend(model, device=torch_device(device))
     if backend == "onnxruntime":
         if camera is not None:
-            raise ValueError(f"{camera}: exported networks have their statistics folded in; take backend torch")
+            raise ValueError(
+                f"{camera}: exported networks have their statistics folded in; take backend torch"
+            )
         return OnnxBackend(Path(path), device=device or "cpu")
     raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
 
 
-def _torch_device(name: str | None) -> torch.device:
+def torch_device(name: str | None) -> torch.device:
+    """The device of this name; None: cuda where there is one.
+
+    Raises:
+        ValueError: for a name that torch does not know, or cuda where there is none.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -16,7 +16,7 @@ def fusion_weights(sizes: NDArray[np.float64], resolutions: Sequence[int]) -> ND
     """How much each network says about a face, by the distance of their sizes on a logarithmic scale.
 
     A face of 20 px between branches of 14 and 28 px: log(20 / 14) / log(28 / 14) = 0.51 of the larger one, the rest of
-    the smaller. Below the smallest and above the largest resolution one network speaks alone, as on a branch's own size.
+    the smaller. Below the smallest and above the largest resolution one network speaks alone, as on its own size.
 
     Args:
         sizes: of the faces in px, [N], above 0.

@@ -30,7 +30,7 @@ NUM_FEATURES: Final = 2 * (_NUM_BANDS + 1)
 
 
 def blur_features(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """What tells blur from detail, [NUM_FEATURES]: 1, log2 of the size, band energies, and these times log2 of the size.
+    """What tells blur from detail, [NUM_FEATURES]: 1, log2 of the size, energies by band, and these times that log2.
 
     Args:
         crop: uint8 RGB [H, W, 3]. The size is the geometric mean of its sides.
@@ -85,7 +85,8 @@ class OpticalSelector:
         """
         if self.weights.shape != (NUM_FEATURES,) or not np.isfinite(self.weights).all():
             raise ValueError(
-                f"optical selector of {list(self.weights.shape)} weights, expected {NUM_FEATURES} finite ones; fit it again"
+                f"optical selector of {list(self.weights.shape)} weights, expected {NUM_FEATURES} finite ones; "
+                "fit it again"
             )
 
     def optical_sizes(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
@@ -95,9 +96,7 @@ class OpticalSelector:
         found = np.stack([blur_features(crop) for crop in crops])
         return np.asarray(2 ** np.clip(found @ self.weights, 0.0, found[:, 1]))
 
-    def resolutions(
-        self, crops: Sequence[NDArray[np.uint8]], available: Sequence[int]
-    ) -> NDArray[np.int64]:
+    def resolutions(self, crops: Sequence[NDArray[np.uint8]], available: Sequence[int]) -> NDArray[np.int64]:
         """The resolution that embeds each crop, int64 [N]."""
         return self.resolutions_of(self.optical_sizes(crops), available)
 
