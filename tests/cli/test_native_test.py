@@ -97,7 +97,15 @@ def test_a_choice_of_the_better_network_for_each_face_scores_above_either() -> N
 def test_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["native-test", "--set", str(folder / "set.npz")]) == 2
     assert "give models to test" in capsys.readouterr().err
-    command = ["native-test", "--faces", "synthetic:12:4", "--num-pairs", "4", "--make", str(folder / "x.npz")]
+    command = [
+        "native-test",
+        "--faces",
+        "synthetic:12:4",
+        "--num-pairs",
+        "4",
+        "--make",
+        str(folder / "x.npz"),
+    ]
     assert main([*command, "--optical-px", "40", "5"]) == 2
     assert "optical_px from 40 to 5" in capsys.readouterr().err
     assert not (folder / "x.npz").exists()

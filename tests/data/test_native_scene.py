@@ -49,7 +49,9 @@ def edge_width(crop: NDArray[np.uint8]) -> float:
 
 def make_set(seed: int = 5) -> NativeSet:
     images = np.random.default_rng(0).integers(0, 256, (8, FACE_PX, FACE_PX, 3), np.uint8)
-    return capture_pairs(images, np.array([True, False, True, False]), Conditions(), seed=seed, source="noise")
+    return capture_pairs(
+        images, np.array([True, False, True, False]), Conditions(), seed=seed, source="noise"
+    )
 
 
 def test_a_set_is_the_same_by_seed_and_another_by_another(tmp_path: Path) -> None:

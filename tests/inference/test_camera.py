@@ -90,7 +90,11 @@ def test_a_set_goes_through_its_file_and_changes_one_branch_alone(model: BTNet, 
     camera.save(path)
     read = CameraSet.load(path)
     assert (read.resolution, read.num_faces, read.prior) == (RESOLUTION, 30, 2)
-    others = {key: value.clone() for key, value in model.state_dict().items() if f"networks.{RESOLUTION}." not in key}
+    others = {
+        key: value.clone()
+        for key, value in model.state_dict().items()
+        if f"networks.{RESOLUTION}." not in key
+    }
     read.apply(model)
     placed = model.bn_set(RESOLUTION)
     assert all(torch.equal(placed[key], tensor) for key, tensor in camera.tensors.items())
@@ -127,7 +131,14 @@ def test_the_command_writes_what_the_recogniser_loads(
         path = tmp_path / "faces" / f"group{index % 2}" / f"{index:03d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(encode_png(crop))
-    command = ["adapt-camera", str(tmp_path / "run"), "--faces", str(tmp_path / "faces"), "-o", str(tmp_path / "cam")]
+    command = [
+        "adapt-camera",
+        str(tmp_path / "run"),
+        "--faces",
+        str(tmp_path / "faces"),
+        "-o",
+        str(tmp_path / "cam"),
+    ]
     assert main([*command, "--device", "cpu"]) == 0
     said = capsys.readouterr()
     assert "28 px: 3 faces, too few" in said.out

@@ -98,7 +98,9 @@ def test_cuts_are_the_best_of_all() -> None:
         assert gained == pytest.approx(best)
 
 
-def test_a_selector_is_the_same_after_a_round_through_its_file(tmp_path: Path, selector: OpticalSelector) -> None:
+def test_a_selector_is_the_same_after_a_round_through_its_file(
+    tmp_path: Path, selector: OpticalSelector
+) -> None:
     written = OpticalSelector(selector.weights, {7: 6.5, 14: 19.0}, {"seed": 1})
     written.save(tmp_path / "s.json")
     read = OpticalSelector.load(tmp_path / "s.json")
@@ -141,7 +143,9 @@ def test_a_fused_embedding_is_the_weighted_mean_of_unit_vectors() -> None:
     embeddings = {r: generator.normal(size=(3, 4)).astype(np.float32) for r in (28, 7)}
     weights = np.array([[0.25, 0.75], [1, 0], [0, 1]])
     found = fuse(embeddings, weights, (28, 7))
-    a, b = ({r: e / np.linalg.norm(e, axis=1, keepdims=True) for r, e in embeddings.items()}[r] for r in (28, 7))
+    a, b = (
+        {r: e / np.linalg.norm(e, axis=1, keepdims=True) for r, e in embeddings.items()}[r] for r in (28, 7)
+    )
     np.testing.assert_allclose(found[0], 0.25 * a[0] + 0.75 * b[0], rtol=1e-5)
     np.testing.assert_allclose(found[1:], [a[1], b[2]], rtol=1e-5)
     assert one_hot(np.array([7, 28]), (28, 7)).tolist() == [[0, 1], [1, 0]]

@@ -35,7 +35,7 @@ def fit_selector(
     """Learn to see the optical size, and from which size on which branch does best.
 
     Each face is photographed once. The weights are a ridge regression of log2 of the optical size. With a model, the
-    cuts between its networks are those that bring the photographs closest (mean cosine) to the trunk's embedding of the face
+    cuts between its networks are those that bring the photographs closest (mean cosine) to the embedding of the face
     they were taken of, given the *predicted* sizes; else a resolution takes up to its own size.
 
     Args:
