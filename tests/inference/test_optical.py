@@ -138,6 +138,22 @@ def test_fusion_weights_are_the_distances_of_the_logarithms() -> None:
         fusion_weights(np.array([0.0]), RESOLUTIONS)
 
 
+def test_fusion_has_a_face_at_a_cut_between_its_neighbours_and_follows_the_size_elsewhere() -> None:
+    cuts = {7: 13.0, 14: 18.0, 28: 40.0}
+    selector = OpticalSelector(np.zeros(NUM_FEATURES), cuts)
+    weights = fusion_weights(selector.fusion_sizes(np.array([13.0, 18.0, 40.0]), RESOLUTIONS), RESOLUTIONS)
+    np.testing.assert_allclose(weights, [[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 0], [0.5, 0.5, 0, 0]], atol=1e-6)
+    sizes = np.geomspace(3, 200, 50)
+    assert (np.diff(selector.fusion_sizes(sizes, RESOLUTIONS)) > 0).all()
+    # Twice the size beyond the last cut is twice the size for fusion too.
+    beyond = selector.fusion_sizes(np.array([50.0, 100.0]), RESOLUTIONS)
+    assert beyond[1] == pytest.approx(2 * beyond[0])
+    plain = OpticalSelector(np.zeros(NUM_FEATURES))
+    np.testing.assert_allclose(plain.fusion_sizes(sizes, RESOLUTIONS), sizes)
+    empty = OpticalSelector(np.zeros(NUM_FEATURES), {7: 0.0, 14: 0.0, 28: 9.0})
+    assert np.isfinite(empty.fusion_sizes(sizes, RESOLUTIONS)).all()
+
+
 def test_a_fused_embedding_is_the_weighted_mean_of_unit_vectors() -> None:
     generator = np.random.default_rng(0)
     embeddings = {r: generator.normal(size=(3, 4)).astype(np.float32) for r in (28, 7)}

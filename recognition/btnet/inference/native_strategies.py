@@ -134,10 +134,10 @@ def native_choices(
     if selector is not None:
         predicted = selector.optical_sizes(pairs.probes)
         choices["optical"] = one_hot(selector.resolutions_of(predicted, resolutions), resolutions)
-        choices["fused, optical"] = fusion_weights(predicted, resolutions)
-        known = one_hot(selector.resolutions_of(pairs.optical_px, resolutions), resolutions)
-        choices["optical, known"] = known
-    choices["fused, optical known"] = fusion_weights(pairs.optical_px, resolutions)
+        choices["fused, optical"] = fusion_weights(selector.fusion_sizes(predicted, resolutions), resolutions)
+        known = pairs.optical_px
+        choices["optical, known"] = one_hot(selector.resolutions_of(known, resolutions), resolutions)
+        choices["fused, known"] = fusion_weights(selector.fusion_sizes(known, resolutions), resolutions)
     return choices
 
 

@@ -112,6 +112,28 @@ class OpticalSelector:
         cuts = np.maximum.accumulate([self.cuts.get(int(r), float(r)) for r in ordered[:-1]] or [0.0])
         return ordered[np.searchsorted(cuts[: len(ordered) - 1], sizes, side="left")]
 
+    def fusion_sizes(self, sizes: NDArray[np.float64], available: Sequence[int]) -> NDArray[np.float64]:
+        """Where fusion has a face of each optical size, in px, [N]: at a cut, both its neighbours have half a say.
+
+        `btnet.inference.fusion` gives two networks equal weight at the geometric mean of their resolutions. So
+        logarithms are mapped piecewise linearly, cuts to these means, and shifted beyond the outer ones; between
+        resolutions without a cut nothing moves.
+
+        Args:
+            sizes: [N].
+            available: resolutions in px that there are networks for, in any order.
+        """
+        ordered = sorted(available)
+        if len(ordered) < 2:
+            return sizes
+        means = np.log([np.sqrt(a * b) for a, b in zip(ordered, ordered[1:], strict=False)])
+        found = [self.cuts.get(r, float(np.exp(mean))) for r, mean in zip(ordered, means, strict=False)]
+        # A branch without a face has no width; a little, so that the map stays one.
+        cuts = np.maximum.accumulate(np.log(np.maximum(found, 1e-3))) + 1e-9 * np.arange(len(found))
+        logs = np.log(sizes)
+        mapped = np.interp(logs, cuts, means) + np.minimum(logs - cuts[0], 0) + np.maximum(logs - cuts[-1], 0)
+        return np.asarray(np.exp(mapped))
+
     def save(self, path: str | Path) -> None:
         """Write a JSON file, whole or not at all."""
         document = {

@@ -131,7 +131,7 @@ class Recognizer:
             sizes = (
                 np.array([indicator_of(*side, self._indicator) for side in sides], np.float64)
                 if self._selector is None
-                else self._selector.optical_sizes(crops)
+                else self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
             )
             return fusion_weights(sizes, self.resolutions)
         chosen = (
