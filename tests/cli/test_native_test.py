@@ -49,7 +49,7 @@ def test_the_command_measures_what_an_own_computation_finds(folder: Path) -> Non
     assert main(["native-test", str(folder / "run"), *options, "--device", "cpu", "-o", str(output)]) == 0
     result = json.loads(output.read_text())
     found = {entry["choice"]: entry for entry in result["sets"][0]["results"]}
-    assert len(found) == 3 + 9 + 5
+    assert len(found) == 3 + 9 + 7
     assert result["protocol"]["selector"]["model"] == "tiny"
 
     pairs, model = NativeSet.load(folder / "set.npz"), load_model(folder / "run")

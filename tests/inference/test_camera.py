@@ -30,7 +30,7 @@ def model() -> BTNet:
 def views(count: int, seed: int = 0) -> NDArray[np.uint8]:
     """Faces of a dark camera with a cast."""
     faces = np.random.default_rng(seed).integers(0, 256, (count, RESOLUTION, RESOLUTION, 3))
-    return (faces * np.array([0.5, 0.3, 0.2])).astype(np.uint8)
+    return np.asarray(faces * np.array([0.5, 0.3, 0.2]), np.uint8)
 
 
 def by_torch(network: torch.nn.Module, faces: NDArray[np.uint8]) -> dict[str, Tensor]:

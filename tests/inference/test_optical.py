@@ -101,11 +101,11 @@ def test_cuts_are_the_best_of_all() -> None:
 def test_a_selector_is_the_same_after_a_round_through_its_file(
     tmp_path: Path, selector: OpticalSelector
 ) -> None:
-    written = OpticalSelector(selector.weights, {7: 6.5, 14: 19.0}, {"seed": 1})
+    written = OpticalSelector(selector.weights, {7: 6.5, 14: 19.0}, {7: 9.0}, {"seed": 1})
     written.save(tmp_path / "s.json")
     read = OpticalSelector.load(tmp_path / "s.json")
     np.testing.assert_array_equal(read.weights, written.weights)
-    assert (read.cuts, read.about) == (written.cuts, written.about)
+    assert (read.cuts, read.pixel_cuts, read.about) == (written.cuts, {7: 9.0}, written.about)
     assert (tmp_path / "s.json").stat().st_size < 2000
     (tmp_path / "s.json").write_text('{"kind": "other", "format_version": 1}')
     with pytest.raises(ValueError, match=r"s\.json: not an optical selector"):

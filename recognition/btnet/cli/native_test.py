@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 from btnet.cli.benchmark import add_model_arguments, load_models, print_table, steps
@@ -63,7 +63,7 @@ def conditions_of(args: argparse.Namespace) -> Conditions:
     Raises:
         ValueError: as `Conditions`.
     """
-    return Conditions(**{name: tuple(getattr(args, name)) for name in _RANGES})
+    return replace(Conditions(), **{name: tuple(getattr(args, name)) for name in _RANGES})
 
 
 def run(args: argparse.Namespace) -> None:

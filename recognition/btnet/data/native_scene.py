@@ -139,7 +139,8 @@ def photograph(
     scene = _scene(face, matrix, draws)
     sigma = _RESOLVED * math.sqrt((FACE_PX / optical) ** 2 - (FACE_PX / pixel) ** 2)
     if sigma > 0.1:
-        scene = cv2.GaussianBlur(scene, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+        blurred = cv2.GaussianBlur(scene, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+        scene = np.asarray(blurred, np.float32)
     taken = cv2.resize(scene, (frame_px, frame_px), interpolation=cv2.INTER_AREA)
     frame = _develop(np.asarray(taken, np.float32), conditions, draws)
     true = (_moved(np.asarray(landmarks, np.float64), matrix) + 0.5) * shrink - 0.5
@@ -174,7 +175,8 @@ def _moved(points: NDArray[np.float64], matrix: NDArray[np.float64]) -> NDArray[
 
 def _scene(face: NDArray[np.uint8], matrix: NDArray[np.float64], draws: Draws) -> NDArray[np.float32]:
     """The face in its surroundings, float32 [224, 224, 3]."""
-    padded = cv2.copyMakeBorder(face, *[_BORDER_PX] * 4, borderType=cv2.BORDER_REFLECT_101)
+    border = _BORDER_PX
+    padded = cv2.copyMakeBorder(face, border, border, border, border, cv2.BORDER_REFLECT_101)
     ramp = np.clip((np.arange(len(padded)) + 0.5) / _BORDER_PX, 0, 1)
     ramp = np.minimum(ramp, ramp[::-1])
     weight = np.minimum.outer(ramp, ramp).astype(np.float32)

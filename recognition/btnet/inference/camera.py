@@ -230,7 +230,7 @@ def measured_statistics(
     finally:
         for hook in hooks:
             hook.remove()
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, (total, squares) in sums.items():
         mean = total / counts[name]
         variance = (squares - counts[name] * mean.square()) / (counts[name] - 1)

@@ -34,7 +34,7 @@ def fusion_weights(sizes: NDArray[np.float64], resolutions: Sequence[int]) -> ND
     places = np.interp(np.log(sizes), np.log(np.asarray(resolutions)[order]), np.arange(len(order)))
     # A hat over each network's place: 1 there, 0 at its neighbours.
     hats = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(len(order))))
-    weights = np.empty_like(hats)
+    weights = np.empty(hats.shape, np.float64)
     weights[:, order] = hats
     return weights
 

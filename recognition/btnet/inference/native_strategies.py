@@ -117,8 +117,9 @@ def native_choices(
     """All ways to choose among networks: by name, the weight of each network for each probe, [P, K].
 
     One network for all; the paper's nine strategies on the detector's box; fusion of the two neighbours by the box's
-    larger side; with a selector, selection and fusion by the optical size it predicts; and, since the set knows it, by
-    the true optical size: what a perfect blur meter would give.
+    larger side; with a selector, selection and fusion by the optical size it predicts; by the number of pixels with
+    cuts learnt likewise (what is not owed to seeing blur); and, since the set knows it, by the true optical size (what
+    a perfect blur meter would give).
 
     Args:
         pairs: the set.
@@ -135,6 +136,12 @@ def native_choices(
         predicted = selector.optical_sizes(pairs.probes)
         choices["optical"] = one_hot(selector.resolutions_of(predicted, resolutions), resolutions)
         choices["fused, optical"] = fusion_weights(selector.fusion_sizes(predicted, resolutions), resolutions)
+        sides = np.array([len(probe) for probe in pairs.probes], np.float64)
+        blind = OpticalSelector(selector.weights, selector.pixel_cuts)
+        choices["pixels, learnt cuts"] = one_hot(blind.resolutions_of(sides, resolutions), resolutions)
+        choices["fused, pixels, learnt cuts"] = fusion_weights(
+            blind.fusion_sizes(sides, resolutions), resolutions
+        )
         known = pairs.optical_px
         choices["optical, known"] = one_hot(selector.resolutions_of(known, resolutions), resolutions)
         choices["fused, known"] = fusion_weights(selector.fusion_sizes(known, resolutions), resolutions)

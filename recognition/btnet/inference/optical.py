@@ -7,6 +7,7 @@ pixels' own limit. A linear function of the logarithms of the energy in bands of
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -70,11 +71,13 @@ class OpticalSelector:
         weights: of `blur_features`, for log2 of the optical size in px, float64 [NUM_FEATURES].
         cuts: resolution -> largest optical size in px that is taken to it. A resolution without a cut takes up to
             its own size (`ceil`); the largest there is takes the rest.
+        pixel_cuts: fitted likewise to the crops' own sizes, to tell what seeing blur adds to learning cuts.
         about: how it was fitted.
     """
 
     weights: NDArray[np.float64]
     cuts: Mapping[int, float] = field(default_factory=dict)
+    pixel_cuts: Mapping[int, float] = field(default_factory=dict)
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -126,7 +129,7 @@ class OpticalSelector:
         ordered = sorted(available)
         if len(ordered) < 2:
             return sizes
-        means = np.log([np.sqrt(a * b) for a, b in zip(ordered, ordered[1:], strict=False)])
+        means = np.log([np.sqrt(a * b) for a, b in itertools.pairwise(ordered)])
         found = [self.cuts.get(r, float(np.exp(mean))) for r, mean in zip(ordered, means, strict=False)]
         # A branch without a face has no width; a little, so that the map stays one.
         cuts = np.maximum.accumulate(np.log(np.maximum(found, 1e-3))) + 1e-9 * np.arange(len(found))
@@ -141,6 +144,7 @@ class OpticalSelector:
             "format_version": _FORMAT_VERSION,
             "weights": self.weights.tolist(),
             "cuts": {str(resolution): cut for resolution, cut in sorted(self.cuts.items())},
+            "pixel_cuts": {str(resolution): cut for resolution, cut in sorted(self.pixel_cuts.items())},
             "about": dict(self.about),
         }
         with replacing(Path(path)) as temporary:
@@ -161,8 +165,11 @@ class OpticalSelector:
             document = json.loads(path.read_text(encoding="utf-8"))
             if document["kind"] != _KIND or document["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"it is a {document['kind']!r} of format {document['format_version']}")
-            cuts = {int(resolution): float(cut) for resolution, cut in document["cuts"].items()}
-            return cls(np.array(document["weights"], np.float64), cuts, document["about"])
+            cuts, pixel_cuts = (
+                {int(resolution): float(cut) for resolution, cut in document[key].items()}
+                for key in ("cuts", "pixel_cuts")
+            )
+            return cls(np.array(document["weights"], np.float64), cuts, pixel_cuts, document["about"])
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: not an optical selector of format {_FORMAT_VERSION} ({error}); fit it again"

@@ -77,7 +77,8 @@ def fit_selector(
         )
         cosines[:, column] = np.einsum("nd,nd->n", unit(found), wanted)
     cuts = best_cuts(selector.optical_sizes(crops), cosines, resolutions)
-    return OpticalSelector(weights, cuts, {**about, "model": model.name})
+    pixel_cuts = best_cuts(np.array([len(crop) for crop in crops], np.float64), cosines, resolutions)
+    return OpticalSelector(weights, cuts, pixel_cuts, {**about, "model": model.name})
 
 
 def fit_weights(crops: Sequence[NDArray[np.uint8]], optical_px: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -122,11 +122,11 @@ class Recognizer:
         Args:
             crops: uint8 RGB [H, W, 3] of any size.
         """
-        return np.array(self.resolutions, np.int64)[self._weights(crops).argmax(axis=1)]
+        return np.asarray(np.array(self.resolutions)[self._weights(crops).argmax(axis=1)], np.int64)
 
     def _weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """How much each network says about each crop, [N, K] in the order of `resolutions`."""
-        sides = [crop.shape[1::-1] for crop in crops]
+        sides = [(crop.shape[1], crop.shape[0]) for crop in crops]
         if self._fusion:
             sizes = (
                 np.array([indicator_of(*side, self._indicator) for side in sides], np.float64)
