@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from btnet.cli.benchmark import add_model_arguments, load_models, print_table, steps
 from btnet.data.native_scene import Conditions
@@ -63,7 +64,8 @@ def conditions_of(args: argparse.Namespace) -> Conditions:
     Raises:
         ValueError: as `Conditions`.
     """
-    return replace(Conditions(), **{name: tuple(getattr(args, name)) for name in _RANGES})
+    ranges: dict[str, Any] = {name: tuple(getattr(args, name)) for name in _RANGES}
+    return Conditions(**ranges)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -146,7 +146,8 @@ def camera_test(
     *,
     learn: str = "train",
     test: str = "test",
-    num_faces: int = 3000,
+    num_pairs: int = 1000,
+    num_faces: int = 1500,
     prior: float = 0.0,
     seed: int = 0,
     cameras: Mapping[str, Conditions] = CAMERAS,
@@ -160,6 +161,7 @@ def camera_test(
         results: folder of the result files.
         learn: whose people stand before the camera, unlabelled.
         test: whose people are verified.
+        num_pairs: the first so many of `test`.
         num_faces: photographed of `learn`; the counts in the table are of each branch, as far as they reach.
         prior: see `adapt_branch`.
         seed: of all draws.
@@ -179,13 +181,15 @@ def camera_test(
     made_of = {
         **_made_of({"phi_bt": loaded}, sets, learn, test, seed),
         "prior": prior,
+        "num_pairs": num_pairs,
         "num_faces": num_faces,
         "cameras": {name: _plain(asdict(conditions)) for name, conditions in cameras.items()},
     }
     if _is_made(path, made_of):
         return path
     images, issame = read_bin(sets.bin(test))
-    people = np.load(sets.identities(test), allow_pickle=False)
+    images, issame = images[: 2 * num_pairs], issame[:num_pairs]
+    people = np.load(sets.identities(test), allow_pickle=False)[:num_pairs]
     faces = _drawn(RecordFaces(sets.rec(learn)), num_faces, seed)
     views = loaded.interpolation or "bilinear"
     gallery = embed_images(network.trunk, images[::2], interpolation=views)
