@@ -44,6 +44,9 @@ COMMANDS: Final = {
     "embed": "btnet.cli.embed",
     "compare": "btnet.cli.compare",
     "search": "btnet.cli.search",
+    "native-test": "btnet.cli.native_test",
+    "fit-selector": "btnet.cli.fit_selector",
+    "adapt-camera": "btnet.cli.adapt_camera",
     "check-compatibility": "btnet.cli.check_compatibility",
     "demo-page": "btnet.cli.demo_page",
 }

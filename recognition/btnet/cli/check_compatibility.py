@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -65,13 +64,14 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         ValueError, FileNotFoundError: for models or faces that are missing or damaged (exit status 2).
     """
+    from btnet.data.pairs import read_pairs
     from btnet.inference.backend import load_backend
     from btnet.inference.compatibility import TOLERANCE, check_compatibility
 
     old = load_backend(args.old, args.old_backend, device=args.device)
     new = load_backend(args.new, args.new_backend, device=args.device)
     resolutions = list(dict.fromkeys(args.resolutions or new.resolutions))
-    images, issame = _read_pairs(args.faces, args.num_pairs)
+    images, issame = read_pairs(args.faces, args.num_pairs)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("embedding", total=len(issame) * 2 * (1 + len(resolutions)))
         found = check_compatibility(
@@ -104,28 +104,6 @@ def run(args: argparse.Namespace) -> int:
             content["difference"] = found.difference if np.isfinite(found.difference) else None
             temporary.write_text(json.dumps(content, indent=2) + "\n")
     return 0 if found.compatible else _NOT_COMPATIBLE
-
-
-def _read_pairs(spec: str, num_pairs: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    from btnet.data.bin_sets import read_bin
-    from btnet.data.faces import open_faces
-    from btnet.data.pairs import draw_pairs
-
-    if Path(spec).suffix == ".bin":
-        return read_bin(spec)
-    faces = open_faces(spec)
-    positions, issame = draw_pairs(faces.labels, num_pairs)
-    first = faces[int(positions[0])][0]
-    images = np.empty((len(positions), *first.shape), np.uint8)
-    for row, position in enumerate(positions.tolist()):
-        image = faces[position][0]
-        if image.shape != first.shape:
-            raise ValueError(
-                f"{faces.describe(position)}: {image.shape[1]} x {image.shape[0]} px, others are "
-                f"{first.shape[1]} x {first.shape[0]}; align the faces first"
-            )
-        images[row] = image
-    return images, issame
 
 
 def _print(found: Compatibility, metric: str, num_pairs: int, same_runtime: bool, size: int) -> None:

@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> None:
     crops = [read_crop(path) for path in args.images]
     recognizer = load_recognizer(args)
     first, second = unit(recognizer.embed(crops))
-    for path, crop in zip(args.images, crops, strict=True):
+    for path, crop, chosen in zip(args.images, crops, recognizer.choose(crops), strict=True):
         height, width = crop.shape[:2]
-        print(f"{path}: {width} x {height} px, embedded at {recognizer.resolution_of(width, height)} px")
+        print(f"{path}: {width} x {height} px, embedded at {chosen} px")
     print(f"cosine {float(first @ second):.4f}")

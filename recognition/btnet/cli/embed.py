@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
 from btnet.data.folder_faces import IMAGE_ENDINGS
-
-if TYPE_CHECKING:
-    pass
+from btnet.data.image_files import find_images
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20
@@ -48,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from btnet.inference.gallery import Gallery
 
-    paths = _list_images(args.folder)
+    paths = find_images(args.folder)
     if not args.output.parent.is_dir():
         raise FileNotFoundError(f"{args.output.parent}: no such folder; create it first")
     recognizer = load_recognizer(args)
@@ -63,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         for block in _read_blocks(paths, unreadable):
             names += [path.relative_to(args.folder).as_posix() for path, _ in block]
             crops = [crop for _, crop in block]
-            resolutions += [recognizer.resolution_of(crop.shape[1], crop.shape[0]) for crop in crops]
+            resolutions += recognizer.choose(crops).tolist()
             embeddings.append(recognizer.embed(crops, progress=lambda number: progress.advance(task, number)))
             progress.update(task, completed=len(names) + len(unreadable))
     for reason in unreadable:
@@ -78,21 +75,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", file=sys.stderr)
         return _SOME_UNREADABLE
     return 0
-
-
-def _list_images(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: not a folder; give one that holds face images")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
-    if not found:
-        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder or below it")
-    return sorted(found)
 
 
 def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from btnet.data.folder_faces import FolderFaces
 from btnet.data.packing import pack_pairs
-from btnet.data.pairs import draw_pairs, read_pairs
+from btnet.data.pairs import draw_pairs, read_pair_list
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for a malformed line, images of different sizes, or more pairs than can be drawn.
         FileNotFoundError: for a face that is not there.
     """
-    names, issame = read_pairs(args.pairs) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
+    names, issame = read_pair_list(args.pairs) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
     pack_pairs(names, issame, args.output, root=args.root, source=args.pairs or args.root)
     print(f"{args.output}: {len(issame)} pairs, {sum(issame)} of them the same person")
 

@@ -46,6 +46,23 @@ def add_recognizer_arguments(parser: argparse.ArgumentParser) -> None:
         "--rule", choices=RULES, default="ceil", help="to which network that size goes (default: %(default)s)"
     )
     parser.add_argument(
+        "--selector",
+        type=Path,
+        metavar="X.json",
+        help="of `btnet fit-selector`: go by the detail a crop holds instead of its size",
+    )
+    parser.add_argument(
+        "--fusion",
+        action="store_true",
+        help="average the two networks a face's size lies between: up to twice the time",
+    )
+    parser.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FOLDER",
+        help="of `btnet adapt-camera`: this camera's statistics (torch only)",
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=32, help="faces per forward pass (default: %(default)s)"
     )
     parser.add_argument(
@@ -70,6 +87,9 @@ def load_recognizer(args: argparse.Namespace) -> Recognizer:
         device=args.device,
         indicator=args.indicator,
         rule=args.rule,
+        selector=args.selector,
+        fusion=args.fusion,
+        camera=args.camera,
         batch_size=args.batch_size,
         mirror=args.mirror,
     )

@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> None:
     gallery.check_trunk(recognizer.backend.trunk_fingerprint, str(args.galleries[0]), f"{args.model} is")
     [matches] = gallery.search(recognizer.embed([crop]), args.top)
     height, width = crop.shape[:2]
-    print(f"{args.probe}: {width} x {height} px, embedded at {recognizer.resolution_of(width, height)} px")
+    [chosen] = recognizer.choose([crop])
+    print(f"{args.probe}: {width} x {height} px, embedded at {chosen} px")
     table = Table()
     for column, justify in (("cosine", "right"), ("face", "left"), ("px", "right")):
         table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.data.image_codec import decode_image
 
-__all__ = ["ImageFiles", "files_digest", "list_images", "need_folder"]
+__all__ = ["ImageFiles", "files_digest", "find_images", "list_images", "need_folder"]
 
 _SHOWN = 3
 
@@ -96,6 +96,26 @@ def list_images(folder: Path) -> list[str]:
     if not shown:
         raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder")
     return sorted(shown, key=lambda name: [(len(part), part) for part in re.findall(r"\d+|\D+", name)])
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All images in a folder and below it, in order of their paths; hidden files and folders are passed over.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if there is no image.
+    """
+    need_folder(folder, "one that holds face images")
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not found:
+        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder or below it")
+    return sorted(found)
 
 
 def files_digest(images: ImageFiles, protocol: Iterable[Path]) -> str:

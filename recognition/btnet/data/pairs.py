@@ -1,4 +1,4 @@
-"""Verification pairs: read from a list, or drawn from a labelled set of faces."""
+"""Verification pairs: drawn from a labelled set of faces, as a `.bin` has them, or as a list names them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,52 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["draw_pairs", "read_pairs"]
+from btnet.data.bin_sets import read_bin
+from btnet.data.faces import FaceSet, open_faces
+
+__all__ = ["draw_pairs", "read_pair_list", "read_pairs", "stack_faces"]
+
+
+def read_pairs(spec: str, num_pairs: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """The pairs of a `.bin`, or some drawn of any labelled set.
+
+    Args:
+        spec: a `.bin` file, or what `open_faces` takes.
+        num_pairs: to draw; a `.bin` is taken whole.
+        seed: of the draw.
+
+    Returns:
+        Images, uint8 RGB [2 P, H, W, 3], and whether a pair shows one person, bool [P].
+
+    Raises:
+        ValueError, FileNotFoundError: as `read_bin`, `open_faces`, `draw_pairs` and `stack_faces`.
+    """
+    if Path(spec).suffix == ".bin":
+        return read_bin(spec)
+    faces = open_faces(spec)
+    positions, issame = draw_pairs(faces.labels, num_pairs, seed=seed)
+    return stack_faces(faces, positions), issame
+
+
+def stack_faces(faces: FaceSet, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Some images of a set, uint8 RGB [N, H, W, 3].
+
+    Raises:
+        ValueError: if they differ in size, or there is none.
+    """
+    if not len(positions):
+        raise ValueError("no face was asked for; expected at least one")
+    first = faces[int(positions[0])][0]
+    images = np.empty((len(positions), *first.shape), np.uint8)
+    for row, position in enumerate(positions.tolist()):
+        image = faces[position][0]
+        if image.shape != first.shape:
+            raise ValueError(
+                f"{faces.describe(position)}: {image.shape[1]} x {image.shape[0]} px, others are "
+                f"{first.shape[1]} x {first.shape[0]}; align the faces first"
+            )
+        images[row] = image
+    return images
 
 
 def draw_pairs(
@@ -57,7 +102,7 @@ def draw_pairs(
     return positions.reshape(-1), np.arange(num_pairs) % 2 == 0
 
 
-def read_pairs(path: Path) -> tuple[list[str], list[bool]]:
+def read_pair_list(path: Path) -> tuple[list[str], list[bool]]:
     """Read lines `face face same`, parted by tabs where names hold spaces; `same` is 1 or 0.
 
     Returns:

@@ -10,6 +10,7 @@ import numpy as np
 
 from btnet.evaluation.published import VERIFICATION
 from btnet.evaluation.summary import gain
+from btnet.evidence.difference_table import difference_table
 from btnet.evidence.record import Record, mean_accuracy
 from btnet.evidence.state import clock
 from btnet.report.section import Section
@@ -219,18 +220,12 @@ def _comparisons(records: Sequence[Record], comparisons: Sequence[Mapping[str, A
         ),
         name,
     )
-    rows = []
-    for found in comparisons:
-        interval = f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}"
-        name = f"{label(found['first'])} - {label(found['second'])} at {found['pair']}"
-        rows.append(Row(name, (100 * found["mean"], interval, 100 * found["share_not_above"])))
-    columns = (
-        Column("difference, points", signed=True, best=""),
-        Column("95 % interval", best=""),
-        Column("draws in which it is not better, %", digits=2, best=""),
-    )
+    named = [
+        (f"{label(found['first'])} - {label(found['second'])} at {found['pair']}", found)
+        for found in comparisons
+    ]
     note = "Paired bootstrap over identities, 2000 draws; a row of several seeds counts as their mean."
-    return Table("Differences on the same people", "rows", columns, tuple(rows), (note,))
+    return difference_table(named, note)
 
 
 def _choices(tried: _Group, about: Mapping[str, Any]) -> Table:

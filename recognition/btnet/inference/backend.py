@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from btnet.inference.camera import apply_cameras
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
@@ -18,7 +19,7 @@ from btnet.model.manifest import NAME as MANIFEST
 from btnet.model.manifest import read_manifest
 from btnet.model.overlay import fingerprint
 
-__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend"]
+__all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend", "torch_device"]
 
 BACKENDS: Final = ("torch", "onnxruntime")
 
@@ -146,26 +147,41 @@ class OnnxBackend:
         return np.asarray(embeddings, np.float32)
 
 
-def load_backend(path: str | Path, backend: str = "torch", *, device: str | None = None) -> Backend:
+def load_backend(
+    path: str | Path, backend: str = "torch", *, device: str | None = None, camera: str | Path | None = None
+) -> Backend:
     """Load a model for one of `BACKENDS`.
 
     Args:
         path: a run folder, a folder of ONNX files (onnxruntime), or a trunk's .pt file (torch).
         backend: "torch" or "onnxruntime".
         device: "cpu" or "cuda". Default: cuda where the backend can use one.
+        camera: folder of `btnet adapt-camera`, for torch.
 
     Raises:
         FileNotFoundError: if a file is missing.
-        ValueError: for an unknown backend or device, or a damaged model.
+        ValueError: for an unknown backend or device, a damaged model, or a camera's set that does not fit it.
     """
     if backend == "torch":
-        return TorchBackend(load_model(path), device=_torch_device(device))
+        model = load_model(path)
+        if camera is not None:
+            apply_cameras(model, camera)
+        return TorchBackend(model, device=torch_device(device))
     if backend == "onnxruntime":
+        if camera is not None:
+            raise ValueError(
+                f"{camera}: exported networks have their statistics folded in; take backend torch"
+            )
         return OnnxBackend(Path(path), device=device or "cpu")
     raise ValueError(f"backend {backend!r} is unknown; choose one of {', '.join(BACKENDS)}")
 
 
-def _torch_device(name: str | None) -> torch.device:
+def torch_device(name: str | None) -> torch.device:
+    """The device of this name; None: cuda where there is one.
+
+    Raises:
+        ValueError: for a name that torch does not know, or cuda where there is none.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -12,8 +12,10 @@ from typing_extensions import Self
 
 from btnet.inference.alignment import align_face, face_size
 from btnet.inference.backend import Backend, load_backend
-from btnet.inference.crops import as_rgb, fit_crops
-from btnet.inference.selection import select
+from btnet.inference.crops import MIN_SIDE, as_rgb, fit_crops
+from btnet.inference.fusion import fuse, fusion_weights, one_hot
+from btnet.inference.optical import OpticalSelector
+from btnet.inference.selection import indicator_of, select
 
 __all__ = ["Recognizer"]
 
@@ -36,6 +38,8 @@ class Recognizer:
         *,
         indicator: str = "max",
         rule: str = "ceil",
+        selector: OpticalSelector | None = None,
+        fusion: bool = False,
         batch_size: int = 32,
         mirror: bool = False,
     ) -> None:
@@ -45,6 +49,9 @@ class Recognizer:
             backend: `TorchBackend` or `OnnxBackend`.
             indicator: "max", "min" or "avg" of a crop's width and height (see `select`).
             rule: "floor", "near" or "ceil": which network a size is taken to (see `select`).
+            selector: goes by the detail that a crop holds instead of its size: indicator and rule have no say.
+            fusion: embed a face with both networks whose sizes it lies between, and average (see
+                `btnet.inference.fusion`): up to twice the time. The rule has no say; embeddings are of length up to 1.
             batch_size: faces per forward pass. On a CPU large batches are slower: memory bounds them.
             mirror: add the embedding of the mirror image, as benchmarks do: twice the time. Embeddings with
                 and without match each other.
@@ -59,6 +66,7 @@ class Recognizer:
         self.resolutions = backend.resolutions
         self.embedding_size = backend.embedding_size
         self._indicator, self._rule = indicator, rule
+        self._selector, self._fusion = selector, fusion
         self._batch_size, self._mirror = batch_size, mirror
 
     @classmethod
@@ -70,6 +78,9 @@ class Recognizer:
         device: str | None = None,
         indicator: str = "max",
         rule: str = "ceil",
+        selector: str | Path | None = None,
+        fusion: bool = False,
+        camera: str | Path | None = None,
         batch_size: int = 32,
         mirror: bool = False,
     ) -> Self:
@@ -81,19 +92,54 @@ class Recognizer:
             device: "cpu" or "cuda". Default: cuda where the backend can use one.
             indicator: as in the constructor.
             rule: as in the constructor.
+            selector: file of `btnet fit-selector`.
+            fusion: as in the constructor.
+            camera: folder of `btnet adapt-camera`: its statistics take the place of the branches' own. Torch only.
             batch_size: as in the constructor.
             mirror: as in the constructor.
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: for a damaged model, files of different trunks, or an unknown name.
+            ValueError: for a damaged model, files of different trunks or branches, or an unknown name.
         """
-        loaded = load_backend(folder, backend, device=device)
-        return cls(loaded, indicator=indicator, rule=rule, batch_size=batch_size, mirror=mirror)
+        return cls(
+            load_backend(folder, backend, device=device, camera=camera),
+            indicator=indicator,
+            rule=rule,
+            selector=None if selector is None else OpticalSelector.load(selector),
+            fusion=fusion,
+            batch_size=batch_size,
+            mirror=mirror,
+        )
 
     def resolution_of(self, width: int, height: int) -> int:
-        """The resolution at which a face of this native size in px is embedded."""
+        """The resolution that a face of this native size in px selects, where its size alone decides."""
         return select(width, height, self.resolutions, self._indicator, self._rule)
+
+    def choose(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+        """The resolution at which each crop is embedded, int64 [N]; with fusion the one that has most say.
+
+        Args:
+            crops: uint8 RGB [H, W, 3] of any size.
+        """
+        return np.asarray(np.array(self.resolutions)[self._weights(crops).argmax(axis=1)], np.int64)
+
+    def _weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """How much each network says about each crop, [N, K] in the order of `resolutions`."""
+        sides = [(crop.shape[1], crop.shape[0]) for crop in crops]
+        if self._fusion:
+            sizes = (
+                np.array([indicator_of(*side, self._indicator) for side in sides], np.float64)
+                if self._selector is None
+                else self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
+            )
+            return fusion_weights(sizes, self.resolutions)
+        chosen = (
+            np.array([self.resolution_of(*side) for side in sides], np.int64)
+            if self._selector is None
+            else self._selector.resolutions(crops, self.resolutions)
+        )
+        return one_hot(chosen, self.resolutions)
 
     def embed(
         self, crops: Iterable[NDArray[Any]], *, progress: Callable[[int], None] = lambda _: None
@@ -106,7 +152,7 @@ class Recognizer:
         Args:
             crops: list of uint8 RGB [H, W, 3], any H and W >= 4; grey and RGBA too (see `as_rgb`). A crop
                 that is not square is stretched (see `fit_crops`).
-            progress: called with the number of faces embedded, after each batch.
+            progress: called with the number of faces embedded, after each batch (by two networks: twice).
 
         Returns:
             float32 [N, D] in the order of the crops, not normalised; [0, D] for none.
@@ -117,18 +163,32 @@ class Recognizer:
         if isinstance(crops, np.ndarray) and crops.ndim != 4:
             raise ValueError(f"crops are one array {list(crops.shape)}; give a list, [crop] for a single one")
         images = [as_rgb(crop, f"crop {index}") for index, crop in enumerate(crops)]
-        members: dict[int, list[int]] = {}
-        for index, image in enumerate(images):
-            height, width = image.shape[:2]
-            members.setdefault(self.resolution_of(width, height), []).append(index)
-        embeddings = np.empty((len(images), self.embedding_size), np.float32)
-        for resolution, indices in members.items():
-            for start in range(0, len(indices), self._batch_size):
-                batch = indices[start : start + self._batch_size]
-                views = fit_crops([images[i] for i in batch], resolution, self.backend.interpolation)
-                embeddings[batch] = self.backend.run(resolution, views, mirror=self._mirror)
-                progress(len(batch))
-        return embeddings
+        weights = self._weights(images)
+        if not self._fusion:
+            embeddings = np.empty((len(images), self.embedding_size), np.float32)
+            for column, resolution in enumerate(self.resolutions):
+                self._run(resolution, images, np.flatnonzero(weights[:, column]), embeddings, progress)
+            return embeddings
+        answers = {}
+        for column, resolution in enumerate(self.resolutions):
+            answers[resolution] = np.zeros((len(images), self.embedding_size), np.float32)
+            self._run(resolution, images, np.flatnonzero(weights[:, column]), answers[resolution], progress)
+        return fuse(answers, weights, self.resolutions)
+
+    def _run(
+        self,
+        resolution: int,
+        images: Sequence[NDArray[np.uint8]],
+        rows: NDArray[np.int64],
+        embeddings: NDArray[np.float32],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Embed some of the images with one network, into their rows."""
+        for start in range(0, len(rows), self._batch_size):
+            batch = rows[start : start + self._batch_size]
+            views = fit_crops([images[i] for i in batch], resolution, self.backend.interpolation)
+            embeddings[batch] = self.backend.run(resolution, views, mirror=self._mirror)
+            progress(len(batch))
 
     def align(
         self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[Any]] | NDArray[Any]
@@ -136,14 +196,16 @@ class Recognizer:
         """Cut faces out of a frame, each directly at the resolution of its network.
 
         The resolution follows from the face's own scale (`face_size`, rounded to whole px). A face for the
-        trunk is cut as insightface does it, whatever the branches were trained with: galleries stay valid.
+        trunk is cut as insightface does it, whatever the branches were trained with: galleries stay valid. A selector
+        must see a face before a network is chosen, and fusion brings it to two: then the crop has the face's own
+        size, at most the trunk's.
 
         Args:
             frame: uint8 [H, W, 3]; the colour order is kept.
             landmarks: [N, 5, 2] as (x, y) in px of the frame: eyes, nose tip, corners of the mouth.
 
         Returns:
-            One crop uint8 [r, r, 3] per face, for `embed`.
+            One square crop uint8 RGB per face, for `embed`.
 
         Raises:
             ValueError: naming the face, for landmarks that span none (see `align_face`).
@@ -152,7 +214,10 @@ class Recognizer:
         for index, points in enumerate(landmarks):
             try:
                 side = max(round(face_size(points)), 1)
-                size = self.resolution_of(side, side)
+                if self._selector is not None or self._fusion:
+                    size = min(max(side, MIN_SIDE), self.backend.canonical_size)
+                else:
+                    size = self.resolution_of(side, side)
                 is_trunk = size == self.backend.canonical_size
                 interpolation = "bilinear" if is_trunk else self.backend.interpolation
                 crops.append(align_face(frame, points, size, interpolation))

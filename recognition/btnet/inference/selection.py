@@ -43,7 +43,7 @@ def select(
         raise ValueError(
             f"resolutions {tuple(resolutions)} are no choice; expected at least one size >= 1 px"
         )
-    size = _indicator(width, height, indicator)
+    size = indicator_of(width, height, indicator)
     if rule == "floor":
         return max((r for r in resolutions if r <= size), default=min(resolutions))
     if rule == "ceil":
@@ -53,7 +53,12 @@ def select(
     raise ValueError(f"selection rule {rule!r} is unknown; choose one of {', '.join(RULES)}")
 
 
-def _indicator(width: int, height: int, indicator: str) -> int:
+def indicator_of(width: int, height: int, indicator: str = "max") -> int:
+    """The one number in px that stands for a face's size (fig. 8 of the paper).
+
+    Raises:
+        ValueError: for an unknown indicator.
+    """
     if indicator == "max":
         return max(width, height)
     if indicator == "min":

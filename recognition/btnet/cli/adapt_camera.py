@@ -1,0 +1,107 @@
+"""Adapt branches to a camera: BatchNorm statistics from its unlabelled faces, a file of a few kilobytes a branch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.inference.selection import INDICATORS, RULES
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet adapt-camera`."""
+    parser.add_argument("model", help="run folder with trunk and branches")
+    parser.add_argument(
+        "--faces",
+        type=Path,
+        required=True,
+        help="face crops of this camera in native size, of anybody: a folder of images, in folders or not; or a .rec",
+    )
+    parser.add_argument(
+        "--prior",
+        type=float,
+        default=0.0,
+        metavar="N",
+        help="the branch's own statistics count as those of N faces: for few faces (default: %(default)g)",
+    )
+    parser.add_argument("--indicator", choices=INDICATORS, default="max", help="as of the recogniser")
+    parser.add_argument("--rule", choices=RULES, default="ceil", help="likewise (default: %(default)s)")
+    parser.add_argument(
+        "--selector", type=Path, metavar="X.json", help="of `btnet fit-selector`, instead of the size"
+    )
+    parser.add_argument(
+        "--resolution", type=int, metavar="R", help="take every face to this branch, whatever its size"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=128, help="faces normalised together (default: %(default)s)"
+    )
+    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument(
+        "--output", "-o", type=Path, required=True, metavar="FOLDER", help="one for each camera"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Sort the faces by branch, measure, write a set for each branch that has enough of them.
+
+    Raises:
+        ValueError: if no branch has enough faces, or the model has none.
+        FileNotFoundError, NotADirectoryError: if something is missing.
+    """
+    from btnet.inference.backend import TorchBackend, torch_device
+    from btnet.inference.camera import ENOUGH_FACES, LEAST_FACES, adapt_branch, camera_file
+    from btnet.inference.crops import fit_crops
+    from btnet.inference.model_folder import load_model
+    from btnet.inference.optical import OpticalSelector
+    from btnet.inference.recognizer import Recognizer
+    from btnet.model.btnet import BTNet
+
+    loaded = load_model(args.model)
+    model = loaded.model
+    if not isinstance(model, BTNet):
+        raise ValueError(f"{args.model}: has no branches to adapt; the trunk must not move")
+    selector = None if args.selector is None else OpticalSelector.load(args.selector)
+    backend = TorchBackend(loaded, device=torch_device(args.device))
+    recognizer = Recognizer(backend, indicator=args.indicator, rule=args.rule, selector=selector)
+    crops = _read(args.faces)
+    chosen = recognizer.choose(crops) if args.resolution is None else np.full(len(crops), args.resolution)
+    written = []
+    for resolution in [args.resolution] if args.resolution is not None else model.resolutions:
+        mine = [crops[row] for row in np.flatnonzero(chosen == resolution)]
+        if args.resolution is None and len(mine) < LEAST_FACES:
+            print(f"{resolution} px: {len(mine)} faces, too few ({LEAST_FACES} at least): stays as it is")
+            continue
+        views = fit_crops(mine, resolution, model.interpolation)
+        camera = adapt_branch(model, resolution, views, prior=args.prior, batch_size=args.batch_size)
+        path = camera_file(args.output, resolution)
+        args.output.mkdir(parents=True, exist_ok=True)
+        camera.save(path)
+        written.append(path)
+        print(f"{path}: from {len(mine)} faces, {path.stat().st_size / 1000:.0f} kB")
+        if len(mine) < ENOUGH_FACES:
+            print(
+                f"btnet: warning: {len(mine)} faces for {resolution} px; below {ENOUGH_FACES} it may do harm: "
+                "collect more, or trust the branch's own statistics with --prior",
+                file=sys.stderr,
+            )
+    if not written:
+        raise ValueError(
+            f"{args.faces}: {len(crops)} faces, and for no branch {LEAST_FACES}; collect more of this camera, or name "
+            "a branch with --resolution"
+        )
+
+
+def _read(path: Path) -> list[NDArray[np.uint8]]:
+    from btnet.cli.recognizer_options import read_crop
+    from btnet.data.faces import open_faces
+    from btnet.data.image_files import find_images
+    from btnet.inference.crops import as_rgb
+
+    if path.suffix == ".rec":
+        faces = open_faces(path)
+        return [as_rgb(faces[row][0], faces.describe(row)) for row in range(len(faces))]
+    return [read_crop(image) for image in find_images(path)]

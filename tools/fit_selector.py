@@ -1,0 +1,8 @@
+"""Fit the learnt selector: the same command as `btnet fit-selector`."""
+
+import sys
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main(["fit-selector", *sys.argv[1:]]))
