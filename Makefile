@@ -6,7 +6,7 @@ BENCHMARKS := train_step head_scaling loader render_faces
 EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
 EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
-SOURCES := recognition tests eval tools benchmarks configs train.py
+SOURCES := recognition tests eval tools benchmarks configs docs train.py
 
 .PHONY: demo evidence evidence-full evidence-page test lint types docs bench test-arcface test-mxnet
 
@@ -44,7 +44,7 @@ types: .venv/ready
 
 # The site, in site/index.html; a warning is an error. Its environment knows no torch: the source is read, not run.
 docs: .venv-docs/ready
-	.venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 .venv-docs/ready: requirements-docs.txt
 	$(PYTHON) -m venv .venv-docs
