@@ -16,7 +16,7 @@ from btnet.evaluation.style import COLOURS, SERIES, new_figure, save_figure, tid
 
 DOCS: Final = Path(__file__).parent
 SIZES: Final = (112, 28, 14, 7)
-FACE: Final = 25
+FACE: Final = 13
 TRUNK, BRANCH = SERIES[1], COLOURS[1]
 
 

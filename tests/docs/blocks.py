@@ -13,8 +13,8 @@ PAGES = sorted([ROOT / "README.md", ROOT / "configs" / "README.md", *(ROOT / "do
 SHELLS = ("sh", "bash", "console")
 LANGUAGES = (*SHELLS, "python", "pycon", "text")
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
-_MARKS = re.compile(r"<!-- (needs|tested|quoted): ((?:(?!-->).)*?) -->\s*(?:<!-- \w+ -->\s*)?\Z")
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?: title="(?P<title>[^"\n]*)")?\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_MARKS = re.compile(r"<!-- (needs|tested): ((?:(?!-->).)*?) -->\s*(?:<!-- \w+ -->\s*)?\Z")
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Block:
         line: of its fence, from 1.
         language: behind the fence.
         body: without the fence, dedented.
-        mark: "needs", "tested", "quoted", or "" for a block that is run.
-        told: what stands behind the mark.
+        mark: "needs" or "tested" of the comment above, "quoted" for a block with a title, else "": it is run.
+        told: what stands behind the mark, or the title.
     """
 
     page: Path
@@ -81,8 +81,8 @@ def blocks_of(page: Path) -> list[Block]:
                 text.count("\n", 0, match.start()) + 1,
                 match["language"],
                 textwrap.dedent(match["body"]),
-                mark[1] if mark else "",
-                mark[2] if mark else "",
+                "quoted" if match["title"] else mark[1] if mark else "",
+                match["title"] or (mark[2] if mark else ""),
             )
         )
     return found

@@ -41,6 +41,8 @@ def test_every_command_line_is_one_its_command_takes() -> None:
     wrong = []
     for block in SHELL_BLOCKS:
         for words in block.commands:
+            if words[0] == "python" and "arcface_torch" in block.told:
+                continue  # its own scripts
             try:
                 parse(words)
             except (ValueError, FileNotFoundError) as error:
