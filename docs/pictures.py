@@ -71,13 +71,25 @@ def branch_to_trunk() -> Figure:
     axes.annotate(
         "", (8.0, low + height), (8.0, top), arrowprops={"arrowstyle": "->", "color": "#444444", "lw": 1.2}
     )
-    axes.text(7.8, 4.05, "coupling layer: the branch's map\nlearns to be the trunk's (eq. 2)", ha="right", va="center", fontsize=9)
+    axes.text(
+        7.8,
+        4.05,
+        "coupling layer: the branch's map\nlearns to be the trunk's (eq. 2)",
+        ha="right",
+        va="center",
+        fontsize=9,
+    )
     _box(axes, 13.2, 3.3, 2.6, height, "one space of\nembeddings\n(eq. 1)", "#444444")
     axes.text(0.85, top + height / 2, "112 px\nface", ha="right", va="center", fontsize=9)
     axes.text(0.85, low + height / 2, "14 px\nface", ha="right", va="center", fontsize=9)
     axes.text(1.5, 7.0, "trunk: frozen, not changed by a bit", color=TRUNK, fontsize=10, fontweight="bold")
     axes.text(
-        1.5, 0.7, "branch: the same layers at stride 1, learnt", color="#9a6a00", fontsize=10, fontweight="bold"
+        1.5,
+        0.7,
+        "branch: the same layers at stride 1, learnt",
+        color="#9a6a00",
+        fontsize=10,
+        fontweight="bold",
     )
     return figure
 

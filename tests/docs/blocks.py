@@ -13,7 +13,10 @@ PAGES = sorted([ROOT / "README.md", ROOT / "configs" / "README.md", *(ROOT / "do
 SHELLS = ("sh", "bash", "console")
 LANGUAGES = (*SHELLS, "python", "pycon", "text")
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)(?: title="(?P<title>[^"\n]*)")?\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
+_FENCE = re.compile(
+    r'^(?P<indent> *)```(?P<language>\w*)(?: title="(?P<title>[^"\n]*)")?\n(?P<body>.*?)^(?P=indent)```$',
+    re.MULTILINE | re.DOTALL,
+)
 _MARKS = re.compile(r"<!-- (needs|tested): ((?:(?!-->).)*?) -->\s*(?:<!-- \w+ -->\s*)?\Z")
 
 

@@ -16,7 +16,15 @@ from btnet.cli import main
 from btnet.config import load_config
 
 # What makes a training run small; the words of the page stand before it, as they are.
-SMALL = ("batch_size=8", "num_epoch=1", "warmup_epoch=0", "num_workers=0", "frequent=1", "device=cpu", "val_targets=[]")
+SMALL = (
+    "batch_size=8",
+    "num_epoch=1",
+    "warmup_epoch=0",
+    "num_workers=0",
+    "frequent=1",
+    "device=cpu",
+    "val_targets=[]",
+)
 # Not ours: their words are not looked at. A block that is run may not contain them.
 FOREIGN = ("pip", ".venv/bin/pip", "srun", "sbatch", "head=$(scontrol", "git", "cd", "echo", "docker")
 
@@ -131,7 +139,9 @@ def _parsed(words: list[str]) -> argparse.Namespace | None:
             elif words[0] == "python":
                 _script(words[1:])
             else:
-                raise ValueError(f"{' '.join(words)}: neither a command of the repository nor one of {FOREIGN}")
+                raise ValueError(
+                    f"{' '.join(words)}: neither a command of the repository nor one of {FOREIGN}"
+                )
         except _ParsedError:
             return seen[0]
     raise ValueError(f"{' '.join(words)}: ended without reading its options")

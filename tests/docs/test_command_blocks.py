@@ -32,7 +32,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_blocks_are_fenced_and_say_their_language() -> None:
     for page in PAGES:
         name = page.relative_to(ROOT)
-        assert not indented_blocks(page), f"{name}: fence the indented blocks of lines {indented_blocks(page)}"
+        assert not indented_blocks(page), (
+            f"{name}: fence the indented blocks of lines {indented_blocks(page)}"
+        )
     for block in BLOCKS:
         assert block.language in LANGUAGES, f"{block.where}: ```{block.language}, expected one of {LANGUAGES}"
 
@@ -52,7 +54,9 @@ def test_every_command_line_is_one_its_command_takes() -> None:
 
 def test_shell_blocks_are_shell() -> None:
     for block in SHELL_BLOCKS:
-        checked = subprocess.run(["bash", "-n"], input=block.script, text=True, capture_output=True, check=False)
+        checked = subprocess.run(
+            ["bash", "-n"], input=block.script, text=True, capture_output=True, check=False
+        )
         assert checked.returncode == 0, f"{block.where}: {checked.stderr}"
 
 
