@@ -6,7 +6,7 @@ BENCHMARKS := train_step head_scaling loader render_faces
 EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
 EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
-SOURCES := recognition tests eval tools benchmarks configs docs train.py
+SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
 .PHONY: demo evidence evidence-full evidence-page test lint types docs bench test-arcface test-mxnet
 

@@ -1,4 +1,4 @@
-"""The three pictures of docs/idea.md: `python docs/pictures.py`, from rendered faces and the numbers in docs/results."""
+"""The three pictures of docs/idea.md, from rendered faces and the numbers in docs/results."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ DOCS: Final = Path(__file__).parent
 SIZES: Final = (112, 28, 14, 7)
 FACE: Final = 13
 TRUNK, BRANCH = SERIES[1], COLOURS[1]
+_COUPLING: Final = "coupling layer: the branch's map\nlearns to be the trunk's (eq. 2)"
 
 
 def small_faces() -> Figure:
@@ -74,7 +75,7 @@ def branch_to_trunk() -> Figure:
     axes.text(
         7.8,
         4.05,
-        "coupling layer: the branch's map\nlearns to be the trunk's (eq. 2)",
+        _COUPLING,
         ha="right",
         va="center",
         fontsize=9,
