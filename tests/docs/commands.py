@@ -23,7 +23,6 @@ SMALL = (
     "num_workers=0",
     "frequent=1",
     "device=cpu",
-    "val_targets=[]",
 )
 # Not ours: their words are not looked at. A block that is run may not contain them.
 FOREIGN = ("pip", ".venv/bin/pip", "srun", "sbatch", "head=$(scontrol", "git", "cd", "echo", "docker")

@@ -99,6 +99,13 @@ def test_blocks_tested_elsewhere_name_a_test_that_is_there() -> None:
     for block in BLOCKS:
         if block.mark == "tested":
             assert (ROOT / block.told).is_file(), f"{block.where}: {block.told} is no file"
+            test = (ROOT / block.told).read_text(encoding="utf-8")
+            for words in block.commands if block.language in SHELLS else []:
+                if words[0] == "btnet":
+                    name = words[1]
+                    assert name in test or name.replace("-", "_") in test, (
+                        f"{block.where}: {name} is not in {block.told}"
+                    )
 
 
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.mark == "quoted"], ids=lambda block: block.where)

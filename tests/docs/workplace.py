@@ -37,6 +37,12 @@ def make_workplace(folder: Path) -> None:
     shown = [encode_jpeg(strangers[int(i)][0]) for i in positions]
     write_bin(folder / "data" / "val.bin", shown, issame)
 
+    lines = [
+        f"{_file_of(strangers, one)} {_file_of(strangers, other)} {int(same)}"
+        for one, other, same in zip(positions[::2], positions[1::2], issame, strict=True)
+    ]
+    (folder / "pairs.txt").write_text("\n".join(lines) + "\n")
+
     torch.manual_seed(0)
     trunk = IResNet((1, 1, 1, 1), widths=(16, 16, 16, 16), embedding_size=16)
     trunk.train()
@@ -52,9 +58,11 @@ def make_workplace(folder: Path) -> None:
 
 
 def _folder_of(faces: SyntheticFaces, folder: Path) -> None:
-    names = faces.class_names
     for index in range(len(faces)):
-        image, label = faces[index]
-        path = folder / names[label].replace(" ", "_") / f"{index % IMAGES}.jpg"
+        path = folder / _file_of(faces, index)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode_jpeg(image))
+        path.write_bytes(encode_jpeg(faces[index][0]))
+
+
+def _file_of(faces: SyntheticFaces, index: int) -> str:
+    return f"{faces.class_names[index // IMAGES].replace(' ', '_')}/{index % IMAGES}.jpg"
