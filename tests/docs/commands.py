@@ -33,7 +33,7 @@ class _ParsedError(Exception):
 
 
 def ours(words: list[str]) -> list[str]:
-    """The part of a command line that is ours, torchrun's and srun's own words dropped; empty where there is none.
+    """The part of a command line that is ours, launchers' own words dropped; empty where there is none.
 
     Raises:
         ValueError: for options that torchrun does not have.
@@ -41,11 +41,8 @@ def ours(words: list[str]) -> list[str]:
     if "torchrun" in words:
         launched = _torchrun(words[words.index("torchrun") + 1 :])
         return ["python", launched.training_script, *launched.training_script_args]
-    if words[0] in FOREIGN or (words[0] in ("python", "btnet") and len(words) == 1):
-        return []
-    if words[:3] == ["python", "-m", "venv"] or words[:2] == ["python", "-m"]:
-        return []
-    return words
+    foreign = words[0] in FOREIGN or words[:2] == ["python", "-m"]
+    return [] if foreign else words
 
 
 def parse(words: list[str]) -> None:
@@ -66,7 +63,7 @@ def parse(words: list[str]) -> None:
         _check_script(words[1])
         return
     args = _parsed(words)
-    if args is not None and hasattr(args, "overrides") and hasattr(args, "config"):
+    if hasattr(args, "overrides") and hasattr(args, "config"):
         config = ROOT / args.config
         if config.stem.isupper():  # a place for a name
             config = ROOT / "configs" / "base"
@@ -113,8 +110,8 @@ def _check_script(name: str) -> Path:
     return ROOT / name
 
 
-def _parsed(words: list[str]) -> argparse.Namespace | None:
-    """What argparse made of the words; None for a script without a parser.
+def _parsed(words: list[str]) -> argparse.Namespace:
+    """What argparse made of the words.
 
     Raises:
         ValueError: as `parse`.
