@@ -6,9 +6,9 @@ BENCHMARKS := train_step head_scaling loader render_faces
 EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
 EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
-SOURCES := recognition tests eval tools benchmarks configs train.py
+SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test lint types bench test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test lint types docs bench test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -41,6 +41,15 @@ lint: .venv/ready
 
 types: .venv/ready
 	$(BIN)/mypy
+
+# The site, in site/index.html; a warning is an error. Its environment knows no torch: the source is read, not run.
+docs: .venv-docs/ready
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+
+.venv-docs/ready: requirements-docs.txt
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/pip install --quiet -r requirements-docs.txt
+	touch $@
 
 bench: .venv/ready
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
