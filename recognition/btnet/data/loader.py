@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
+from types import FrameType
 from typing import Protocol
 
 import cv2
@@ -197,7 +201,28 @@ def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
     # Ctrl-C reaches the whole process group, and it is the training process that decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _Patience())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    threading.Thread(target=_end_with_the_training_process, daemon=True).start()
+
+
+class _Patience:
+    """A scheduler's SIGTERM reaches every process, as Ctrl-C does; torch sends one to a worker that hangs."""
+
+    received = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            os._exit(128 + signal.SIGTERM)
+        self.received = True
+
+
+def _end_with_the_training_process() -> None:
+    # torch watches the worker's parent, which is the fork server; and that stays as long as a worker does.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _clean_start() -> BaseContext:
@@ -206,4 +231,12 @@ def _clean_start() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once, not by every worker
+    # Started with SIGTERM blocked, which it and its children inherit: if it died of a scheduler's, its workers
+    # would count as dead. The resource tracker comes first, because starting it clears the mask.
+    resource_tracker.ensure_running()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context
