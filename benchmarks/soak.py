@@ -155,8 +155,7 @@ class Load:
     def _embed(self, draws: random.Random, counts: Counts) -> bool:
         chosen = [draws.randrange(NUM_CROPS) for _ in range(draws.randint(1, LARGEST_REQUEST))]
         try:
-            with self.queue.turn():
-                found = self.recognizer.embed([self.expected.crops[i] for i in chosen])
+            found = self.queue.run(lambda: self.recognizer.embed([self.expected.crops[i] for i in chosen]))
         except QueueFullError:
             counts.refused += 1
             return False

@@ -33,7 +33,12 @@ def train_command(
 
 def btnet_command(*words: object) -> list[str]:
     """`btnet WORDS`, of this tree."""
-    return [sys.executable, "-c", "import sys; from btnet.cli import main; sys.exit(main())", *map(str, words)]
+    return [
+        sys.executable,
+        "-c",
+        "import sys; from btnet.cli import main; sys.exit(main())",
+        *map(str, words),
+    ]
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> bool:
@@ -71,7 +76,9 @@ class Job:
         environment: added to this process's.
     """
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+    ) -> None:
         with log.open("ab") as file:
             self.process = subprocess.Popen(
                 command,

@@ -1,4 +1,4 @@
-"""The runs that are disturbed: a training of seconds, an evaluation with its features on disk, and what they end with."""
+"""The runs that are disturbed: a training of seconds, an evaluation that keeps its features; and how they end."""
 
 from __future__ import annotations
 

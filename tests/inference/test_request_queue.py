@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -23,18 +24,20 @@ class Crowd:
 
     def _ask(self) -> None:
         try:
-            with self.queue.turn():
-                with self._count:
-                    self.working += 1
-                    self.most = max(self.most, self.working)
-                self.busy.release()
-                self.leave.wait()
-                with self._count:
-                    self.working -= 1
-                    self.served += 1
+            self.queue.run(self._work)
         except QueueFullError:
             with self._count:
                 self.refused += 1
+
+    def _work(self) -> None:
+        with self._count:
+            self.working += 1
+            self.most = max(self.most, self.working)
+        self.busy.release()
+        self.leave.wait()
+        with self._count:
+            self.working -= 1
+            self.served += 1
 
     def join(self) -> None:
         self.leave.set()
@@ -56,20 +59,26 @@ def test_no_more_are_at_work_or_waiting_than_it_says_and_all_others_are_refused(
     with pytest.raises(
         QueueFullError, match=f"{num_running} requests are at work and {num_waiting} are waiting"
     ):
-        queue.turn().__enter__()
+        queue.run(list)
     crowd.join()
     assert crowd.most == num_running
     assert crowd.served == num_running + num_waiting
     assert queue.num_admitted == 0
 
 
-def test_a_request_that_fails_gives_its_turn_back() -> None:
+def test_a_request_that_fails_tells_its_caller_and_gives_its_turn_back() -> None:
     queue = RequestQueue(num_running=1, num_waiting=0)
     for _ in range(3):
-        with pytest.raises(ZeroDivisionError), queue.turn():
-            _ = 1 / 0
-    with queue.turn():
-        assert queue.num_admitted == 1
+        with pytest.raises(ZeroDivisionError):
+            queue.run(lambda: 1 / 0)
+    assert queue.run(lambda: queue.num_admitted) == 1
+
+
+def test_work_is_done_in_no_more_threads_than_are_running_whoever_asks() -> None:
+    queue = RequestQueue(num_running=2, num_waiting=30)
+    with ThreadPoolExecutor(8) as callers:
+        asked = [callers.submit(queue.run, threading.get_ident) for _ in range(32)]
+        assert len({future.result() for future in asked}) <= 2
 
 
 @pytest.mark.parametrize(("num_running", "num_waiting"), [(0, 1), (1, -1)])

@@ -107,11 +107,10 @@ def test_what_finds_the_queue_full_is_told_so_and_served_when_there_is_room(reco
         thread = threading.Thread(target=running.serve_forever, args=(0.05,))
         thread.start()
         try:
-            with queue.turn():
-                status, content = ask(running, "POST", "/compare?sizes=14", body)
-                assert status == 503
-                assert "1 requests are at work and 0 are waiting; try again" in json.loads(content)["error"]
-                assert ask(running, "GET", "/model")[0] == 200  # the rest of the page goes on
+            status, content = queue.run(lambda: ask(running, "POST", "/compare?sizes=14", body))
+            assert status == 503
+            assert "1 requests are at work and 0 are waiting; try again" in json.loads(content)["error"]
+            assert queue.run(lambda: ask(running, "GET", "/model"))[0] == 200  # the rest of the page goes on
             assert ask(running, "POST", "/compare?sizes=14", body)[0] == 200
         finally:
             running.shutdown()

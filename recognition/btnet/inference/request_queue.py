@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 __all__ = ["QueueFullError", "RequestQueue"]
+
+_Answer = TypeVar("_Answer")
 
 
 class QueueFullError(RuntimeError):
@@ -18,11 +21,11 @@ class RequestQueue:
 
     Networks share the machine's cores, so that more requests at work are not more work done, only more memory held.
     Those beyond `num_running` wait; those beyond `num_waiting` are told so at once, instead of joining a queue in
-    which every answer comes late.
+    which every answer comes late. Work is done in threads of the queue's own: torch and malloc keep memory for each
+    thread that has run a network, which would add up over the callers.
 
         queue = RequestQueue(num_running=2, num_waiting=32)
-        with queue.turn():
-            embeddings = recognizer.embed(crops)
+        embeddings = queue.run(lambda: recognizer.embed(crops))
     """
 
     def __init__(self, *, num_running: int, num_waiting: int) -> None:
@@ -42,19 +45,22 @@ class RequestQueue:
         self.num_running, self.num_waiting = num_running, num_waiting
         self._admitted = 0
         self._lock = threading.Lock()
-        self._turns = threading.Semaphore(num_running)
+        self._threads = ThreadPoolExecutor(num_running, "btnet-request")
 
     @property
     def num_admitted(self) -> int:
         """Requests at work and waiting."""
         return self._admitted
 
-    @contextmanager
-    def admission(self) -> Iterator[None]:
-        """Hold a place in the queue during the block, waiting or at work.
+    def run(self, work: Callable[[], _Answer]) -> _Answer:
+        """Wait for a turn, do the work, and hand back its answer.
+
+        Args:
+            work: what to do.
 
         Raises:
-            QueueFullError: if there is none.
+            QueueFullError: if no more requests may wait.
+            Exception: what the work raises.
         """
         with self._lock:
             if self._admitted == self.num_running + self.num_waiting:
@@ -62,18 +68,12 @@ class RequestQueue:
                     f"{self.num_running} requests are at work and {self.num_waiting} are waiting; try again later"
                 )
             self._admitted += 1
+        return self._threads.submit(self._work, work).result()
+
+    def _work(self, work: Callable[[], _Answer]) -> _Answer:
         try:
-            yield
+            return work()
         finally:
+            # here and not in `run`: a caller that is interrupted leaves work behind that still counts
             with self._lock:
                 self._admitted -= 1
-
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn, and keep it during the block.
-
-        Raises:
-            QueueFullError: if no more requests may wait.
-        """
-        with self.admission(), self._turns:
-            yield

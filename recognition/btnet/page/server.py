@@ -92,8 +92,7 @@ def make_server(
                 words = parse_qs(url.query).get("sizes", [""])[0].split(",")[:_MOST_SIZES]
                 sizes = [int(word) for word in words]
                 faces = np.frombuffer(body, np.uint8).reshape(2, size, size, 4)[..., :3]
-                with turns.turn():
-                    scores = compare_at(recognizer, faces[0], faces[1], sizes)
+                scores = turns.run(lambda: compare_at(recognizer, faces[0], faces[1], sizes))
             except ValueError as error:
                 self._json(400, {"error": str(error)})
             except QueueFullError as error:
