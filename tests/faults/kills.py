@@ -20,6 +20,7 @@ __all__ = ["kill_evaluation", "kill_training"]
 # A checkpoint is written while training goes on, and is whole before the next one is begun.
 MOST_LOST = 2 * SAVE_EVERY
 KILLS_PER_RUN = 10
+MOMENTS = ("starting", "training", "training", "writing", "writing")
 
 
 @dataclass
@@ -43,7 +44,7 @@ class Kill:
     while_writing: bool = False
     step: int = 0
     saved: int = 0
-    resumed: int = 0
+    resumed: int | None = None
     left: int = 0
 
 
@@ -82,26 +83,24 @@ def kill_training(
         run = Training(rec, folder / f"killed_{num_runs}", num_steps)
         for number in range(min(KILLS_PER_RUN, num_kills - len(kills))):
             last = number == KILLS_PER_RUN - 1
-            moment = (
-                "publishing"
-                if last
-                else draws.choice(["starting", "training", "training", "writing", "writing"])
-            )
+            moment = "publishing" if last else draws.choice(MOMENTS)
             kill = Kill(num_runs, draws.choice(["one rank", "all"]), moment)
-            if not _live_and_die(run, kill, draws, starting):
+            lives = run.lives
+            died = _live_and_die(run, kill, draws, starting)
+            _note_where_it_went_on(run, kills, lives)
+            if not died:
                 break  # it had ended before
             kills.append(kill)
             tell(f"{len(kills)}: {kill}")
-        job = run.start("resume=True")
+        lives, job = run.lives, run.start("resume=True")
         assert job.wait() == 0, job.output()
-        if kills and kills[-1].run == num_runs:
-            kills[-1].resumed = run.resumed_at
+        _note_where_it_went_on(run, kills, lives)
         equal += run.weights() == undisturbed.weights()
         tidy += run.files() == undisturbed.files()
         num_runs += 1
         shutil.rmtree(run.output)
-    alive_again = [kill for kill in kills if kill.step]
-    lost = [kill.step - kill.resumed for kill in alive_again]
+    known = [kill for kill in kills if kill.resumed is not None]
+    lost = [kill.step - (kill.resumed or 0) for kill in known]
     return {
         "kills": len(kills),
         "of one rank": sum(kill.killed == "one rank" for kill in kills),
@@ -111,12 +110,21 @@ def kill_training(
         "steps between saves": SAVE_EVERY,
         "most steps lost": max(lost, default=0),
         "steps that may be lost": MOST_LOST,
-        "went on from the newest whole checkpoint": sum(kill.resumed == kill.saved for kill in kills),
+        "went on from the newest whole checkpoint": sum(kill.resumed == kill.saved for kill in known),
+        "had ended when they were killed": len(kills) - len(known),
         "processes left behind": sum(kill.left for kill in kills),
         "runs that ended with the undisturbed run's weights": equal,
         "runs that left no other files": tidy,
         "every kill": [asdict(kill) for kill in kills],
     }
+
+
+def _note_where_it_went_on(run: Training, kills: list[Kill], lives: int) -> None:
+    """Tell the kills whose next life has begun its loop; behind one that came too late there is none."""
+    if run.lives > lives:
+        for kill in kills:
+            if kill.run == kills[-1].run and kill.resumed is None:
+                kill.resumed = run.resumed_at
 
 
 def _live_and_die(run: Training, kill: Kill, draws: random.Random, starting: float) -> bool:

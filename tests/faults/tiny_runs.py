@@ -19,7 +19,7 @@ from btnet.data.record_faces import write_record_faces
 from btnet.data.resize import resize
 from btnet.data.synthetic import SyntheticFaces
 from btnet.training.checkpoint import saved
-from jobs import Job, btnet_command, train_command
+from jobs import ROOT, Job, btnet_command, train_command
 
 __all__ = ["Evaluation", "Training", "evaluation_data", "training_data"]
 
@@ -48,6 +48,8 @@ class Training:
         num_steps: of the whole run.
         keys: further keys of the configuration.
         launcher: options of torchrun.
+        config: name of the configuration.
+        log: of what it says; None: beside the folder.
     """
 
     rec: Path
@@ -55,6 +57,8 @@ class Training:
     num_steps: int
     keys: tuple[str, ...] = ()
     launcher: tuple[str, ...] = ("--standalone",)
+    config: str = "demo_hr"
+    log: Path | None = None
 
     def start(self, *keys: str, script: Path | None = None, **environment: str) -> Job:
         """Start it, or go on."""
@@ -62,12 +66,13 @@ class Training:
         own = [f"rec={self.rec}", f"output={self.output}", f"num_epoch={epochs}", f"save_every={SAVE_EVERY}"]
         all_keys = [*_SHARED, _NETWORK, "embedding_size=8", "num_workers=0", *own, *self.keys, *keys]
         command = train_command(
-            [key for key in all_keys if key],
+            all_keys,
             processes=2,
             launcher=self.launcher,
-            **({} if script is None else {"script": script}),
+            config=self.config,
+            script=script or ROOT / "train.py",
         )
-        return Job(command, self.output.with_suffix(".txt"), environment)
+        return Job(command, self.log or self.output.with_suffix(".txt"), environment)
 
     @property
     def text(self) -> str:
@@ -106,11 +111,11 @@ class Training:
 
     def weights(self) -> dict[str, str]:
         """Digest of every file of weights."""
-        found = {}
-        for path in sorted(self.output.glob("*")):
-            if path.suffix in (".pt", ".safetensors"):
-                found[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
-        return found
+        return {
+            path.name: digest(path)
+            for path in sorted(self.output.glob("*"))
+            if path.suffix in (".pt", ".safetensors")
+        }
 
     def files(self) -> list[str]:
         """Names of all that lies in its folder, hidden too."""
@@ -140,18 +145,20 @@ class Evaluation:
         root: of the data set.
         features: folder of the features.
         output: the result.
+        log: of what it says; None: beside the result.
     """
 
     model: Path
     root: Path
     features: Path
     output: Path
+    log: Path | None = None
 
-    def start(self) -> Job:
+    def start(self, **environment: str) -> Job:
         """Start it, or go on."""
         words: Sequence[object] = ("--root", self.root, "--features", self.features, "--output", self.output)
         command = btnet_command("survface", self.model, *words, "--device", "cpu", "--workers", 1)
-        return Job(command, self.output.with_suffix(".txt"))
+        return Job(command, self.log or self.output.with_suffix(".txt"), environment)
 
     def rows_done(self) -> int:
         """Embeddings on disk, all files together."""
@@ -173,7 +180,14 @@ class Evaluation:
         return sorted(path.name for path in self.features.glob(".*"))
 
 
-def tensors(path: Path) -> dict[str, Any]:
-    """What a safetensors file holds."""
+def digest(path: Path) -> str:
+    """Of a file's bytes; of a safetensors file's content, whose metadata has no order."""
+    if path.suffix != ".safetensors":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    found = hashlib.sha256()
     with safe_open(path, "np") as file:
-        return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        found.update(repr(sorted(file.metadata().items())).encode())
+        for key in sorted(file.keys()):
+            value = file.get_tensor(key)
+            found.update(f"{key} {value.dtype} {value.shape}".encode() + value.tobytes())
+    return found.hexdigest()

@@ -139,6 +139,7 @@ class Batches(Iterable[Batch]):
 
         Raises:
             Exception: what a worker raises, with the record's file and key in its message.
+            ChildProcessError: if a worker was killed.
         """
         num_slots = self.num_workers * _BATCHES_AHEAD + 1
         ring = torch.empty(num_slots, self.batch_size, self.size, self.size, 3, dtype=torch.uint8)
@@ -154,7 +155,7 @@ class Batches(Iterable[Batch]):
             worker_init_fn=_start_worker,
             multiprocessing_context=_clean_start() if self.num_workers else None,
         )
-        for slot, indices, labels in loader:
+        for slot, indices, labels in _watched(loader):
             images = ring[slot, : len(indices)]
             copy = torch.empty(images.shape, dtype=torch.uint8, pin_memory=self.pin_memory).copy_(images)
             yield Batch(copy.permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(indices))
@@ -190,6 +191,18 @@ class _Ring(Dataset[_Decoded]):
             row[:] = image if len(image) == size == len(image[0]) else resize(image, size, self.interpolation)
             labels.append(label)
         return slot, indices, labels
+
+
+def _watched(loader: Iterable[_Decoded]) -> Iterator[_Decoded]:
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error) and "killed by signal" not in str(error):
+            raise
+        raise ChildProcessError(
+            f"a loader process was killed ({error}), by the system if memory or /dev/shm ran out; lower num_workers "
+            "or batch_size, and go on with resume=True"
+        ) from error
 
 
 def _as_it_is(decoded: _Decoded) -> _Decoded:

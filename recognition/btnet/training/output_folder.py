@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from btnet.training.setup import trunk_file
 
 CHECKPOINTS = "checkpoints"
 _PROBE = ".probe"
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `btnet.data.atomic`
 
 
 def resumes(config: Any) -> bool:
@@ -52,8 +54,7 @@ def prepare_folder(config: Any, context: Context) -> Path:
             raise PermissionError(
                 f"{folder}: cannot write there ({error}); choose another folder with --set output=FOLDER"
             ) from error
-        for left_over in (folder / CHECKPOINTS).glob(".step_*"):
-            shutil.rmtree(left_over)
+        sweep(folder)
     context.barrier()
     if context.any(not probe.is_file()):
         raise ValueError(
@@ -63,6 +64,16 @@ def prepare_folder(config: Any, context: Context) -> Path:
     if context.is_main:
         probe.unlink()
     return folder
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run that was killed left half-written, or half-removed."""
+    halves = [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name)]
+    for path in [*halves, *folder.glob(f".{CHECKPOINTS}.old"), *folder.glob(f"{CHECKPOINTS}/.step_*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def check_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:

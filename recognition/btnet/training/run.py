@@ -31,6 +31,7 @@ from btnet.training.output_folder import (
     is_finished,
     prepare_folder,
     resumes,
+    sweep,
 )
 from btnet.training.report import Report, logger
 from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, write_classifier
@@ -57,6 +58,7 @@ def train(config: Any) -> Path:
     _check(config)
     folder = Path(config.output)
     if resumes(config) and is_finished(folder):
+        sweep(folder)
         logger.warning("%s: this run has ended; there is nothing to go on with", folder)
         return folder
     with distributed_context(config.device, config.precision) as context:
