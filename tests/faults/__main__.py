@@ -62,6 +62,16 @@ def markdown(kills: dict[str, dict[str, Any]], outcomes: Sequence[Outcome]) -> s
     return "\n".join(lines) + "\n"
 
 
+def write(folder: Path, kills: dict[str, dict[str, Any]], outcomes: Sequence[Outcome]) -> None:
+    """Write what is known so far, as JSON and as tables."""
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {"kills": kills, "faults": [asdict(outcome) for outcome in outcomes]}
+    text = json.dumps(record, indent=1) + "\n"
+    for name, content in (("faults.json", text), ("faults.md", markdown(kills, outcomes))):
+        with replacing(folder / name) as path:
+            path.write_text(content)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Bring the faults about, and tell."""
     parser = argparse.ArgumentParser(
@@ -78,6 +88,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     kills: dict[str, dict[str, Any]] = {}
     outcomes: list[Outcome] = []
+
+    def keep() -> None:
+        if options.output:
+            write(options.output, kills, outcomes)
+
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         if options.kills:
@@ -86,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kills["evaluation"] = kill_evaluation(
                 undisturbed, folder, options.kills, seed=options.seed, tell=tell
             )
+            keep()
             kills["training, two processes"] = kill_training(
                 training_data(folder),
                 folder,
@@ -101,16 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for name in names:
                 outcomes.append(try_fault(name, place))
                 tell(f"{name}: {outcomes[-1].result}: {outcomes[-1].said}")
-    text = markdown(kills, outcomes)
-    print(text)
-    if options.output:
-        options.output.mkdir(parents=True, exist_ok=True)
-        record = {"kills": kills, "faults": [asdict(outcome) for outcome in outcomes]}
-        for name, content in (("faults.json", json.dumps(record, indent=1) + "\n"), ("faults.md", text)):
-            with replacing(options.output / name) as path:
-                path.write_text(content)
+                keep()
+    print(markdown(kills, outcomes))
     for name, counts in kills.items():
-        print("\n".join(shortcomings(name, counts)), end="")
+        print(*shortcomings(name, counts), sep="\n")
     return 0 if held(kills, outcomes) else 1
 
 
