@@ -54,16 +54,18 @@ def kill_training(
     num_kills: int,
     *,
     num_steps: int,
+    processes: int = 2,
     seed: int = 0,
     tell: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Kill runs of two processes, ten times each, until there were so many kills.
+    """Kill runs, ten times each, until there were so many kills.
 
     Args:
         rec: the faces.
         folder: to work in.
         num_kills: in all.
         num_steps: of each run.
+        processes: of each run.
         seed: of ranks and moments.
         tell: is called with a line on each kill.
 
@@ -71,7 +73,7 @@ def kill_training(
         Counts, for the table, and every kill.
     """
     draws = random.Random(seed)
-    undisturbed = Training(rec, folder / "undisturbed", num_steps)
+    undisturbed = Training(rec, folder / "undisturbed", num_steps, processes=processes)
     begin = time.monotonic()
     job = undisturbed.start()
     wait_until(lambda: undisturbed.lives > 0 or not job.running)
@@ -80,7 +82,7 @@ def kill_training(
     kills: list[Kill] = []
     equal, tidy, num_runs = 0, 0, 0
     while len(kills) < num_kills:
-        run = Training(rec, folder / f"killed_{num_runs}", num_steps)
+        run = Training(rec, folder / f"killed_{num_runs}", num_steps, processes=processes)
         for number in range(min(KILLS_PER_RUN, num_kills - len(kills))):
             last = number == KILLS_PER_RUN - 1
             moment = "publishing" if last else draws.choice(MOMENTS)

@@ -24,9 +24,9 @@ from jobs import ROOT, Job, btnet_command, train_command
 __all__ = ["Evaluation", "Training", "evaluation_data", "training_data"]
 
 _NETWORK = "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16], 'canonical_size': 32}"
-_SHARED = ("device=cpu", "batch_size=8", "warmup_epoch=0", "verbose=100000", "frequent=1", "dropout=0.3")
+_SHARED = ("device=cpu", "warmup_epoch=0", "verbose=100000", "frequent=1", "dropout=0.3")
 SAVE_EVERY = 5
-NUM_FACES = 64
+NUM_FACES, GLOBAL_BATCH = 64, 16
 
 
 def training_data(folder: Path) -> Path:
@@ -40,13 +40,14 @@ def training_data(folder: Path) -> Path:
 
 @dataclass(frozen=True)
 class Training:
-    """One run of two processes, or the next life of it.
+    """One run, or the next life of it.
 
     Attributes:
         rec: the faces.
         output: its folder.
         num_steps: of the whole run.
         keys: further keys of the configuration.
+        processes: that torchrun starts; one is started without it.
         launcher: options of torchrun.
         config: name of the configuration.
         log: of what it says; None: beside the folder.
@@ -56,18 +57,25 @@ class Training:
     output: Path
     num_steps: int
     keys: tuple[str, ...] = ()
+    processes: int = 2
     launcher: tuple[str, ...] = ("--standalone",)
     config: str = "demo_hr"
     log: Path | None = None
 
     def start(self, *keys: str, script: Path | None = None, **environment: str) -> Job:
         """Start it, or go on."""
-        epochs = self.num_steps * 2 * 8 // NUM_FACES
-        own = [f"rec={self.rec}", f"output={self.output}", f"num_epoch={epochs}", f"save_every={SAVE_EVERY}"]
+        epochs = self.num_steps * GLOBAL_BATCH // NUM_FACES
+        own = [
+            f"rec={self.rec}",
+            f"batch_size={GLOBAL_BATCH // self.processes}",
+            f"output={self.output}",
+            f"num_epoch={epochs}",
+            f"save_every={SAVE_EVERY}",
+        ]
         all_keys = [*_SHARED, _NETWORK, "embedding_size=8", "num_workers=0", *own, *self.keys, *keys]
         command = train_command(
             all_keys,
-            processes=2,
+            processes=self.processes,
             launcher=self.launcher,
             config=self.config,
             script=script or ROOT / "train.py",

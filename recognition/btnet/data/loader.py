@@ -200,8 +200,8 @@ def _watched(loader: Iterable[_Decoded]) -> Iterator[_Decoded]:
         if "exited unexpectedly" not in str(error) and "killed by signal" not in str(error):
             raise
         raise ChildProcessError(
-            f"a loader process was killed ({error}), by the system if memory or /dev/shm ran out; lower num_workers "
-            "or batch_size, and go on with resume=True"
+            "a loader process was killed, by the system if memory or /dev/shm ran out; lower num_workers or "
+            "batch_size, and go on with resume=True"
         ) from error
 
 
