@@ -267,6 +267,26 @@ def terminated_rank(place: Place) -> str:
     return _terminated(place, "rank")
 
 
+def launcher_killed(place: Place) -> str:
+    """Torchrun alone is killed (-9), and the run gone on with while its ranks still live."""
+    run = place.training("run")
+    job = run.start()
+    wait_until(lambda: run.newest_checkpoint > 0 or not job.running)
+    ranks = job.ranks()
+    for rank in ranks:
+        os.kill(rank, signal.SIGSTOP)  # they live, and end no sooner than is wanted
+    os.kill(job.process.pid, signal.SIGKILL)
+    job.wait()
+    second = run.start("resume=True")
+    assert second.wait() != 0, "two runs wrote to one folder"
+    line = said(second, "another run is writing there")
+    for rank in ranks:
+        os.kill(rank, signal.SIGKILL)
+    wait_until(lambda: not alive(ranks))
+    place.check_goes_on(run)
+    return line
+
+
 def clock_jumps(place: Place) -> str:
     """The wall clock jumps by days and years in all processes of a run and of an evaluation."""
     compiler = shutil.which("cc")
@@ -303,6 +323,7 @@ FAULTS: dict[str, Callable[[Place], str]] = {
         terminated_launcher,
         terminated_everyone,
         terminated_rank,
+        launcher_killed,
         clock_jumps,
     )
 }

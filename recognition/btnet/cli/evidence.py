@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from btnet.evidence.page import write_page
     from btnet.evidence.plan import full_plan, quick_plan
     from btnet.evidence.runner import Runner
-    from btnet.evidence.state import only_run
+    from btnet.data.folder_lock import only_run
 
     console = Console(highlight=False)
     if args.page is not None:

@@ -29,7 +29,7 @@ from btnet.training.output_folder import (
     check_space,
     discard_checkpoints,
     is_finished,
-    prepare_folder,
+    prepared_folder,
     resumes,
     sweep,
 )
@@ -61,14 +61,16 @@ def train(config: Any) -> Path:
         sweep(folder)
         logger.warning("%s: this run has ended; there is nothing to go on with", folder)
         return folder
-    with distributed_context(config.device, config.precision) as context:
-        return _Run(config, context).run()
+    with (
+        distributed_context(config.device, config.precision) as context,
+        prepared_folder(config, context),
+    ):
+        return _Run(config, context, folder).run()
 
 
 class _Run:
-    def __init__(self, config: Any, context: Context):
-        self.config, self.context = config, context
-        self.folder = prepare_folder(config, context)
+    def __init__(self, config: Any, context: Context, folder: Path):
+        self.config, self.context, self.folder = config, context, folder
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
         self.targets = {path.stem: path for path in _find_targets(config)}
