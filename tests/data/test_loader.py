@@ -91,15 +91,24 @@ def test_a_set_that_is_sent_to_a_worker_takes_no_copy_of_its_index_along(tmp_pat
 
 def test_a_scheduler_that_signals_every_process_does_not_end_the_workers_first(tmp_path: Path) -> None:
     faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
-    before = descendants(os.getpid())
     found = []
     for number, batch in enumerate(batches(faces, [[0]] * 12, batch_size=1, num_workers=1)):
         if number == 1:  # the training process goes on to the end of its step, and may still need a batch
-            for pid in set(descendants(os.getpid())) - set(before):
+            for pid in descendants(os.getpid()):  # the fork server too
                 os.kill(pid, signal.SIGTERM)
         found.append(batch)
     assert len(found) == 12
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_worker_that_was_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
+    before = descendants(os.getpid())
+    with pytest.raises(ChildProcessError, match=r"a loader process was killed, .*lower num_workers"):
+        for number, _ in enumerate(batches(faces, [[0]] * 100, batch_size=1, num_workers=1)):
+            if number == 1:
+                for pid in set(descendants(os.getpid())) - set(before):
+                    os.kill(pid, signal.SIGKILL)
 
 
 _ITERATE = """
