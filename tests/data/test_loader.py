@@ -103,12 +103,12 @@ def test_a_scheduler_that_signals_every_process_does_not_end_the_workers_first(t
 
 def test_a_worker_that_was_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
     faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
-    before = descendants(os.getpid())
+    running = iter(batches(faces, [[0]] * 100, batch_size=1, num_workers=1))
+    next(running)
+    [worker] = {below for server in descendants(os.getpid()) for below in descendants(server)}
+    os.kill(worker, signal.SIGKILL)
     with pytest.raises(ChildProcessError, match=r"a loader process was killed, .*lower num_workers"):
-        for number, _ in enumerate(batches(faces, [[0]] * 100, batch_size=1, num_workers=1)):
-            if number == 1:
-                for pid in set(descendants(os.getpid())) - set(before):
-                    os.kill(pid, signal.SIGKILL)
+        list(running)
 
 
 _ITERATE = """
