@@ -210,7 +210,8 @@ def soak(recognizer: Recognizer, seconds: float, period: float) -> dict[str, Any
         load = Load(recognizer, expected, queue, server.server_port)
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             callers = [pool.submit(load.caller, number) for number in range(NUM_THREADS)]
-            start, samples, fullest = time.perf_counter(), [], 0
+            samples: list[list[float]] = []
+            start, fullest = time.perf_counter(), 0
             try:
                 while (now := time.perf_counter() - start) < seconds:
                     if now >= len(samples) * period:
