@@ -26,9 +26,9 @@ _TIMEOUT_SECONDS = 20
 _MOST_CONNECTIONS = 128
 _RETRY_SECONDS = 1
 _REFUSED = (
-    b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Type: application/json\r\n\r\n"
-    b'{"error": "too many connections; try again later"}'
-)
+    f"HTTP/1.0 503 Service Unavailable\r\nRetry-After: {_RETRY_SECONDS}\r\nContent-Type: application/json\r\n\r\n"
+    '{"error": "too many connections; try again later"}'
+).encode()
 
 
 def make_server(
