@@ -8,7 +8,7 @@ EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test lint types docs bench test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test lint types docs bench faults soak test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -53,6 +53,14 @@ docs: .venv-docs/ready
 
 bench: .venv/ready
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py $(BENCH_OPTIONS) || exit 1; done
+
+# Fifty kills of a training and of an evaluation, full disks, broken files, signals: what each costs. Linux, half an hour.
+faults: .venv/ready
+	PYTHONPATH=tests/evaluation $(BIN)/python tests/faults --output docs/reliability $(FAULTS_OPTIONS)
+
+# Thirty minutes of mixed requests from eight threads: answers, memory, and the queue's bound.
+soak: .venv/ready
+	$(BIN)/python benchmarks/soak.py --output docs/reliability/soak.json --picture docs/images/soak.png $(SOAK_OPTIONS)
 
 # Our names, branch training and exports inside a checkout of InsightFace: make test-arcface ARCFACE_TORCH=PATH, the
 # folder recognition/arcface_torch. Its code is copied before anything is changed.

@@ -65,3 +65,10 @@ def test_a_block_that_raises_or_writes_nothing_leaves_what_was_there(tmp_path: P
         pass
     assert path.read_text() == "before"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_named_as_the_user_named_it(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "x.json"
+    with pytest.raises(FileNotFoundError) as error, replacing(path):
+        pass
+    assert str(error.value).endswith(f"'{path}'")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from btnet.data.loader import Batches, GlobalOrder, Order
 from btnet.data.record_faces import write_record_faces
 from btnet.data.resize import resize
 from btnet.data.synthetic import SyntheticFaces
+from jobs import alive, descendants, wait_until
 
 
 def write(path: Path, images: list[bytes]) -> RecordFaces:
@@ -82,3 +87,52 @@ def test_a_set_that_is_sent_to_a_worker_takes_no_copy_of_its_index_along(tmp_pat
         assert again.num_classes == faces.num_classes
         assert again.fingerprint() == faces.fingerprint()
     assert sizes[1] < sizes[0] + 100
+
+
+def test_a_scheduler_that_signals_every_process_does_not_end_the_workers_first(tmp_path: Path) -> None:
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
+    found = []
+    for number, batch in enumerate(batches(faces, [[0]] * 12, batch_size=1, num_workers=1)):
+        if number == 1:  # the training process goes on to the end of its step, and may still need a batch
+            for pid in descendants(os.getpid()):  # the fork server too
+                os.kill(pid, signal.SIGTERM)
+        found.append(batch)
+    assert len(found) == 12
+    assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+def test_a_worker_that_was_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
+    running = iter(batches(faces, [[0]] * 100, batch_size=1, num_workers=1))
+    next(running)
+    [worker] = {below for server in descendants(os.getpid()) for below in descendants(server)}
+    os.kill(worker, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match=r"a loader process was killed, .*lower num_workers"):
+        list(running)
+
+
+_ITERATE = """
+import sys
+from btnet.data.faces import RecordFaces
+from btnet.data.loader import Batches
+
+batches = Batches(RecordFaces(sys.argv[1]), [[0]] * 100, batch_size=1, size=112, interpolation="bilinear",
+                  num_workers=2, pin_memory=False)
+for number, batch in enumerate(batches):
+    if number == 5:
+        print("running", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_training_process_that_is_killed_leaves_no_process_behind(tmp_path: Path) -> None:
+    faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
+    line = [sys.executable, "-c", _ITERATE, str(tmp_path / "faces.rec")]
+    assert len(faces) == 1
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "running\n"
+        started = descendants(process.pid)
+        assert len(started) >= 4  # resource tracker, fork server, two workers
+        process.kill()
+        assert wait_until(lambda: not alive(started), seconds=60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import ThreadingHTTPServer
@@ -17,6 +18,7 @@ from btnet.inference.backend import TorchBackend
 from btnet.inference.gallery import unit
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.recognizer import Recognizer
+from btnet.inference.request_queue import RequestQueue
 from btnet.page.server import make_server
 from tiny_models import CANONICAL, crops_of, tiny_btnet
 
@@ -96,3 +98,42 @@ def test_sizes_that_are_none_are_answered(server: ThreadingHTTPServer, sizes: st
     status, content = ask(server, "POST", f"/compare?sizes={sizes}", bytes(2 * 112 * 112 * 4))
     assert status == 400
     assert "error" in json.loads(content)
+
+
+def test_what_finds_the_queue_full_is_told_so_and_served_when_there_is_room(recognizer: Recognizer) -> None:
+    queue = RequestQueue(num_running=1, num_waiting=0)
+    body = bytes(2 * CANONICAL * CANONICAL * 4)
+    with make_server(recognizer, port=0, queue=queue) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            status, content = queue.run(lambda: ask(running, "POST", "/compare?sizes=14", body))
+            assert status == 503
+            assert "1 requests are at work and 0 are waiting; try again" in json.loads(content)["error"]
+            assert queue.run(lambda: ask(running, "GET", "/model"))[0] == 200  # the rest of the page goes on
+            assert ask(running, "POST", "/compare?sizes=14", body)[0] == 200
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def test_connections_beyond_the_last_place_are_refused_and_places_are_given_back(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("btnet.page.server._MOST_CONNECTIONS", 3)
+    with make_server(recognizer, port=0) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            silent = [socket.create_connection(("127.0.0.1", running.server_port)) for _ in range(3)]
+            status, content = ask(running, "GET", "/model")
+            assert status == 503
+            assert "too many connections" in json.loads(content)["error"]
+            for connection in silent:
+                connection.close()
+            while status == 503:
+                status, content = ask(running, "GET", "/model")
+            assert status == 200
+        finally:
+            running.shutdown()
+            thread.join()

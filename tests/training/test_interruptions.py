@@ -4,7 +4,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -15,17 +14,13 @@ from btnet.config import load_config
 from btnet.training.checkpoint import saved
 from btnet.training.meters import DivergedError
 from btnet.training.run import train
+from jobs import ROOT, descendants, train_command
 
-ROOT = Path(__file__).parents[2]
 SMALL = ["rec=synthetic:8:8", "frequent=2", "num_workers=0", "warmup_epoch=0", "device=cpu"]
 
 
 def command(*overrides: str, processes: int = 1) -> list[str]:
-    launcher = ["-m", "torch.distributed.run", f"--nproc_per_node={processes}", "--standalone"]
-    start = [sys.executable, *(launcher if processes > 1 else []), str(ROOT / "train.py")]
-    return [*start, str(ROOT / "configs" / "demo_hr")] + [
-        part for override in [*SMALL, *overrides] for part in ("--set", override)
-    ]
+    return train_command([*SMALL, *overrides], processes=processes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -93,10 +88,7 @@ def test_torchrun_goes_on_by_itself_after_a_rank_was_killed_and_ends_with_the_sa
             assert run.poll() is None, run.communicate()[0]
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        children = subprocess.run(
-            ["ps", "-o", "pid=", "--ppid", str(run.pid)], capture_output=True, text=True, check=True
-        )
-        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+        os.kill(descendants(run.pid)[-1], signal.SIGKILL)
         output, _ = run.communicate(timeout=240)
     assert run.returncode == 0, output
     assert "going on after step" in (folder / "train.log").read_text()

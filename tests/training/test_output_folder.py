@@ -13,7 +13,7 @@ from easydict import EasyDict
 from btnet.config import load_config
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context
-from btnet.training.output_folder import check_space, prepare_folder, resumes
+from btnet.training.output_folder import check_space, prepared_folder, resumes
 from btnet.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -40,14 +40,32 @@ def config(folder: Path, *, resume: bool = False) -> Any:
 
 def test_a_folder_in_which_nothing_can_be_written_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(PermissionError, match="cannot write there"):
-        prepare_folder(config(tmp_path / "file" / "run"), ALONE)
+    with (
+        pytest.raises(PermissionError, match="cannot write there"),
+        prepared_folder(config(tmp_path / "file" / "run"), ALONE),
+    ):
+        pass
 
 
 def test_what_a_killed_run_left_half_written_is_removed(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / ".step_000000004.tmp").mkdir(parents=True)
-    prepare_folder(config(tmp_path), ALONE)
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    with prepared_folder(config(tmp_path), ALONE):
+        assert list((tmp_path / "checkpoints").iterdir()) == []
+
+
+def test_a_second_run_in_the_same_folder_is_refused_until_the_first_has_gone(tmp_path: Path) -> None:
+    half_written = tmp_path / "checkpoints" / ".step_000000004.tmp"
+    with prepared_folder(config(tmp_path), ALONE):
+        half_written.mkdir()
+        with (
+            pytest.raises(ValueError, match="another run is writing there"),
+            prepared_folder(config(tmp_path, resume=True), ALONE),
+        ):
+            pass
+        assert half_written.is_dir()  # the first one's: it is still writing it
+    with prepared_folder(config(tmp_path, resume=True), ALONE):
+        assert not half_written.exists()
+    assert list(tmp_path.iterdir()) == [tmp_path / "checkpoints"]
 
 
 def test_a_disk_that_cannot_hold_the_checkpoints_is_refused(

@@ -55,11 +55,7 @@ _INTERRUPTED = 130  # 128 + SIGINT, what shells expect
 # What the user can put right, answered in one line. All else is ours, and shows its traceback.
 _USERS_MISTAKES: Final = (
     ValueError,
-    FileNotFoundError,
-    FileExistsError,
-    IsADirectoryError,
-    NotADirectoryError,
-    PermissionError,
+    OSError,  # a file that is not there, or may not be written; a disk that is full
     FloatingPointError,  # a loss that is not finite
 )
 

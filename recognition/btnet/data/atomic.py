@@ -26,11 +26,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Yields:
         The temporary path, in the same folder.
+
+    Raises:
+        OSError: naming `path`, if nothing can be written there.
     """
     temporary = temporary_name(path)
     try:
         # Asking for the umask would set it for all threads: a new file tells it too.
-        temporary.touch()
+        try:
+            temporary.touch()
+        except OSError as error:
+            error.filename = str(path)  # the name that the user gave
+            raise
         mode = stat.S_IMODE(temporary.stat().st_mode)
         temporary.unlink()
         yield temporary

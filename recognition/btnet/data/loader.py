@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
+from types import FrameType
 from typing import Protocol
 
 import cv2
@@ -135,6 +139,7 @@ class Batches(Iterable[Batch]):
 
         Raises:
             Exception: what a worker raises, with the record's file and key in its message.
+            ChildProcessError: if a worker was killed.
         """
         num_slots = self.num_workers * _BATCHES_AHEAD + 1
         ring = torch.empty(num_slots, self.batch_size, self.size, self.size, 3, dtype=torch.uint8)
@@ -150,7 +155,7 @@ class Batches(Iterable[Batch]):
             worker_init_fn=_start_worker,
             multiprocessing_context=_clean_start() if self.num_workers else None,
         )
-        for slot, indices, labels in loader:
+        for slot, indices, labels in _watched(loader):
             images = ring[slot, : len(indices)]
             copy = torch.empty(images.shape, dtype=torch.uint8, pin_memory=self.pin_memory).copy_(images)
             yield Batch(copy.permute(0, 3, 1, 2), torch.tensor(labels), torch.tensor(indices))
@@ -188,6 +193,18 @@ class _Ring(Dataset[_Decoded]):
         return slot, indices, labels
 
 
+def _watched(loader: Iterable[_Decoded]) -> Iterator[_Decoded]:
+    try:
+        yield from loader
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error) and "killed by signal" not in str(error):
+            raise
+        raise ChildProcessError(
+            "a loader process was killed, by the system if memory or /dev/shm ran out; lower num_workers or "
+            "batch_size, and go on with resume=True"
+        ) from error
+
+
 def _as_it_is(decoded: _Decoded) -> _Decoded:
     return decoded
 
@@ -197,7 +214,28 @@ def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(0)
     # Ctrl-C reaches the whole process group, and it is the training process that decides what to do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, _Patience())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    threading.Thread(target=_end_with_the_training_process, daemon=True).start()
+
+
+class _Patience:
+    """A scheduler's SIGTERM reaches every process, as Ctrl-C does; torch sends one to a worker that hangs."""
+
+    received = False
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.received:
+            os._exit(128 + signal.SIGTERM)
+        self.received = True
+
+
+def _end_with_the_training_process() -> None:
+    # torch watches the worker's parent, which is the fork server; and that stays as long as a worker does.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _clean_start() -> BaseContext:
@@ -206,4 +244,12 @@ def _clean_start() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is imported once, not by every worker
+    # Started with SIGTERM blocked, which it and its children inherit: if it died of a scheduler's, its workers
+    # would count as dead. The resource tracker comes first, because starting it clears the mask.
+    resource_tracker.ensure_running()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     return context

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import resource
@@ -19,7 +18,7 @@ from rich.table import Table
 from btnet.data.atomic import replacing
 from btnet.evidence.plan import Job
 
-__all__ = ["Entry", "State", "clock", "only_run"]
+__all__ = ["Entry", "State", "clock"]
 
 DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
 # Seconds per image and pass, one core of two, where nothing of the kind has been run yet.
@@ -170,19 +169,6 @@ def key_of(job: Job) -> str:
 def clock(seconds: float) -> str:
     """Hours, minutes and seconds; "-" for none."""
     return str(timedelta(seconds=round(seconds))) if seconds else "-"
-
-
-@contextmanager
-def only_run(folder: Path) -> Iterator[bool]:
-    """Hold the folder; gives whether nobody else does."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 def _progress(log: Path) -> tuple[float, str] | None:

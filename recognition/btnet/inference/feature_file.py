@@ -52,6 +52,7 @@ class FeatureFile:
 
         Raises:
             ValueError: if a file of this key is damaged.
+            OSError: if the disk has no room for it.
         """
         text = json.dumps(
             {**key, "btnet": __version__, "num_rows": num_rows, "size": size}, sort_keys=True, indent=2
@@ -80,16 +81,31 @@ class FeatureFile:
 
 def _make(folder: Path, key: str, num_rows: int, size: int) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left_by_a_killed_run in folder.parent.glob(f".{folder.name}.*.tmp"):
+        shutil.rmtree(left_by_a_killed_run, ignore_errors=True)
     temporary = temporary_name(folder)
     temporary.mkdir()
     try:
         (temporary / _KEY).write_text(key + "\n")
-        # Zeros take no space until they are written.
         np.lib.format.open_memmap(temporary / _FEATURES, "w+", np.dtype(np.float32), (num_rows, size))
         np.lib.format.open_memmap(temporary / _DONE, "w+", np.dtype(np.bool_), (num_rows,))
+        for name in (_FEATURES, _DONE):
+            _take_space(temporary / name)
         os.replace(temporary, folder)
+    except OSError as error:
+        raise OSError(
+            f"{folder}: no room for {num_rows} embeddings of {size} numbers ({error}); make room, or name a "
+            "folder on another disk"
+        ) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _take_space(path: Path) -> None:
+    """Have the disk set a file's space aside: a mapped file that finds the disk full ends the process (SIGBUS)."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def _flush(array: NDArray[Any]) -> None:

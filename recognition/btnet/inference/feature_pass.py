@@ -80,9 +80,16 @@ def fill_features(
     Raises:
         ValueError: if an embedding is not finite.
     """
-    missing = [task.pending() for task in tasks]
-    rows = np.unique(np.concatenate([*missing, np.empty(0, dtype=np.int64)]))
-    needs = [np.isin(rows, pending, assume_unique=True) for pending in missing]
+    rows = np.unique(np.concatenate([*(task.rows for task in tasks), np.empty(0, dtype=np.int64)]))
+    lacks = [np.isin(rows, task.pending(), assume_unique=True) for task in tasks]
+    # Blocks follow from the tasks alone and are filled whole: bits of an embedding depend on its batch, and a pass
+    # that goes on where one was killed must end with those of an undisturbed one.
+    needs = [
+        np.isin(rows, task.rows, assume_unique=True) & _spread(lack)
+        for task, lack in zip(tasks, lacks, strict=True)
+    ]
+    left = _spread(np.any([np.zeros(len(rows), np.bool_), *lacks], axis=0))
+    rows, needs, lacks = rows[left], [need[left] for need in needs], [lack[left] for lack in lacks]
     unreadable: dict[int, str] = {}
 
     def views_of(position: int) -> dict[int, Image]:
@@ -99,9 +106,9 @@ def fill_features(
             else:
                 views[position] = result
                 readable[position] = True
-        for task, need in zip(tasks, needs, strict=True):
-            chosen = [position for position in block if need[position] and readable[position]]
-            if chosen:
+        for task, need, lack in zip(tasks, needs, lacks, strict=True):
+            chosen = np.array(block)[need[block] & readable[block]]
+            if lack[chosen].any():
                 _fill(
                     task, rows[chosen], [views[i][task.resolution] for i in chosen], interpolation, batch_size
                 )
@@ -151,6 +158,14 @@ def read_all(
             read.append(np.zeros((1, 1, 3), np.uint8) if isinstance(result, str) else result)
         progress(len(block))
     return read, unreadable
+
+
+def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """All positions of the blocks in which one is marked."""
+    starts = np.arange(0, len(marked), _BLOCK)
+    if not len(starts):
+        return marked
+    return np.repeat(np.logical_or.reduceat(marked, starts), _BLOCK)[: len(marked)]
 
 
 def _fill(

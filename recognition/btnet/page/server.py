@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -12,6 +15,7 @@ import numpy as np
 from btnet.data.image_codec import encode_png
 from btnet.data.synthetic import SyntheticFaces
 from btnet.inference.recognizer import Recognizer
+from btnet.inference.request_queue import QueueFullError, RequestQueue
 from btnet.page.scores import compare_at
 
 __all__ = ["make_server"]
@@ -19,19 +23,30 @@ __all__ = ["make_server"]
 _EXAMPLE_PEOPLE, _EXAMPLE_IMAGES = 50, 4
 _MOST_SIZES = 32
 _TIMEOUT_SECONDS = 20
+_MOST_CONNECTIONS = 128
+_RETRY_SECONDS = 1
+_REFUSED = (
+    f"HTTP/1.0 503 Service Unavailable\r\nRetry-After: {_RETRY_SECONDS}\r\nContent-Type: application/json\r\n\r\n"
+    '{"error": "too many connections; try again later"}'
+).encode()
 
 
-def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 8000) -> ThreadingHTTPServer:
+def make_server(
+    recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 8000, queue: RequestQueue | None = None
+) -> ThreadingHTTPServer:
     """A server that is bound and listens; `serve_forever()` runs it, one thread per request.
 
     `GET /` is the page, `GET /model` says what it needs to know, `GET /example?face=N` a rendered face, and
     `POST /compare?sizes=14,28` takes two faces as 2 S S 4 bytes of RGBA, the gallery's first. The browser cuts
-    and decodes pictures, so a request has one exact length, and any other is refused unread.
+    and decodes pictures, so a request has one exact length, and any other is refused unread. What finds the queue
+    full is answered 503 at once, and so is a connection beyond the 128th.
 
     Args:
         recognizer: shared by all threads.
         host: address to listen on; the default is reached from this computer only.
         port: 0 for any free one.
+        queue: of the requests that ask the recogniser; give the one that other callers of it go through. None for
+            one of the server's own, two at work and 30 waiting.
 
     Raises:
         OSError: if the port is taken.
@@ -39,6 +54,7 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
     size = recognizer.backend.canonical_size
     num_bytes = 2 * size * size * 4
     page = files("btnet.page").joinpath("index.html").read_bytes()
+    turns = queue or RequestQueue(num_running=2, num_waiting=30)
     examples = SyntheticFaces(_EXAMPLE_PEOPLE, _EXAMPLE_IMAGES, seed=11)
 
     class Handler(BaseHTTPRequestHandler):
@@ -76,9 +92,13 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
                 words = parse_qs(url.query).get("sizes", [""])[0].split(",")[:_MOST_SIZES]
                 sizes = [int(word) for word in words]
                 faces = np.frombuffer(body, np.uint8).reshape(2, size, size, 4)[..., :3]
-                self._json(200, compare_at(recognizer, faces[0], faces[1], sizes))
+                scores = turns.run(lambda: compare_at(recognizer, faces[0], faces[1], sizes))
             except ValueError as error:
                 self._json(400, {"error": str(error)})
+            except QueueFullError as error:
+                self._json(503, {"error": str(error)})
+            else:
+                self._json(200, scores)
 
         def _json(self, status: int, content: object) -> None:
             self._answer(status, "application/json", json.dumps(content).encode())
@@ -88,6 +108,8 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
+            if status == 503:
+                self.send_header("Retry-After", str(_RETRY_SECONDS))
             self.send_header("X-Content-Type-Options", "nosniff")
             self.send_header(
                 "Content-Security-Policy",
@@ -99,4 +121,26 @@ def make_server(recognizer: Recognizer, *, host: str = "127.0.0.1", port: int = 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (its name in the base)
             """Requests are not logged: they come with every move of the slider."""
 
-    return ThreadingHTTPServer((host, port), Handler)
+    return _Server((host, port), Handler)
+
+
+class _Server(ThreadingHTTPServer):
+    """Threads are bounded: each connection has one, until it is answered or has been silent for too long."""
+
+    def __init__(self, *args: Any) -> None:
+        self._places = threading.BoundedSemaphore(_MOST_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._places.acquire(blocking=False):
+            with contextlib.suppress(OSError):
+                request.sendall(_REFUSED)
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from btnet.data.folder_lock import only_run
 from btnet.model.manifest import NAME as MANIFEST
 from btnet.training.checkpoint import remove_folder, saved
 from btnet.training.distributed import Context
@@ -14,6 +18,7 @@ from btnet.training.setup import trunk_file
 
 CHECKPOINTS = "checkpoints"
 _PROBE = ".probe"
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `btnet.data.atomic`
 
 
 def resumes(config: Any) -> bool:
@@ -26,12 +31,15 @@ def is_finished(folder: Path) -> bool:
     return (folder / MANIFEST).is_file() and not (folder / CHECKPOINTS).exists()
 
 
-def prepare_folder(config: Any, context: Context) -> Path:
+@contextlib.contextmanager
+def prepared_folder(config: Any, context: Context) -> Iterator[Path]:
     """Make the output folder and its `checkpoints`, which is there from now until the run has ended.
 
+    No other run may write there during the block.
+
     Raises:
-        ValueError: if it holds an unfinished run that was not asked for, is the trunk's own, or if other
-            nodes do not see it.
+        ValueError: if it holds an unfinished run that was not asked for, is the trunk's own, if another run is
+            writing there, or if other nodes do not see it.
         PermissionError: if nothing can be written there.
     """
     folder = Path(config.output)
@@ -44,25 +52,40 @@ def prepare_folder(config: Any, context: Context) -> Path:
         raise ValueError(f"output={folder}: is the trunk's own folder; choose another")
     probe = folder / CHECKPOINTS / _PROBE
     context.barrier()  # behind the checks of all ranks: the next lines change what they look at
-    if context.is_main:
-        try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.write_text("written before training starts, to know that it can be")
-        except OSError as error:
-            raise PermissionError(
-                f"{folder}: cannot write there ({error}); choose another folder with --set output=FOLDER"
-            ) from error
-        for left_over in (folder / CHECKPOINTS).glob(".step_*"):
-            shutil.rmtree(left_over)
-    context.barrier()
-    if context.any(not probe.is_file()):
-        raise ValueError(
-            f"{folder}: what the first process wrote there is not seen by all; put output on a file system that "
-            "all nodes share"
-        )
-    if context.is_main:
-        probe.unlink()
-    return folder
+    with contextlib.ExitStack() as held:
+        if context.is_main:
+            try:
+                probe.parent.mkdir(parents=True, exist_ok=True)
+                probe.write_text("written before training starts, to know that it can be")
+            except OSError as error:
+                raise PermissionError(
+                    f"{folder}: cannot write there ({error}); choose another folder with --set output=FOLDER"
+                ) from error
+            if not held.enter_context(only_run(folder)):
+                raise ValueError(
+                    f"{folder}: another run is writing there (ranks go on when torchrun alone was killed); stop it, "
+                    "or choose another folder with --set output=FOLDER"
+                )
+            sweep(folder)
+        context.barrier()
+        if context.any(not probe.is_file()):
+            raise ValueError(
+                f"{folder}: what the first process wrote there is not seen by all; put output on a file system "
+                "that all nodes share"
+            )
+        if context.is_main:
+            probe.unlink()
+        yield folder
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a run that was killed left half-written, or half-removed."""
+    halves = [path for path in folder.glob(".*.tmp") if _TEMPORARY.fullmatch(path.name)]
+    for path in [*halves, *folder.glob(f".{CHECKPOINTS}.old"), *folder.glob(f"{CHECKPOINTS}/.step_*")]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def check_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:

@@ -31,8 +31,9 @@ from btnet.training.output_folder import (
     check_space,
     discard_checkpoints,
     is_finished,
-    prepare_folder,
+    prepared_folder,
     resumes,
+    sweep,
 )
 from btnet.training.report import Report, logger
 from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, write_classifier
@@ -59,17 +60,20 @@ def train(config: Any) -> Path:
     _check(config)
     folder = Path(config.output)
     if resumes(config) and is_finished(folder):
+        sweep(folder)
         logger.warning("%s: this run has ended; there is nothing to go on with", folder)
         return folder
-    with distributed_context(config.device, config.precision) as context:
-        return _Run(config, context).run()
+    with (
+        distributed_context(config.device, config.precision) as context,
+        prepared_folder(config, context),
+    ):
+        return _Run(config, context, folder).run()
 
 
 class _Run:
-    def __init__(self, config: Any, context: Context):
-        self.config, self.context = config, context
+    def __init__(self, config: Any, context: Context, folder: Path):
+        self.config, self.context, self.folder = config, context, folder
         self.averaging = Averaging.parse(config.averaging)
-        self.folder = prepare_folder(config, context)
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
         self.targets = {path.stem: path for path in _find_targets(config)}
