@@ -101,11 +101,17 @@ def test_a_scheduler_that_signals_every_process_does_not_end_the_workers_first(t
     assert signal.SIGTERM not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
+def _loader_processes() -> set[int]:
+    """What the fork server has started."""
+    return {below for server in descendants(os.getpid()) for below in descendants(server)}
+
+
 def test_a_worker_that_was_killed_is_told_with_what_to_do(tmp_path: Path) -> None:
     faces = write(tmp_path / "faces.rec", [encode_jpeg(SyntheticFaces(1, 1)[0][0])])
+    before = _loader_processes()  # those of earlier tests may still be ending
     running = iter(batches(faces, [[0]] * 100, batch_size=1, num_workers=1))
     next(running)
-    [worker] = {below for server in descendants(os.getpid()) for below in descendants(server)}
+    [worker] = _loader_processes() - before
     os.kill(worker, signal.SIGKILL)
     with pytest.raises(ChildProcessError, match=r"a loader process was killed, .*lower num_workers"):
         list(running)
