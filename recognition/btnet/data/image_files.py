@@ -105,7 +105,8 @@ def find_images(folder: Path) -> list[Path]:
         NotADirectoryError: if there is no such folder.
         ValueError: if there is no image.
     """
-    need_folder(folder, "one that holds face images")
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a folder; give one that holds face images")
     found = [
         path
         for path in folder.rglob("*")
