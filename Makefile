@@ -44,7 +44,7 @@ types: .venv/ready
 
 # The site, in site/index.html; a warning is an error. Its environment knows no torch: the source is read, not run.
 docs: .venv-docs/ready
-	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 .venv-docs/ready: requirements-docs.txt
 	$(PYTHON) -m venv .venv-docs
