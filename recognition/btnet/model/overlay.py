@@ -139,14 +139,17 @@ class Overlay:
         if metadata["format_version"] != FORMAT_VERSION or rank is None:
             raise ValueError(
                 f"{path}: overlay format {str(metadata['format_version'])[:20]} with adapters "
-                f"{str(metadata['adapters'])[:80]}, this version reads format {FORMAT_VERSION} with none or {_LOW_RANK} ones; update btnet"
+                f"{str(metadata['adapters'])[:80]}, this version reads format {FORMAT_VERSION} with none or "
+                f"{_LOW_RANK} ones; update btnet"
             )
         if fingerprint(tensors) != metadata["digest"]:
             raise ValueError(
                 f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
             )
         if rank and not any(rank in tensor.shape for tensor in tensors.values()):
-            raise ValueError(f"{path}: announces adapters of rank {str(rank)[:20]}, and holds none; export it again")
+            raise ValueError(
+                f"{path}: announces adapters of rank {str(rank)[:20]}, and holds none; export it again"
+            )
         for field, kind in _KINDS.items():
             if not isinstance(metadata[field], kind) or isinstance(metadata[field], bool):
                 raise ValueError(
