@@ -70,9 +70,10 @@ def _entry(path: Path, content: dict[str, Any], key: str) -> NDArray[Any]:
     if key not in content:
         known = ", ".join(content)[:200] or "nothing"
         raise ValueError(f"{path}: holds {known}, expected {key}")
-    if not isinstance(content[key], np.ndarray):
+    value = content[key]
+    if not isinstance(value, np.ndarray):
         raise ValueError(f"{path}: {key} is neither a cell array nor numbers")
-    return content[key]
+    return value
 
 
 def _text(path: Path, key: str, cell: Any) -> str:

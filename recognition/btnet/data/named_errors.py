@@ -22,9 +22,10 @@ def naming(path: str | Path, *others: type[Exception]) -> Iterator[None]:
     Raises:
         ValueError: for any of them.
     """
+    kinds: tuple[type[Exception], ...] = (ValueError, *others)
     try:
         yield
-    except (ValueError, *others) as error:
+    except kinds as error:
         if isinstance(error, ValueError) and str(path) in str(error):
             raise
         reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__

@@ -66,8 +66,9 @@ def instructions(source: mmap.mmap) -> Iterator[str]:
     Raises:
         ValueError: for a length beyond the end of the file, or a place in the memo that no writer would come to.
     """
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(source)):
-        if instruction.name in _MEMO and argument > count:
+    stream: Any = source  # genops reads and asks for the place, which a map knows too
+    for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+        if instruction.name in _MEMO and (argument or 0) > count:
             raise ValueError(f"it uses place {argument} of the memo after {count} instructions")
         yield instruction.name
 

@@ -86,31 +86,19 @@ def graph_of(trunk: IResNet) -> Any:
 def hostile_graphs(model: Any) -> dict[str, Any]:
     """Models that ask for memory, files or loops beside a network that is well formed."""
     found = {}
-    for name, nodes, constants in (
-        (
-            "expands",
-            [("Expand", ["one", "shape"], {})],
-            {"one": np.ones(1, np.float32), "shape": np.array([1 << 36])},
-        ),
-        (
-            "tiles",
-            [("Tile", ["one", "shape"], {})],
-            {"one": np.ones(1 << 10, np.float32), "shape": np.array([1 << 26])},
-        ),
-        ("fills", [("ConstantOfShape", ["shape"], {})], {"shape": np.array([1 << 20, 1 << 16])}),
-        (
-            "counts",
-            [("Range", ["zero", "end", "one"], {})],
-            {"zero": np.array(0), "end": np.array(1 << 40), "one": np.array(1)},
-        ),
-    ):
+    one, zero = np.array(1), np.array(0)
+    operators: dict[str, tuple[str, dict[str, Any]]] = {
+        "expands": ("Expand", {"one": np.ones(1, np.float32), "shape": np.array([1 << 36])}),
+        "tiles": ("Tile", {"one": np.ones(1 << 10, np.float32), "shape": np.array([1 << 26])}),
+        "fills": ("ConstantOfShape", {"shape": np.array([1 << 20, 1 << 16])}),
+        "counts": ("Range", {"zero": zero, "end": np.array(1 << 40), "one": one}),
+    }
+    for name, (kind, constants) in operators.items():
         hostile = onnx.ModelProto.FromString(model.SerializeToString())
         hostile.graph.initializer.extend(
             numpy_helper.from_array(value, key) for key, value in constants.items()
         )
-        hostile.graph.node.extend(
-            helper.make_node(kind, inputs, ["hostile"], **attributes) for kind, inputs, attributes in nodes
-        )
+        hostile.graph.node.append(helper.make_node(kind, list(constants), ["hostile"]))
         found[name] = hostile
     for name, location in (
         ("outside", "../../../../etc/passwd"),

@@ -160,7 +160,7 @@ def _make_shards(folder: Path) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
         (folder / name).mkdir()
     write_classifier_shards(_classifier(), folder / "arcface", world_size=2)
-    for rank, shard in enumerate(_classifier().split(3)):
+    for rank, shard in enumerate(torch.split(_classifier(), 3)):
         torch.save({"weight_activated": shard.clone()}, folder / "authors" / f"softmax_fc_gpu_{rank}.pt")
 
 

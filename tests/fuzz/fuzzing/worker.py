@@ -94,7 +94,7 @@ def run_cases(target: Target, folder: Path, outcomes: Path, start: int, stop: in
         held = int(file.read().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (held + (target.memory_mib << 20),) * 2)
     seeds = Seeds.load(target, folder)
-    with open(outcomes, "r+b") as file, mmap.mmap(file.fileno(), 0) as board:
+    with open(outcomes, "r+b") as counted, mmap.mmap(counted.fileno(), 0) as board:
         for number in range(start, stop):
             # SIGPROF, unhandled, ends the process: the supervisor reads that as a hang.
             signal.setitimer(signal.ITIMER_PROF, HANG_SECONDS)
