@@ -64,12 +64,22 @@ def instructions(source: mmap.mmap) -> Iterator[str]:
     """Names of a pickle's instructions, which are read and not followed.
 
     Raises:
-        ValueError: for a length beyond the end of the file, or a place in the memo that no writer would come to.
+        ValueError: for a length beyond the end of the file, a place in the memo that no writer would come to, or an
+            instruction that is not wholly inside its frame.
     """
     stream: Any = source  # genops reads and asks for the place, which a map knows too
-    for count, (instruction, argument, _) in enumerate(pickletools.genops(stream)):
+    frame_end = 0
+    for count, (instruction, argument, place) in enumerate(pickletools.genops(stream)):
         if instruction.name in _MEMO and (argument or 0) > count:
             raise ValueError(f"it uses place {argument} of the memo after {count} instructions")
+        # Python's unpickler loses its place there, and takes anything for a length.
+        is_inside, begins = (place or 0) < frame_end, instruction.name == "FRAME"
+        if (is_inside and begins) or (not is_inside and frame_end and place != frame_end):
+            raise ValueError(f"an instruction crosses the end of a frame at {frame_end}")
+        if begins:
+            frame_end = (place or 0) + 9 + (argument or 0)
+        elif not is_inside:
+            frame_end = 0
         yield instruction.name
 
 

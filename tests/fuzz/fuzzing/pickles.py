@@ -87,6 +87,7 @@ def hostile_pickles() -> dict[str, bytes]:
         "long4": b"\x8b\xff\xff\xff\x7f",
         "long1 minus": b"\x8b\xff\xff\xff\xff",
         "frame": b"\x95" + struct.pack("<Q", 1 << 60) + b"N.",
+        "frame crossed": b"\x95" + struct.pack("<Q", 12) + b"](B\x08\0\0\0B\xff\xff\xff\x7fxxxe](\x88e\x86.",
         "memo": b"]r\xff\xff\xff\x7f.",
         "memo text": b"]p99999999\n.",
         "digits": b"I" + b"9" * 100_000 + b"\n.",
