@@ -8,7 +8,7 @@ EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test lint types docs bench faults soak test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test fuzz audit lint types docs bench faults soak test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -34,6 +34,22 @@ evidence-page: .venv/ready
 # Two files at a time, each on one thread: half the time of one after the other on two cores.
 test: .venv/ready
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/mxnet
+
+# Damages what is read from outside, 10 000 times each kind, and writes docs/RELIABILITY.md: half an hour on two cores.
+# One kind: make fuzz FUZZ_OPTIONS="--target gallery". `make test` runs a slice of it.
+fuzz: .venv/ready
+	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=1 PYTHONPATH=tests/fuzz $(BIN)/python -m fuzzing --cases 10000 \
+		--json docs/results/fuzz.json --page docs/RELIABILITY.md --keep runs/fuzz $(FUZZ_OPTIONS)
+
+# Known vulnerabilities of the locked packages. Needs the database of pypi.org; says so (and exits 3) where it cannot
+# reach it.
+audit: .venv-audit/ready
+	.venv-audit/bin/python tools/audit.py .venv-audit/bin/pip-audit requirements.txt
+
+.venv-audit/ready:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/pip install --quiet pip-audit
+	touch $@
 
 lint: .venv/ready
 	$(BIN)/ruff check $(SOURCES)

@@ -6,6 +6,7 @@ import ast
 import copy
 import difflib
 import runpy
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from typing import Any, Final
 from easydict import EasyDict
 
 BASE = "base.py"
+_LARGEST: Final = sys.float_info.max
+_SHOWN: Final = 200  # characters of a value, in messages
 
 # What other code bases call a key, where the spelling is too far away to be guessed.
 _ELSEWHERE: Final = {"data": "rec", "dataset": "rec", "learning_rate": "lr", "epochs": "num_epoch"}
@@ -43,7 +46,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     for parent in reversed(_ancestors(file, base_file)):
         _merge(config, _run(parent), base, str(parent))
     for text in overrides:
-        _merge(config, dict([_parse(text)]), base, f"--set {text}")
+        _merge(config, dict([_parse(text)]), base, f"--set {text[:_SHOWN]}")
     config.name = file.stem
     if not config.output:
         config.output = str(Path("runs") / file.stem)
@@ -83,10 +86,10 @@ def _run(file: Path) -> dict[str, Any]:
 def _parse(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise ValueError(f"--set {text}: expected key=value, such as lr=0.02")
+        raise ValueError(f"--set {text[:_SHOWN]}: expected key=value, such as lr=0.02")
     try:
         return key.strip(), ast.literal_eval(value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):  # the last two: nested too deep
         return key.strip(), value
 
 
@@ -99,7 +102,7 @@ def _merge(config: EasyDict, values: Mapping[str, Any], base: Mapping[str, Any],
                 else difflib.get_close_matches(key, base, 1, cutoff=0.4)
             )
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where}: unknown key {key!r}{hint}")
+            raise ValueError(f"{where}: unknown key {key[:_SHOWN]!r}{hint}")
         config[key] = _checked(key, value, base[key], where)
 
 
@@ -111,9 +114,11 @@ def _checked(key: str, value: Any, default: Any, where: str) -> Any:
         fits, expected = isinstance(value, bool), "True or False"
     elif isinstance(default, float):
         fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
+        fits = fits and abs(value) < _LARGEST
         value = float(value) if fits else value
     elif isinstance(default, int):
-        fits, expected = isinstance(value, int) and not isinstance(value, bool), "a whole number"
+        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
+        expected = "a whole number"
     elif isinstance(default, (list, tuple)):
         fits, expected = isinstance(value, (list, tuple)), "a list"
         value = list(value) if fits else value
@@ -122,5 +127,12 @@ def _checked(key: str, value: Any, default: Any, where: str) -> Any:
     else:
         fits, expected = isinstance(value, str), "a text"
     if not fits:
-        raise ValueError(f"{where}: {key} = {value!r}, expected {expected} such as {default!r}")
+        raise ValueError(f"{where}: {key} = {_shown(value)}, expected {expected} such as {default!r}")
     return value
+
+
+def _shown(value: Any) -> str:
+    try:
+        return repr(value)[:_SHOWN]
+    except (ValueError, RecursionError):  # a number of thousands of digits, a list nested too deep
+        return f"a {type(value).__name__}"

@@ -139,7 +139,7 @@ def test_every_kind_of_tar_is_read_and_what_is_no_face_left_out(kind: int, tmp_p
     assert faces.labels.tolist() == [0, 1]
     for index, rendered in enumerate((1, 2)):
         assert np.array_equal(faces[index][0], RENDERED[rendered][0])
-    assert faces.describe(0) == "x.tar: one.png"
+    assert faces.describe(0) == f"{tmp_path / 'x.tar'}: one.png"
     with pytest.raises(IndexError):
         faces[2]
     write_tar(tmp_path / "x.tar", files, kind)

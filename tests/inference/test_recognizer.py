@@ -263,7 +263,7 @@ def test_a_corrupt_onnx_file_and_one_of_another_origin_are_refused(folder: Path,
     with pytest.raises(FileNotFoundError, match=r"no embed_rX\.onnx; write them with `btnet export-onnx`"):
         Recognizer.load(tmp_path, "onnxruntime")
     (tmp_path / "embed_r14.onnx").write_bytes((folder / "onnx" / "embed_r14.onnx").read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"embed_r14\.onnx: onnxruntime cannot read it"):
+    with pytest.raises(ValueError, match=r"embed_r14\.onnx: not a whole ONNX file"):
         Recognizer.load(tmp_path, "onnxruntime")
     (tmp_path / "embed_r14.onnx").write_bytes((folder / "onnx" / "embed_r28.onnx").read_bytes())
     with pytest.raises(ValueError, match=r"expected data \[N, 3, 14, 14\]"):

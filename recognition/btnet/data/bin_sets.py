@@ -15,9 +15,13 @@ from numpy.typing import NDArray
 
 from btnet.data.atomic import replacing
 from btnet.data.image_codec import CorruptImageError, decode_image, encode_png
+from btnet.data.image_files import first_of
 from btnet.data.safe_pickle import load_plain_pickle
 
 __all__ = ["read_bin", "write_bin"]
+
+# Of the decoded images: JPEGs of faces grow to 6 to 15 times their size. A pickle can name one image a million times.
+_MOST_BYTES, _MOST_GROWTH = 1 << 28, 100
 
 
 def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -45,6 +49,7 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
             unreadable[index] = str(error)
             continue
         if images is None:
+            _check_size(path, len(encoded) * image.nbytes)
             images, first = np.empty((len(encoded), *image.shape), np.uint8), index
         if image.shape != images.shape[1:]:
             raise ValueError(
@@ -55,7 +60,7 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
     if unreadable or images is None:
         raise CorruptImageError(
             f"{next(iter(unreadable.values()))}; {len(unreadable)} of {len(encoded)} images of the set cannot be "
-            f"read, those of number {', '.join(map(str, unreadable))}"
+            f"read, those of number {first_of([str(index) for index in unreadable])}"
         )
     return images, issame
 
@@ -100,14 +105,26 @@ def _check_layout(path: Path, content: object) -> tuple[list[Any], NDArray[np.bo
             "images, list of bool); the file is no verification set"
         )
     for index, flag in enumerate(flags):
-        if flag not in (0, 1):
-            raise ValueError(f"{path}: issame of pair {index} is {flag!r}, expected True or False")
+        if not isinstance(flag, (int, np.integer, np.bool_)) or flag not in (0, 1):
+            shown = (
+                flag if isinstance(flag, (int, np.integer)) and abs(flag) < 1 << 32 else type(flag).__name__
+            )
+            raise ValueError(f"{path}: issame of pair {index} is {shown}, expected True or False")
     if len(images) != 2 * len(flags) or not len(flags):
         raise ValueError(
             f"{path}: {len(images)} images for {len(flags)} pairs, expected two images for each of one or "
             "more pairs; the file is damaged: copy it again"
         )
     return images, np.array([bool(flag) for flag in flags])
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    most = max(_MOST_BYTES, _MOST_GROWTH * path.stat().st_size)
+    if num_bytes > most:
+        raise ValueError(
+            f"{path}: a file of {path.stat().st_size} bytes holds {num_bytes} bytes of pixels, expected at most "
+            f"{most}; it names the same image many times over, or was made to fill the memory"
+        )
 
 
 def _decode(path: Path, encoded: list[Any], index: int) -> NDArray[np.uint8]:

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.image_header import check_header
+
 __all__ = ["CorruptImageError", "decode_image", "encode_jpeg", "encode_png"]
 
 # OpenCV before 4.10 decodes to BGR only.
@@ -13,11 +15,11 @@ _RGB_FLAG: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
 
 
 class CorruptImageError(ValueError):
-    """The bytes are not an image OpenCV can read."""
+    """The bytes are not an image that can be read."""
 
 
 def decode_image(data: bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    """Decode an image of any format OpenCV knows.
+    """Decode a JPEG, PNG, BMP or WebP.
 
     Args:
         data: the encoded bytes.
@@ -27,16 +29,19 @@ def decode_image(data: bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint
         uint8 RGB, [H, W, 3]. Grey images get three equal channels, alpha is dropped.
 
     Raises:
-        CorruptImageError: naming `where`, if the bytes do not decode.
+        CorruptImageError: naming `where`, if the bytes do not decode, were cut short, are of another kind or announce
+            more than `btnet.data.image_header.MAX_PIXELS`; a PNG also if its checksums do not fit.
     """
     encoded = np.frombuffer(data, np.uint8)
     image: Any = None
-    # OpenCV raises on an empty buffer, and on some broken ones, where it returns None for the rest.
+    # OpenCV raises on some broken ones, where it returns None for the rest.
     try:
-        if len(encoded):
-            image = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB_FLAG is None else _RGB_FLAG)
-    except cv2.error as error:
-        raise CorruptImageError(f"{_unreadable(encoded, where)} ({error})") from error
+        check_header(encoded.tobytes())
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB_FLAG is None else _RGB_FLAG)
+    except (cv2.error, ValueError) as error:
+        raise CorruptImageError(
+            _unreadable(encoded, where, f" ({' '.join(str(error).split())[:200]})")
+        ) from error
     if image is None:
         raise CorruptImageError(_unreadable(encoded, where))
     if _RGB_FLAG is None:
@@ -65,8 +70,6 @@ def _encode(image: NDArray[np.uint8], ending: str, options: list[int]) -> bytes:
     return bytes(encoded.tobytes())
 
 
-def _unreadable(encoded: NDArray[np.uint8], where: str) -> str:
+def _unreadable(encoded: NDArray[np.uint8], where: str, reason: str = "") -> str:
     start = encoded[:8].tobytes().hex() or "nothing"
-    return (
-        f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}); remove or replace it"
-    )
+    return f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}){reason}; remove or replace it"

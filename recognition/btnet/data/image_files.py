@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.data.image_codec import decode_image
 
-__all__ = ["ImageFiles", "files_digest", "find_images", "list_images", "need_folder"]
+__all__ = ["ImageFiles", "files_digest", "find_images", "first_of", "list_images", "need_folder"]
 
 _SHOWN = 3
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.mat_file import read_mat
+
 __all__ = ["read_names", "read_names_and_ids"]
 
 
@@ -15,7 +17,7 @@ def read_names_and_ids(path: Path, names_key: str, ids_key: str) -> tuple[list[s
     """Read as many names as identities.
 
     Args:
-        path: `.mat` file, up to version 7.
+        path: `.mat` file of version 5 to 7.
         names_key: cell array of names, [N, 1].
         ids_key: whole numbers, [N, 1].
 
@@ -29,8 +31,8 @@ def read_names_and_ids(path: Path, names_key: str, ids_key: str) -> tuple[list[s
     content = _load(path)
     names = [_text(path, names_key, cell) for cell in _entry(path, content, names_key).ravel()]
     numbers = _entry(path, content, ids_key).ravel()
-    if numbers.dtype.kind not in "iuf" or not np.array_equal(numbers, np.floor(numbers)):
-        raise ValueError(f"{path}: {ids_key} is {numbers.dtype}, expected whole numbers")
+    if numbers.dtype.kind not in "iuf" or not _are_whole(numbers):
+        raise ValueError(f"{path}: {ids_key} is {numbers.dtype}, expected whole numbers of at most 53 bits")
     if len(names) != len(numbers):
         raise ValueError(
             f"{path}: {len(names)} names in {names_key} and {len(numbers)} identities in {ids_key}, "
@@ -51,28 +53,33 @@ def read_names(path: Path, key: str) -> NDArray[np.str_]:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; it belongs to the data set's protocol")
     try:
-        return dict(loadmat(path))
-    except (MatReadError, ValueError, TypeError, NotImplementedError, OSError) as error:
-        raise ValueError(f"{path}: not a MATLAB file of version 4 to 7 ({error})") from error
+        return read_mat(path)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a MATLAB file of version 5 to 7 ({str(error)[:200]})") from error
+
+
+def _are_whole(numbers: NDArray[Any]) -> bool:
+    values = numbers.astype(np.float64)
+    return bool((np.abs(values) < 1 << 53).all()) and np.array_equal(values, np.floor(values))
 
 
 def _entry(path: Path, content: dict[str, Any], key: str) -> NDArray[Any]:
     if key not in content:
-        known = ", ".join(name for name in content if not name.startswith("__")) or "nothing"
+        known = ", ".join(content)[:200] or "nothing"
         raise ValueError(f"{path}: holds {known}, expected {key}")
-    return np.asarray(content[key])
+    value = content[key]
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{path}: {key} is neither a cell array nor numbers")
+    return value
 
 
 def _text(path: Path, key: str, cell: Any) -> str:
-    value = np.asarray(cell)
-    while value.dtype == object and value.size == 1:
-        value = np.asarray(value.item())
-    if value.size != 1 or value.dtype.kind != "U":
-        raise ValueError(f"{path}: {key} holds a cell of {value.dtype} {list(value.shape)}, expected a name")
-    return str(value.item()).strip()
+    # A name may stand in a cell of its own.
+    while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
+        cell = cell.item()
+    if not isinstance(cell, str) or not cell.strip():
+        raise ValueError(f"{path}: {key} holds a cell of {type(cell).__name__}, expected a name")
+    return cell.strip()

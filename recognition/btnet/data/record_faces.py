@@ -8,7 +8,6 @@ Sets without record 0 as above exist: then every record is an image.
 """
 
 import hashlib
-import math
 import os
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -68,8 +67,8 @@ class RecordFaces:
             ValueError: if the file holds no image, lacks records, or names another number of classes.
         """
         num_ranges = self._open(path)
-        # While the classes are being counted, any whole number is a label.
-        self._label_end = num_ranges or math.inf
+        # While the classes are being counted, any whole number is a label that float32 tells from its neighbours.
+        self._label_end = num_ranges or _FLOAT32_EXACT
         self.num_classes = num_ranges or int(self.labels.max()) + 1
 
     def _open(self, path: str | os.PathLike[str]) -> int:
@@ -90,6 +89,10 @@ class RecordFaces:
         # A vector-labelled image may have flag 2 as well; it has a payload.
         if payload or isinstance(header.label, float) or len(header.label) != 2:
             return keys, 0
+        if not np.isfinite(header.label).all():
+            raise ValueError(
+                f"{self._path}: record 0 announces {header.label.tolist()}, expected whole numbers; copy the .rec again"
+            )
         end_of_images, end = int(header.label[0]), int(header.label[1])
         if max(end_of_images, end) > _FLOAT32_EXACT:
             end = int(keys[-1]) + 1
@@ -181,7 +184,7 @@ class RecordFaces:
         )
 
 
-def _reopen(path: Path, num_classes: int, label_end: float) -> RecordFaces:
+def _reopen(path: Path, num_classes: int, label_end: int) -> RecordFaces:
     """A set that is known already: its classes are not counted again."""
     faces = RecordFaces.__new__(RecordFaces)
     faces._open(path)

@@ -79,6 +79,12 @@ class RecordIndex:
                 f"or rebuild it with `tools/make_rec.py --index {rec_path}`"
             )
         keys, offsets = _parse(path)
+        astray = np.flatnonzero(offsets % 4)
+        if len(astray):
+            raise ValueError(
+                f"{path}: key {keys[astray[0]]} starts at offset {offsets[astray[0]]}, records start at "
+                "multiples of 4; copy the file again, or rebuild it with tools/make_rec.py --index"
+            )
         outside = np.flatnonzero(offsets >= rec_size)
         if len(outside):
             raise ValueError(

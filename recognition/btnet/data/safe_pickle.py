@@ -1,19 +1,29 @@
 """A pickle reader for plain data: lists, bytes, numbers, byte arrays; nothing in the file is run.
 
+A few bytes of a pickle can also announce gigabytes, or mean a list of lists that would take years to walk. So its
+instructions are read once before they are followed, and what is built is walked once however often it is named.
+
 NumPy's own reconstruction functions are not called either: the names a pickle uses for them are mapped to
 functions of this file, which accept byte-sized items only. That also covers both homes of these names
 (`numpy.core` before NumPy 2, `numpy._core` since), whichever NumPy is installed.
 """
 
+import mmap
 import pickle
-from collections.abc import Callable
+import pickletools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["load_plain_pickle"]
+__all__ = ["instructions", "load_plain_pickle"]
+
+_LONGEST = 300  # of a reason, which may quote the file
+_MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
+# Plain data has none; and to look up a tuple of tuples of tuples, each named twice, may take for ever.
+_MAPS = frozenset(("EMPTY_DICT", "DICT", "SETITEM", "SETITEMS", "EMPTY_SET", "ADDITEMS", "FROZENSET"))
 
 # Byte-sized item types, as Python 2 (bytes) and 3 (str) spell them.
 _DTYPES = {"u1": np.uint8, "b1": np.bool_}
@@ -29,16 +39,48 @@ def load_plain_pickle(path: Path) -> Any:
         Nested lists and tuples of numbers, bytes, strings and uint8 or bool arrays.
 
     Raises:
-        ValueError: if the file is no pickle, was cut short, or names anything but the types above.
+        ValueError: if the file is no pickle, was cut short, announces more than it holds, or names anything but the
+            types above.
     """
-    with open(path, "rb") as file:
+    if not path.stat().st_size:
+        raise ValueError(f"{path}: not readable as plain data: the file is empty")
+    # Mapped: a read of more than there is gets what there is, where a file would first make room for all of it.
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
         try:
-            return _plain(_PlainUnpickler(file, encoding="bytes").load())
+            if not _MAPS.isdisjoint(instructions(source)):
+                raise ValueError(
+                    "it holds a dict or a set, which plain data does not need; do not trust this file"
+                )
+            source.seek(0)
+            return _plain(_PlainUnpickler(source, encoding="bytes").load(), {})
         # A damaged pickle can fail in as many ways as there are instructions in it.
         except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"{path}: not readable as plain data: {error}") from error
-        except (AttributeError, OverflowError, MemoryError, RecursionError, ImportError) as error:
-            raise ValueError(f"{path}: not readable as plain data: {error!r}") from error
+            raise ValueError(f"{path}: not readable as plain data: {str(error)[:_LONGEST]}") from error
+        except (AttributeError, OverflowError, RecursionError, ImportError) as error:
+            raise ValueError(f"{path}: not readable as plain data: {repr(error)[:_LONGEST]}") from error
+
+
+def instructions(source: mmap.mmap) -> Iterator[str]:
+    """Names of a pickle's instructions, which are read and not followed.
+
+    Raises:
+        ValueError: for a length beyond the end of the file, a place in the memo that no writer would come to, or an
+            instruction that is not wholly inside its frame.
+    """
+    stream: Any = source  # genops reads and asks for the place, which a map knows too
+    frame_end = 0
+    for count, (instruction, argument, place) in enumerate(pickletools.genops(stream)):
+        if instruction.name in _MEMO and (argument or 0) > count:
+            raise ValueError(f"it uses place {argument} of the memo after {count} instructions")
+        # Python's unpickler loses its place there, and takes anything for a length.
+        is_inside, begins = (place or 0) < frame_end, instruction.name == "FRAME"
+        if (is_inside and begins) or (not is_inside and frame_end and place != frame_end):
+            raise ValueError(f"an instruction crosses the end of a frame at {frame_end}")
+        if begins:
+            frame_end = (place or 0) + 9 + (argument or 0)
+        elif not is_inside:
+            frame_end = 0
+        yield instruction.name
 
 
 class _Array:
@@ -83,7 +125,8 @@ def _frombuffer(data: bytes | bytearray, dtype: _Dtype, shape: tuple[int, ...], 
 def _encode(text: str, encoding: str | bytes = "latin1") -> bytes:
     # Python 3 writes bytes so in protocols 0 to 2.
     if encoding not in ("latin1", b"latin1"):
-        raise pickle.UnpicklingError(f"text in encoding {encoding!r}, expected latin1")
+        shown = repr(encoding) if isinstance(encoding, str) else type(encoding).__name__
+        raise pickle.UnpicklingError(f"text in encoding {shown}, expected latin1")
     return text.encode("latin1")
 
 
@@ -117,8 +160,16 @@ class _PlainUnpickler(pickle.Unpickler):
         return lambda *arguments: function(*arguments)
 
 
-def _plain(value: Any) -> Any:
-    """Replace arrays under construction by arrays, and bytearrays by bytes, in nested lists and tuples."""
+def _plain(value: Any, known: dict[int, Any]) -> Any:
+    """Replace arrays under construction by arrays, and bytearrays by bytes, in nested lists and tuples.
+
+    Args:
+        value: what was built; it is still referred to by what it was found in, so that ids are not used twice.
+        known: what has become of each list and tuple, by id; a list in itself has become nothing yet.
+
+    Raises:
+        ValueError: for a list that holds itself, or an array without contents.
+    """
     if isinstance(value, _Array):
         if value.value is None:
             raise ValueError("an array without contents")
@@ -126,5 +177,10 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytearray):
         return bytes(value)
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(item) for item in value)
+        if id(value) not in known:
+            known[id(value)] = None
+            known[id(value)] = type(value)(_plain(item, known) for item in value)
+        if known[id(value)] is None:
+            raise ValueError("a list that holds itself")
+        return known[id(value)]
     return value

@@ -103,9 +103,14 @@ class ShardFaces:
         if number not in self._files:
             self._files[number] = self._fetch(number) if is_url(shard.url) else self._path.parent / shard.url
         # Opened each time: a thousand shards are more files than a process may hold.
+        if self._files[number].is_dir():
+            raise ValueError(
+                f"{self._files[number]}: a folder, {self._path} names it as a shard; index the shards again"
+            )
         with open(self._files[number], "rb", buffering=0) as file:
             file.seek(offset - _HEADER)
-            block = file.read(_HEADER + num_bytes)
+            # No more than there is: room is made before anything is read.
+            block = file.read(min(_HEADER + num_bytes, os.fstat(file.fileno()).st_size))
         try:
             header = tarfile.TarInfo.frombuf(block[:_HEADER], "utf-8", "surrogateescape")
         except tarfile.HeaderError:
@@ -115,7 +120,8 @@ class ShardFaces:
                 f"{self._files[number]}: no image of {num_bytes} bytes at {offset}, where {self._path} has image "
                 f"{index}; the shard was changed or cut short: copy it again, or index it again"
             )
-        return f"{shard.url}: {header.name}", block[_HEADER:]
+        where = shard.url if is_url(shard.url) else self._files[number]
+        return f"{where}: {header.name[:200]}", block[_HEADER:]
 
     def _fetch(self, number: int) -> Path:
         """A local copy of a shard, which other processes find as well; whole or absent."""

@@ -14,6 +14,7 @@ import os
 import tarfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import fsspec
@@ -26,6 +27,7 @@ from btnet.data.folder_faces import IMAGE_ENDINGS
 __all__ = ["FORMAT", "MEMBER", "Shard", "is_url", "read_index", "write_index"]
 
 FORMAT = "btnet shard index 1"
+_LONGEST_LABEL = 32  # bytes of a .cls
 MEMBER = np.dtype([("offset", "<i8"), ("num_bytes", "<i4"), ("label", "<i4")])
 
 
@@ -91,7 +93,7 @@ def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[
 
 
 def read_index(path: Path) -> tuple[int, list[Shard], NDArray[Any]]:
-    """Number of classes, the shards, and the members [N] of dtype `MEMBER`, mapped and not read.
+    """Number of classes, the shards, and the members [N] of dtype `MEMBER`, mapped; each is looked at once.
 
     Raises:
         FileNotFoundError: if one of the two files is missing.
@@ -101,22 +103,53 @@ def read_index(path: Path) -> tuple[int, list[Shard], NDArray[Any]]:
         text = json.loads(path.read_text(encoding="utf-8"))
         if text["format"] != FORMAT:
             raise ValueError(f"its format is {text['format']!r}")
-        num_classes, shards = int(text["num_classes"]), [Shard(**shard) for shard in text["shards"]]
-    except (KeyError, TypeError, ValueError) as error:
+        num_classes, shards = text["num_classes"], [Shard(**shard) for shard in text["shards"]]
+        if not _are_counts(num_classes, *(number for shard in shards for number in shard[1:])):
+            raise ValueError("a number in it is no count")
+        if not shards or not all(_is_name(shard.url) for shard in shards):
+            raise ValueError("it names no shard, or one by what is no name of a file")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}: not a {FORMAT!r} ({error}); write it with tools/index_shards.py"
+            f"{path}: not a {FORMAT!r} ({str(error)[:200]}); write it with tools/index_shards.py"
         ) from error
     table_path = path.with_suffix(".npy")
     if not table_path.is_file():
         raise FileNotFoundError(f"{table_path}: missing beside {path.name}; copy both files of the index")
-    members: NDArray[Any] = np.load(table_path, mmap_mode="r", allow_pickle=False)
+    try:
+        members: NDArray[Any] = np.load(table_path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, TypeError, SyntaxError, TokenError) as error:
+        raise ValueError(f"{table_path}: damaged ({str(error)[:200]}); copy it again") from error
     num_images = sum(shard.num_images for shard in shards)
     if members.dtype != MEMBER or members.shape != (num_images,):
         raise ValueError(
             f"{table_path}: {members.dtype} {list(members.shape)}, but {path.name} lists {num_images} images; "
             "the two belong to different sets: index the shards again with tools/index_shards.py"
         )
+    for shard, stop in zip(shards, np.cumsum([shard.num_images for shard in shards]), strict=True):
+        part = members[stop - shard.num_images : stop]
+        sound = (part["label"] >= 0) & (part["label"] < num_classes) & (part["offset"] >= tarfile.BLOCKSIZE)
+        sound &= (part["num_bytes"] >= 0) & (part["num_bytes"] <= shard.num_bytes - part["offset"])
+        if not sound.all():
+            place, num_bytes, label = part[np.flatnonzero(~sound)[0]].tolist()
+            raise ValueError(
+                f"{table_path}: an image with label {label} and {num_bytes} bytes at {place} of {shard.url}, which has "
+                f"{shard.num_bytes} bytes, in a set of {num_classes} classes; the index is damaged: copy both again"
+            )
     return num_classes, shards, members
+
+
+def _is_name(url: Any) -> bool:
+    if not isinstance(url, str) or "\0" in url:
+        return False
+    parts = url.encode().split(b"/")
+    return sum(map(len, parts)) < 2000 and (is_url(url) or max(map(len, parts)) < 256)
+
+
+def _are_counts(*numbers: Any) -> bool:
+    return all(
+        isinstance(number, int) and not isinstance(number, bool) and 0 <= number < 1 << 62
+        for number in numbers
+    )
 
 
 def _place(name: str, output: Path) -> str:
@@ -159,9 +192,10 @@ def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[int, int, int
         if f".{ending.lower()}" in IMAGE_ENDINGS:
             image = member
         elif ending == "cls":
+            # Its first bytes only: a sparse member may announce more than any memory holds.
             stream = archive.extractfile(member)
             assert stream is not None
-            label = _label(stream.read(), f"{name}: {member.name}")
+            label = _label(stream.read(_LONGEST_LABEL), f"{name}: {member.name}")
         else:
             continue
         if image is not None and label is not None:

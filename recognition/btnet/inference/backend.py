@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from btnet.data.named_errors import naming
 from btnet.inference.camera import apply_cameras
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model
@@ -89,6 +90,7 @@ class OnnxBackend:
         """
         from btnet.interop.onnx import open_session
         from btnet.interop.onnx_bundle import OnnxBundle, leads_bundle
+        from btnet.interop.onnx_operators import check_operators
 
         if device != "cpu":
             raise ValueError(
@@ -96,6 +98,7 @@ class OnnxBackend:
             )
         owner = folder
         folder = folder / "onnx" if (folder / "onnx").is_dir() else folder
+        self.folder = folder
         if leads_bundle(folder):
             OnnxBundle.load(folder)  # onnxruntime does not see whether the data files are the right ones
         paths = sorted(path for path in folder.glob("embed_r*.onnx") if path.stem[7:].isdecimal())
@@ -104,6 +107,7 @@ class OnnxBackend:
         self._sessions = {}
         facts: dict[int, dict[str, str]] = {}
         for path in paths:
+            check_operators(path)
             session = open_session(path)
             resolution = int(path.stem[7:])
             facts[resolution] = _facts(path, session, resolution)
@@ -133,17 +137,31 @@ class OnnxBackend:
                     )
         self.trunk_fingerprint = first["trunk_fingerprint"]
         self.interpolation = first.get("interpolation", "bilinear")
-        self.embedding_size = int(self._sessions[self.canonical_size].get_outputs()[0].shape[-1])
+        self.embedding_size = _embedding_size(folder, self._sessions[self.canonical_size])
 
     def run(self, resolution: int, images: NDArray[np.uint8], *, mirror: bool) -> NDArray[np.float32]:
         """Embed one batch: uint8 RGB [B, r, r, 3] -> float32 [B, D], not normalised."""
         data = np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32)
         data /= np.float32(127.5)
         data -= np.float32(1)
-        session = self._sessions[resolution]
-        [embeddings] = session.run(None, {"data": data})
+        embeddings = self._embed(resolution, data)
         if mirror:
-            embeddings = embeddings + session.run(None, {"data": np.ascontiguousarray(data[..., ::-1])})[0]
+            embeddings = embeddings + self._embed(resolution, np.ascontiguousarray(data[..., ::-1]))
+        return embeddings
+
+    def _embed(self, resolution: int, data: NDArray[np.float32]) -> NDArray[np.float32]:
+        try:
+            [embeddings] = self._sessions[resolution].run(None, {"data": data})
+        except Exception as error:  # onnxruntime's errors have no other base
+            reason = " ".join(str(error).split())[:200]
+            raise ValueError(
+                f"{self.folder}: embed_r{resolution}.onnx does not run ({reason}); export it again"
+            ) from error
+        if embeddings.shape != (len(data), self.embedding_size):
+            raise ValueError(
+                f"{self.folder}: embed_r{resolution}.onnx gives {list(embeddings.shape)} for {len(data)} faces, "
+                f"expected [{len(data)}, {self.embedding_size}]; export it again"
+            )
         return np.asarray(embeddings, np.float32)
 
 
@@ -194,16 +212,36 @@ def torch_device(name: str | None) -> torch.device:
 
 
 def _canonical_size(props: dict[str, str]) -> str:
-    return str(json.loads(props["arch"]).get("canonical_size", "canonical"))
+    try:
+        return str(json.loads(props["arch"])["canonical_size"])[:10]
+    except (ValueError, LookupError, TypeError):  # only for a message
+        return "canonical"
 
 
 def _facts(path: Path, session: Any, resolution: int) -> dict[str, str]:
-    props: dict[str, str] = session.get_modelmeta().custom_metadata_map
-    [face], shape = session.get_inputs(), session.get_inputs()[0].shape
-    if face.name != "data" or shape[1:] != [3, resolution, resolution] or "trunk_fingerprint" not in props:
+    # Texts of the file are decoded when they are asked for.
+    with naming(path):
+        props: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        faces = [(face.name, face.shape) for face in session.get_inputs()]
+    needed = {"trunk_fingerprint", "network_fingerprint"}
+    if (
+        len(faces) != 1
+        or faces[0][0] != "data"
+        or faces[0][1][1:] != [3, resolution, resolution]
+        or needed - set(props)
+    ):
         raise ValueError(
-            f"{path}: takes {face.name} {shape} of a trunk {props.get('trunk_fingerprint', 'not named')[:12]}, "
+            f"{path}: takes {str(faces)[:200]} of a trunk {props.get('trunk_fingerprint', 'not named')[:12]}, "
             f"expected data [N, 3, {resolution}, {resolution}] of a trunk named in the metadata; "
             "write it with `btnet export-onnx` from the folder with trunk and branches"
         )
     return props
+
+
+def _embedding_size(folder: Path, session: Any) -> int:
+    shapes = [output.shape for output in session.get_outputs()]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or not isinstance(shapes[0][1], int):
+        raise ValueError(
+            f"{folder}: gives {str(shapes)[:200]}, expected embeddings [N, D]; export the files again"
+        )
+    return shapes[0][1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from btnet import __version__
 from btnet.data.atomic import replacing
+from btnet.data.npz import read_npz
 
 __all__ = ["Gallery", "Match", "unit"]
 
@@ -112,12 +112,11 @@ class Gallery:
                 f"{path}: no such gallery; make one with `btnet embed FOLDER -o {path.name}`"
             )
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in _ARRAYS}
+            arrays = read_npz(path, _ARRAYS)
             header: dict[str, Any] = json.loads(arrays["header"].tobytes())
             names = arrays["names"].tobytes().decode(errors="surrogateescape")
             trunk, version = header["trunk_fingerprint"], header["format_version"]
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        except (KeyError, TypeError, ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path}: not a whole gallery file of `btnet embed` ({error}); make it again"
             ) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from btnet.data.atomic import replacing
 from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks
+from btnet.model.weights_file import load_weights
 
 __all__ = [
     "MarginSoftmax",
@@ -227,17 +227,11 @@ def _wrong_count(paths: list[Path], sizes: list[int], num_classes: int | None) -
 
 def _read_shard(path: Path) -> tuple[Tensor, Any]:
     """Centres of one rank in float32, and the training step if the file says it."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path}: torch cannot read this as a file of weights ({str(error).splitlines()[0]}); "
-            "copy it again"
-        ) from error
+    content = load_weights(path)
     state = content.get("state_dict_softmax_fc", content) if isinstance(content, dict) else {}
     # Where negatives are sampled, `weight_activated` holds the last step's classes and `weight` all of them.
-    weight = state.get("weight", state.get("weight_activated"))
-    if not isinstance(weight, Tensor) or weight.ndim != 2:
+    weight = state.get("weight", state.get("weight_activated")) if isinstance(state, dict) else None
+    if not isinstance(weight, Tensor) or weight.ndim != 2 or not weight.is_floating_point():
         raise ValueError(
             f"{path}: holds no class centres (state_dict_softmax_fc.weight, weight or weight_activated, "
             "[classes, D]); was it written by another version of arcface_torch?"

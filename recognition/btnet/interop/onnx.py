@@ -230,8 +230,12 @@ def check_onnx(path: str | Path, network: Backbone | BTNet, *, resolution: int |
     return _difference(session, module)
 
 
-def open_session(path: str | Path) -> Any:
+def open_session(path: str | Path, content: bytes | None = None) -> Any:
     """Load a file into onnxruntime, on the CPU, without its chatter.
+
+    Args:
+        path: the file.
+        content: what to load in its place; the file then is what messages name.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -242,9 +246,9 @@ def open_session(path: str | Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's errors have no other base
-        reason = str(error).splitlines()[0]
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path}: onnxruntime cannot read it ({reason}); export it again") from error
 
 

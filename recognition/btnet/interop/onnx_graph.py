@@ -9,11 +9,16 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-__all__ = ["Affine", "Convolution", "OnnxGraph", "Product"]
+from btnet.data.named_errors import naming
+
+__all__ = ["FLATTENING", "Affine", "Convolution", "OnnxGraph", "Product"]
 
 Array = NDArray[np.float32]
 # What passes a tensor on unchanged in inference.
 _TRANSPARENT: Final = ("Identity", "Dropout", "Cast")
+# What makes a row of the last feature map.
+FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
+_MOST_SCALES = 4  # elements of a constant by which images are scaled: one, or one a channel
 _QUANTISED: Final = ("DequantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
 
 
@@ -72,11 +77,13 @@ class OnnxGraph:
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{path}: not a whole ONNX file ({reason}); copy it again") from error
         graph = model.graph
-        self.path = path
-        self._constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-        for node in graph.node:
-            if node.op_type == "Constant" and any(a.name == "value" for a in node.attribute):
-                self._constants[node.output[0]] = onnx.numpy_helper.to_array(_attributes(node)["value"])
+        self.path, self._model = path, model
+        self._looked_at: dict[str, None] = {}
+        with naming(path, TypeError, LookupError, NotImplementedError):
+            self._constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+            for node in graph.node:
+                if node.op_type == "Constant" and any(a.name == "value" for a in node.attribute):
+                    self._constants[node.output[0]] = onnx.numpy_helper.to_array(_attributes(node)["value"])
         self._producers = {output: node for node in graph.node for output in node.output}
         quantised = sorted({node.op_type for node in graph.node} & set(_QUANTISED))
         if quantised:
@@ -90,6 +97,27 @@ class OnnxGraph:
         self.input, self.output = inputs[0].name, graph.output[0].name
         half = any(weight.dtype == np.float16 for weight in self._constants.values())
         self.dtype = "float16" if half else "float32"
+
+    def understood(self) -> bytes:
+        """The model of those nodes alone that were taken, to be run; a file may hold others, which would run too."""
+        nodes = []
+        for node in self._model.graph.node:
+            if self._looked_at.keys().isdisjoint(node.output) or node.op_type == "Constant":
+                continue
+            if node.op_type in FLATTENING:
+                node = onnx.helper.make_node("Flatten", node.input[:1], node.output[:1], axis=1)
+            nodes.append(node)
+        needed = {name for node in nodes for name in node.input}
+        constants = [
+            onnx.numpy_helper.from_array(value, name)
+            for name, value in self._constants.items()
+            if name in needed
+        ]
+        inputs = [value for value in self._model.graph.input if value.name == self.input]
+        graph = onnx.helper.make_graph(nodes, "understood", inputs, self._model.graph.output, constants)
+        imports = [each for each in self._model.opset_import if each.domain in ("", "ai.onnx")]
+        model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=self._model.ir_version)
+        return bytes(model.SerializeToString())
 
     def refuse(self, tensor: str, expected: str) -> ValueError:
         """An error that names the node where the graph is not of the kind it should be."""
@@ -120,7 +148,14 @@ class OnnxGraph:
             return None
         values, weight = _attributes(node), self._weight(node.input[1])
         strides, pads = values.get("strides", [1, 1]), values.get("pads", [0, 0, 0, 0])
-        if len(set(strides)) != 1 or len(set(pads)) != 1 or set(values.get("dilations", [1])) != {1}:
+        is_square = weight.ndim == 4 and weight.shape[2] == weight.shape[3]
+        is_even = len(set(strides)) == 1 and len(set(pads)) == 1 and set(values.get("dilations", [1])) == {1}
+        if (
+            not is_square
+            or not is_even
+            or not 0 <= pads[0] <= weight.shape[2] // 2
+            or strides[0] not in (1, 2)
+        ):
             raise self.refuse(tensor, "square convolutions with equal strides and padding")
         bias = self._weight(node.input[2]) if len(node.input) > 2 and node.input[2] else None
         return Convolution(weight, bias, strides[0], pads[0], values.get("group", 1)), node.input[0]
@@ -142,7 +177,7 @@ class OnnxGraph:
             and node.op_type == "Add"
             and (constant := self._constant_input(node)) is not None
         ):
-            bias = self._weight(node.input[constant]).reshape(-1)
+            bias = self._row(node.input[constant])
             node = self._producer(node.input[1 - constant])
         if (
             node is None
@@ -158,7 +193,7 @@ class OnnxGraph:
             raise self.refuse(tensor, "a Gemm of embeddings by weights")
         weight = weight if values.get("transB", 0) else np.ascontiguousarray(weight.T)
         if len(node.input) > 2 and node.input[2]:
-            bias = np.float32(values.get("beta", 1.0)) * self._weight(node.input[2]).reshape(-1)
+            bias = np.float32(values.get("beta", 1.0)) * self._row(node.input[2])
         return Product(np.float32(values.get("alpha", 1.0)) * weight, bias), node.input[0]
 
     def take_sum(self, tensor: str) -> tuple[str, str] | None:
@@ -176,8 +211,14 @@ class OnnxGraph:
         constant = self._constant_input(node)
         if constant is None or (constant == 0 and node.op_type in ("Sub", "Div")):
             return None
-        values = np.unique(self._weight(node.input[constant]))
-        return None if values.size != 1 else (node.op_type, float(values[0]), node.input[1 - constant])
+        weight = self._weight(node.input[constant])
+        values = np.unique(weight)
+        # A large tensor of one number would blow the images up to its shape.
+        return (
+            None
+            if values.size != 1 or weight.size > _MOST_SCALES
+            else (node.op_type, float(values[0]), node.input[1 - constant])
+        )
 
     def same(self, first: str, second: str) -> bool:
         """Whether two names mean the same tensor."""
@@ -189,16 +230,31 @@ class OnnxGraph:
         return self._through(tensor) == source
 
     def _through(self, tensor: str) -> str:
-        while (node := self._producers.get(tensor)) is not None and node.op_type in _TRANSPARENT:
+        for _ in range(len(self._producers) + 1):
+            node = self._producers.get(tensor)
+            if node is None or node.op_type not in _TRANSPARENT or not node.input:
+                return tensor
+            self._looked_at[tensor] = None
             tensor = node.input[0]
-        return tensor
+        raise ValueError(
+            f"{self.path}: {tensor[:80]!r} is made of itself; the file is damaged: copy it again"
+        )
 
     def _producer(self, tensor: str) -> Any:
-        return self._producers.get(self._through(tensor))
+        source = self._through(tensor)
+        self._looked_at[source] = None
+        return self._producers.get(source)
 
     def _constant_input(self, node: Any) -> int | None:
         found = [i for i, name in enumerate(node.input[:2]) if self._through(name) in self._constants]
         return found[0] if found else None
+
+    def _row(self, name: str) -> Array:
+        """A weight that is added to each row."""
+        weight = self._weight(name)
+        if weight.ndim and weight.shape[-1] != weight.size:
+            raise ValueError(f"{self.path}: {name[:80]!r} has shape {list(weight.shape)}, expected one row")
+        return weight.reshape(-1)
 
     def _weight(self, name: str) -> Array:
         tensor = self._through(name)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from btnet.interop.onnx_graph import Affine, Array, Convolution, OnnxGraph, Product
+from btnet.interop.onnx_graph import FLATTENING, Affine, Array, Convolution, OnnxGraph, Product
 
 __all__ = ["Matched", "match"]
 
@@ -53,7 +53,7 @@ def match(graph: OnnxGraph) -> Matched:
     if product is None:
         raise graph.refuse(tensor, "the embedding made by a Gemm or MatMul, a BatchNorm behind it or not")
     head, tensor = product
-    while (before := graph.take(tensor, "Flatten", "Reshape", "Squeeze")) is not None:
+    while (before := graph.take(tensor, *FLATTENING)) is not None:
         tensor = before
     if graph.take_sum(graph.take_affine(tensor)[1]) is not None:
         return _iresnet(graph, found, last_norm, head, tensor)

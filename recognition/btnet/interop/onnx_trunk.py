@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from btnet.data.named_errors import naming
 from btnet.data.views import normalise
 from btnet.interop.onnx import open_session
 from btnet.interop.onnx_graph import OnnxGraph
@@ -64,7 +65,9 @@ def import_onnx(
     """
     path = Path(path)
     graph = OnnxGraph(path)
-    found = match(graph)
+    # A damaged graph can fail in as many ways as it is read.
+    with naming(path, LookupError, TypeError, AttributeError, ArithmeticError, AssertionError):
+        found = match(graph)
     if found.merged and faces is None:
         raise ValueError(
             f"{path}: {len(found.merged)} BatchNorms are merged into convolutions, and restoring them takes "
@@ -73,7 +76,8 @@ def import_onnx(
     trunk = backbone_of(found.state, where=str(path))
     if faces is not None and found.merged:
         restore_norms(trunk, found.merged, faces, batch_size=batch_size)
-    difference = _difference(path, trunk, takes_grey_levels=found.takes_grey_levels)
+    session = open_session(path, graph.understood())
+    difference = _difference(path, session, trunk, takes_grey_levels=found.takes_grey_levels)
     if not difference < _TOLERANCES[graph.dtype]:
         raise ValueError(
             f"{path}: looks like a {type(trunk).__name__}, but embeds noise otherwise (difference "
@@ -82,18 +86,17 @@ def import_onnx(
     return ImportedTrunk(trunk, tuple(found.merged), difference)
 
 
-def _difference(path: Path, trunk: Backbone, *, takes_grey_levels: bool) -> float:
+def _difference(path: Path, session: Any, trunk: Backbone, *, takes_grey_levels: bool) -> float:
     generator = torch.Generator().manual_seed(0)
     size = trunk.input_size
     levels = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8, generator=generator)
-    session = open_session(path)
     images = levels.float() if takes_grey_levels else normalise(levels)
     dtype = np.float16 if session.get_inputs()[0].type == "tensor(float16)" else np.float32
     try:
         [embedding] = session.run(None, {session.get_inputs()[0].name: images.numpy().astype(dtype)})
     except Exception as error:  # onnxruntime's errors have no other base
         raise ValueError(
-            f"{path}: does not run on one {size} px face ({str(error).splitlines()[0]})"
+            f"{path}: does not run on one {size} px face ({' '.join(str(error).split())[:300]})"
         ) from error
     with torch.no_grad():
         expected = trunk(normalise(levels)).double()

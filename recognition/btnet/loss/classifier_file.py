@@ -25,6 +25,7 @@ __all__ = ["ClassifierFile", "load_classifier", "save_classifier"]
 
 _FORMAT = "btnet-classifier"
 _VERSION = 1
+_DTYPES = ("F64", "F32", "F16", "BF16")
 _FIELDS = ("class_names", "trunk_fingerprint", "data_fingerprint")
 
 
@@ -125,12 +126,16 @@ def load_classifier(
             view = file.get_slice("weight")
             shape = view.get_shape()
             _check_shape(path, shape, class_names, rows)
+            if view.get_dtype() not in _DTYPES:
+                raise ValueError(
+                    f"{path}: weight of type {view.get_dtype()}, expected {', '.join(_DTYPES)}; export it again"
+                )
             start, stop = rows or (0, shape[0])
             # an empty slice is refused by some releases of safetensors
             weight = view[start:stop] if start < stop else torch.empty(0, shape[1])
     except SafetensorError as error:
         raise ValueError(
-            f"{path}: not a readable safetensors file ({error}); it is damaged or of another kind"
+            f"{path}: not a readable safetensors file ({str(error)[:200]}); it is damaged or of another kind"
         ) from error
     _check_fingerprint(path, "trunk", trunk, expected_trunk, "use that trunk, or rebuild the classifier with")
     _check_fingerprint(
@@ -144,12 +149,12 @@ def load_classifier(
 def _fields(path: Path, metadata: dict[str, str]) -> tuple[tuple[str, ...], str, str]:
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"{path}: format {metadata.get('format')!r}, expected {_FORMAT!r}; this is no classifier of "
+            f"{path}: format {metadata.get('format')!r:.40}, expected {_FORMAT!r}; this is no classifier of "
             "btnet. Shards of arcface_torch are converted by tools/convert_classifier.py"
         )
     if metadata.get("version") != str(_VERSION):
         raise ValueError(
-            f"{path}: version {metadata.get('version')!r}, this btnet reads {_VERSION}; update btnet, or "
+            f"{path}: version {metadata.get('version')!r:.40}, this btnet reads {_VERSION}; update btnet, or "
             "export the classifier again"
         )
     missing = [field for field in _FIELDS if field not in metadata]
@@ -157,10 +162,14 @@ def _fields(path: Path, metadata: dict[str, str]) -> tuple[tuple[str, ...], str,
         raise ValueError(f"{path}: lacks {', '.join(missing)} in its metadata; export the classifier again")
     try:
         names: Any = json.loads(metadata["class_names"])
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: class_names is no JSON ({error}); export the classifier again") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: class_names is no JSON ({str(error)[:200]}); export the classifier again"
+        ) from error
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"{path}: class_names is no list of strings; export the classifier again")
+    if len(set(names)) != len(names):
+        raise ValueError(f"{path}: a name stands for two classes; export the classifier again")
     return tuple(names), metadata["trunk_fingerprint"], metadata["data_fingerprint"]
 
 
@@ -179,7 +188,7 @@ def _check_shape(path: Path, shape: list[int], names: tuple[str, ...], rows: tup
 def _check_fingerprint(path: Path, what: str, found: str, expected: str | None, remedy: str) -> None:
     if expected is not None and found != expected:
         raise ValueError(
-            f"{path}: classifier belongs to {what} {found}, this {what} is {expected}; {remedy} this one"
+            f"{path}: classifier belongs to {what} {found[:80]}, this {what} is {expected}; {remedy} this one"
         )
 
 

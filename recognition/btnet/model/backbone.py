@@ -162,6 +162,8 @@ class Backbone(nn.Module):
 
 def initialise(module: nn.Module) -> None:
     """arcface_torch's initialisation: convolutions N(0, 0.1), normalisations the identity."""
+    if next(module.parameters()).is_meta:  # no numbers to set; torch would take seconds to find that out
+        return
     for part in module.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.normal_(part.weight, 0.0, 0.1)

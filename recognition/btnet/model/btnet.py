@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from btnet.data.named_errors import naming
 from btnet.model import coupling
 from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone
@@ -272,19 +273,20 @@ class BTNet(nn.Module):
             ValueError: if a file is damaged or does not belong to the trunk.
         """
         folder = Path(folder)
-        manifest = read_manifest(folder)
-        trunk = load_trunk(folder / "model.pt")
-        overlays = [Overlay.load(folder / f"overlay_r{r}.safetensors") for r in manifest["resolutions"]]
-        model = cls(
-            trunk,
-            manifest["resolutions"],
-            tail_from={o.resolution: o.tail_from for o in overlays},
-            interpolation=manifest["interpolation"],
-            own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
-            adapter_rank={o.resolution: o.adapter_rank for o in overlays},
-        )
-        for overlay in overlays:
-            model.load_overlay(overlay)
+        with naming(folder):
+            manifest = read_manifest(folder)
+            trunk = load_trunk(folder / "model.pt")
+            overlays = [Overlay.load(folder / f"overlay_r{r}.safetensors") for r in manifest["resolutions"]]
+            model = cls(
+                trunk,
+                manifest["resolutions"],
+                tail_from={o.resolution: o.tail_from for o in overlays},
+                interpolation=manifest["interpolation"],
+                own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
+                adapter_rank={o.resolution: o.adapter_rank for o in overlays},
+            )
+            for overlay in overlays:
+                model.load_overlay(overlay)
         return model.eval()
 
     def train(self, mode: bool = True) -> Self:

@@ -15,6 +15,7 @@ from btnet.data.atomic import replacing
 
 NAME = "btnet.json"
 FORMAT_VERSION = 1
+_KINDS = {"arch": dict, "trunk_fingerprint": str, "resolutions": list, "interpolation": str}
 
 
 def versions() -> dict[str, str]:
@@ -61,13 +62,21 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; give the output folder of a training run")
     try:
-        manifest = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    required = ("format_version", "arch", "trunk_fingerprint", "resolutions", "interpolation")
-    missing = [key for key in required if not isinstance(manifest, dict) or key not in manifest]
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({str(error)[:200]})") from error
+    missing = [
+        key for key in ("format_version", *_KINDS) if not isinstance(manifest, dict) or key not in manifest
+    ]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; it is not a manifest of btnet")
     if manifest["format_version"] != FORMAT_VERSION:
-        raise ValueError(f"{path}: format {manifest['format_version']}, this version reads {FORMAT_VERSION}")
+        raise ValueError(
+            f"{path}: format {str(manifest['format_version'])[:20]}, this version reads {FORMAT_VERSION}"
+        )
+    for key, kind in _KINDS.items():
+        if not isinstance(manifest[key], kind):
+            raise ValueError(f"{path}: {key} is a {type(manifest[key]).__name__}, expected a {kind.__name__}")
+    if not all(type(resolution) is int for resolution in manifest["resolutions"]):
+        raise ValueError(f"{path}: resolutions hold something else than whole numbers of px")
     return dict(manifest)

@@ -23,6 +23,10 @@ _FIELDS = (
     "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
     "dropped_keys", "num_learnt", "trunk_fingerprint", "digest", "adapters",
 )  # fmt: skip
+_KINDS = {
+    "arch": dict, "canonical_size": int, "resolution": int, "tail_from": str, "interpolation": str,
+    "dropped_keys": list, "num_learnt": int, "trunk_fingerprint": str,
+}  # fmt: skip
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -134,23 +138,34 @@ class Overlay:
         rank = _adapter_rank(metadata["adapters"])
         if metadata["format_version"] != FORMAT_VERSION or rank is None:
             raise ValueError(
-                f"{path}: overlay format {metadata['format_version']} with adapters {metadata['adapters']}, this "
-                f"version reads format {FORMAT_VERSION} with none or {_LOW_RANK} ones; update btnet"
+                f"{path}: overlay format {str(metadata['format_version'])[:20]} with adapters "
+                f"{str(metadata['adapters'])[:80]}, this version reads format {FORMAT_VERSION} with none or "
+                f"{_LOW_RANK} ones; update btnet"
             )
         if fingerprint(tensors) != metadata["digest"]:
             raise ValueError(
                 f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
             )
+        if rank and not any(rank in tensor.shape for tensor in tensors.values()):
+            raise ValueError(
+                f"{path}: announces adapters of rank {str(rank)[:20]}, and holds none; export it again"
+            )
+        for field, kind in _KINDS.items():
+            if not isinstance(metadata[field], kind) or isinstance(metadata[field], bool):
+                raise ValueError(
+                    f"{path}: {field} is a {type(metadata[field]).__name__} in the overlay's metadata, expected "
+                    f"{kind.__name__}; export the overlay again"
+                )
         return cls(
             tensors=tensors,
-            resolution=int(metadata["resolution"]),
+            resolution=metadata["resolution"],
             arch={k: tuple(v) if isinstance(v, list) else v for k, v in metadata["arch"].items()},
-            canonical_size=int(metadata["canonical_size"]),
-            tail_from=str(metadata["tail_from"]),
-            interpolation=str(metadata["interpolation"]),
+            canonical_size=metadata["canonical_size"],
+            tail_from=metadata["tail_from"],
+            interpolation=metadata["interpolation"],
             dropped_keys=tuple(metadata["dropped_keys"]),
-            num_learnt=int(metadata["num_learnt"]),
-            trunk_fingerprint=str(metadata["trunk_fingerprint"]),
+            num_learnt=metadata["num_learnt"],
+            trunk_fingerprint=metadata["trunk_fingerprint"],
             adapter_rank=rank,
         )
 
@@ -181,9 +196,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(str(path), framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get("btnet", "{}"))
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(
-            f"{path}: not a whole safetensors file ({error}); copy or export it again"
+            f"{path}: not a whole safetensors file ({str(error)[:200]}); copy or export it again"
         ) from error
     if not isinstance(metadata, dict) or not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")

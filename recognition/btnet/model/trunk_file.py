@@ -6,16 +6,17 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
 
 from btnet.data.atomic import replacing
+from btnet.data.named_errors import naming
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import check_tensors
+from btnet.model.weights_file import load_weights
 
 
 def load_trunk(path: str | Path) -> Backbone:
@@ -42,16 +43,10 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path}: no such trunk file; give an arcface_torch model.pt or backbone.pth")
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path}: torch cannot read this as a file of weights ({str(error).splitlines()[0]}); "
-            "a state dict saved by torch.save is expected"
-        ) from error
+    state = load_weights(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict_backbone"), Mapping):
         state = state["state_dict_backbone"]
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not all(_is_entry(*item) for item in state.items()):
         raise ValueError(f"{path}: not a state dict (a mapping of names to tensors)")
     return state
 
@@ -78,21 +73,32 @@ def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str
     Raises:
         ValueError: if the keys are not those of a known backbone.
     """
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(_is_entry(*item) for item in state.items()):
         raise ValueError(f"{where}: not a state dict (a mapping of names to tensors)")
     state = {key.removeprefix("module."): value for key, value in state.items()}
-    if "layer1.0.bn1.weight" in state and "fc.weight" in state:
-        backbone: Backbone = _iresnet(state, dropout, where)
-    elif "conv_sep.layers.0.weight" in state and "features.layers.2.weight" in state:
-        backbone = _mobilefacenet(state, where)
-    else:
+    empty = next((key for key, value in state.items() if not value.numel()), None)
+    if empty is not None:
         raise ValueError(
-            f"{where}: neither an IResNet (layer1.0.bn1.weight, fc.weight) nor a MobileFaceNet "
-            f"(conv_sep.layers.0.weight); its keys start with {', '.join(list(state)[:3]) or 'nothing'}"
+            f"{where}: {empty[:200]} is empty, the file is damaged or of another kind; save it again"
         )
+    # Built without memory: a few small tensors could announce a network of any size.
+    with naming(where, LookupError, ZeroDivisionError, TypeError, RuntimeError), torch.device("meta"):
+        if "layer1.0.bn1.weight" in state and "fc.weight" in state:
+            backbone: Backbone = _iresnet(state, dropout, where)
+        elif "conv_sep.layers.0.weight" in state and "features.layers.2.weight" in state:
+            backbone = _mobilefacenet(state, where)
+        else:
+            raise ValueError(
+                f"{where}: neither an IResNet (layer1.0.bn1.weight, fc.weight) nor a MobileFaceNet "
+                f"(conv_sep.layers.0.weight); its keys start with {', '.join(list(state)[:3])[:200] or 'nothing'}"
+            )
     check_tensors(state, backbone.state_dict(), where)
     backbone.load_state_dict(state, assign=True)
     return backbone.eval()
+
+
+def _is_entry(key: object, value: object) -> bool:
+    return isinstance(key, str) and isinstance(value, Tensor) and value.layout == torch.strided
 
 
 def adopt(module: nn.Module) -> Backbone:
@@ -139,8 +145,9 @@ def _mobilefacenet(state: Mapping[str, Tensor], where: str) -> MobileFaceNet:
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    found = [int(match.group(1)) for key in state if (match := re.match(pattern, key))]
-    return max(found, default=-1) + 1
+    found = {match.group(1) for key in state if (match := re.match(pattern, key))}
+    # No gap: a single key could announce a million units.
+    return next(count for count in range(len(found) + 1) if str(count) not in found)
 
 
 def _square_root(flat: int, channels: int, where: str) -> int:

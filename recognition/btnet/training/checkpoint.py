@@ -9,6 +9,7 @@ learning rate follow from the number of steps done.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import re
 import shutil
@@ -31,9 +32,11 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from btnet.data.safe_pickle import instructions
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 
+_PLAN = ".metadata"
 _FOLDER = re.compile(r"step_(\d+)")
 
 
@@ -170,6 +173,7 @@ class Checkpoints:
         path = folders[-1]
         reader = FileSystemReader(path)
         with _named_if_damaged(path):
+            _check_plan(path)
             metadata = reader.read_metadata()
             facts = self._facts(0)
             self._load(facts, reader)
@@ -258,6 +262,13 @@ class Checkpoints:
             # The local shard was filled in place; going through the state dict lets the classifier take notice.
             learner.classifier.load_state_dict({**state, "weight": learner.classifier.weight.detach()})
             learner.scaler.load_state_dict(json.loads(tensors[f"{learner.name}/scaler"]))
+
+
+def _check_plan(path: Path) -> None:
+    """Refuse a damaged plan, torch's pickle of what lies where, that announces more than it holds."""
+    with open(path / _PLAN, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
+        for _ in instructions(source):
+            pass
 
 
 def saved(folder: Path) -> list[Path]:

@@ -169,15 +169,15 @@ class CacheFiles:
             if field.name == "shapes":
                 for name, shape in expected.items():
                     if found.get(name) != shape:
-                        has = ", ".join(f"{key} {list(value)}" for key, value in found.items())
+                        has = ", ".join(f"{key} {list(value)}" for key, value in found.items())[:200]
                         raise ValueError(
                             f"{self.folder}: stale teacher cache: it has {has}, and this run asks for {name} "
                             f"{list(shape)}; {remedy}"
                         )
             elif found != expected:
                 raise ValueError(
-                    f"{self.folder}: stale teacher cache: its {field.name.replace('_', ' ')} is {found}, that of this "
-                    f"run {expected}; {remedy}"
+                    f"{self.folder}: stale teacher cache: its {field.name.replace('_', ' ')} is {str(found)[:100]}, "
+                    f"that of this run {expected}; {remedy}"
                 )
 
 
@@ -199,8 +199,12 @@ def _read_header(folder: Path) -> CacheContents:
         kind = (header.pop("format"), header.pop("version"))
         header["shapes"] = {name: tuple(shape) for name, shape in header["shapes"].items()}
         contents = CacheContents(**header)
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not the header of a teacher cache ({error}); remove {folder}") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not the header of a teacher cache ({str(error)[:200]}); remove {folder}"
+        ) from error
     if kind != (_FORMAT, _VERSION):
-        raise ValueError(f"{path}: format {kind}, this version reads {(_FORMAT, _VERSION)}; remove {folder}")
+        raise ValueError(
+            f"{path}: format {str(kind)[:80]}, this version reads {(_FORMAT, _VERSION)}; remove {folder}"
+        )
     return contents

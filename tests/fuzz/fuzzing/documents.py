@@ -1,0 +1,86 @@
+"""Targets: texts that are settings, and MATLAB lists of data sets' protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import numpy as np
+
+from btnet.config import load_config
+from btnet.data.mat_lists import read_names_and_ids
+from fuzzing.mutators import damage
+from fuzzing.target import Change, Target, WrongAnswerError, plain
+
+CONFIGS: Final = Path(__file__).parents[3] / "configs"
+_SETTINGS: Final = {
+    "number": b"lr=0.02", "whole": b"batch_size=128", "list": b"resolutions=[28, 14, 7]", "text": b"rec=synthetic:8:8",
+    "truth": b"resume=True", "empty": b"name=",
+}  # fmt: skip
+_ODD: Final = (
+    b"[" * 5000, b"(" * 90 + b")" * 90, b"9" * 6000, b"-" * 20000, b"1e999", b"1j", b"b'x'", b"'" + b"a" * 50000 + b"'",
+    b"__import__('os').system('x')", b"{}", b"{1: 2}", b"None", b"...", b"\x00", b"10**10**10", b"f'{1}'",
+    b"'a'*10**10",
+    b"{[]}", b"{[]: 1}", b"+" * 9000 + b"1", b"0x" + b"f" * 5000, b"(" * 3000 + b"1" + b",)" * 3000, b"~1", b"1_0",
+)  # fmt: skip
+
+
+def _make_settings(folder: Path) -> None:
+    for name, text in _SETTINGS.items():
+        (folder / name).mkdir(exist_ok=True)
+        (folder / name / "set").write_bytes(text)
+
+
+def _odd_value(content: bytes, chance: Random) -> bytes:
+    key = content.partition(b"=")[0]
+    value = chance.choice(_ODD)
+    return key + b"=" + (damage(value, chance) if chance.randrange(2) else value)
+
+
+def _read_settings(folder: Path) -> Any:
+    text = (folder / "set").read_bytes().decode("utf-8", errors="surrogateescape")
+    config = load_config(CONFIGS / "demo_hr", [text])
+    base = load_config(CONFIGS / "demo_hr")
+    if set(config) != set(base):
+        raise WrongAnswerError(f"keys {sorted(set(config) ^ set(base))} came or went")
+    changed = {key: repr(value) for key, value in config.items() if repr(value) != repr(base[key])}
+    if len(changed) > 2:
+        raise WrongAnswerError(f"one text set {sorted(changed)}")
+    return plain(changed)
+
+
+def _make_lists(folder: Path) -> None:
+    from scipy.io import savemat
+
+    names = np.array([f"{i}_cam_{i}.jpg" for i in range(5)], dtype=object)[:, None]
+    for name, compressed in (("plain", False), ("compressed", True)):
+        (folder / name).mkdir(exist_ok=True)
+        savemat(
+            folder / name / "list.mat",
+            {"set": names, "ids": np.arange(5)[:, None]},
+            do_compression=compressed,
+        )
+
+
+def _read_lists(folder: Path) -> Any:
+    names, ids = read_names_and_ids(folder / "list.mat", "set", "ids")
+    if len(names) != len(ids):
+        raise WrongAnswerError(f"{len(names)} names for {len(ids)} identities")
+    return tuple(names), plain(ids)
+
+
+def _accept(original: Any, found: Any, change: Change) -> None:
+    """Another well-formed text is another setting."""
+
+
+TARGETS = (
+    Target(
+        "--set texts", _make_settings, _read_settings, mutators=(damage, _odd_value), names="--set",
+        limit="that another value of the right type was meant", judge=_accept,
+    ),
+    Target(
+        "MATLAB lists", _make_lists, _read_lists,
+        limit="names and identities: version 5 files have no checksum unless compressed", judge=_accept,
+    ),
+)  # fmt: skip
