@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +13,47 @@ from numpy.typing import NDArray
 
 from btnet.evaluation.bootstrap import paired_bootstrap
 from btnet.evaluation.verification import kfold_correct
-from btnet.evidence.plan import Job, Plan, Row
+from btnet.evidence.plan import Comparison, Job, Plan, Row
 from btnet.evidence.record import read_scores
 from btnet.inference.verify import pair_label, parse_pair
 
-__all__ = ["compare"]
+__all__ = ["all_comparisons", "compare"]
+
+_STEPS = "table4"
+_AGAINST_BRANCH = ("table5", "fig7", "beyond")
+_TABLE, _BRANCH = "table2", "phi_bt"
+
+
+def all_comparisons(plan: Plan) -> list[Comparison]:
+    """Those of the plan, and those that its tables ask for, each once.
+
+    Table 4 sets each step against the one before; Table 5, fig. 7 and what goes beyond the paper set each row
+    against plain phi_bt of the same resolution.
+    """
+    steps = [row for row in plan.rows if _STEPS in row.places and row.resolution]
+    found = [
+        Comparison(second.name, first.name, _pairs(second))
+        for first, second in itertools.pairwise(steps)
+        if first.resolution == second.resolution
+    ]
+    plain = {row.resolution: row for row in plan.rows if row.places.get(_TABLE) == _BRANCH and row.resolution}
+    found += [
+        Comparison(row.name, plain[row.resolution].name, _pairs(row))
+        for row in plan.rows
+        if any(place in row.places for place in _AGAINST_BRANCH)
+        and row.resolution in plain
+        and row is not plain[row.resolution]
+    ]
+    known = {(each.first, each.second) for each in plan.comparisons}
+    return [*plan.comparisons, *(each for each in found if (each.first, each.second) not in known)]
+
+
+def _pairs(row: Row) -> list[str]:
+    return [f"112-{row.resolution}", f"{row.resolution}-{row.resolution}"]
 
 
 def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
-    """All comparisons of a plan whose rows have been measured; a row of several seeds counts as their mean.
+    """`all_comparisons` of a plan whose rows have been measured; a row of several seeds counts as their mean.
 
     Args:
         plan: with its comparisons.
@@ -32,7 +65,7 @@ def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
     """
     people = np.load(identities, allow_pickle=False)
     found = []
-    for comparison in plan.comparisons:
+    for comparison in all_comparisons(plan):
         for text in comparison.pairs:
             pair = pair_label(parse_pair(text))
             first = _correct(plan.row(comparison.first), pair, scores)

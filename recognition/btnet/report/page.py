@@ -55,13 +55,17 @@ def html_page(title: str, lead: str, sections: Sequence[Section], footer: str = 
 
 
 def markdown_page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The tables alone, in GitHub's Markdown."""
+    """The tables, and the pictures that lie beside the page, in GitHub's Markdown."""
     parts = [f"# {md_text(title)}\n", f"{md_text(lead)}\n"]
     for section in sections:
         parts.append(f"## {md_text(section.title)}\n")
         if section.lead:
             parts.append(f"{md_text(section.lead)}\n")
-        parts += [to_markdown(block) for block in section.blocks if isinstance(block, Table)]
+        for block in section.blocks:
+            if isinstance(block, Table):
+                parts.append(to_markdown(block))
+            elif block.file:
+                parts.append(f"![{md_text(block.caption)}]({block.file})\n\n{md_text(block.caption)}\n")
     return "\n".join(parts)
 
 

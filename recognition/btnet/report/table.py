@@ -8,10 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Column", "Row", "Table", "html_name", "md_text", "to_html", "to_markdown"]
+__all__ = ["Column", "Row", "Spread", "Table", "html_name", "md_text", "to_html", "to_markdown"]
 
-Cell = float | str | None
 _UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean, and how it varies: "94.37 ± 0.12".
+
+    Attributes:
+        mean: of several numbers.
+        std: their standard deviation.
+    """
+
+    mean: float
+    std: float
+
+
+Cell = float | Spread | str | None
 
 
 @dataclass(frozen=True)
@@ -39,7 +54,7 @@ class Row:
 
     Attributes:
         name: of the model or method.
-        cells: one per column; numbers, text, or None for "-".
+        cells: one per column; numbers, means with their spread, text, or None for "-".
         source: where published numbers come from, "" for ours.
     """
 
@@ -149,9 +164,9 @@ def _best(table: Table) -> set[tuple[int, int]]:
     found = set()
     for j, column in enumerate(table.columns):
         ours = {
-            i: float(_text(value, column))
+            i: float(_text(number, column))
             for i, row in enumerate(table.rows)
-            if not row.source and isinstance(value := row.cells[j], (int, float))
+            if not row.source and (number := _number(row.cells[j])) is not None
         }
         if column.best and len(set(ours.values())) > 1:
             best = max(ours.values()) if column.best == "max" else min(ours.values())
@@ -159,11 +174,20 @@ def _best(table: Table) -> set[tuple[int, int]]:
     return found
 
 
+def _number(cell: Cell) -> float | None:
+    """What a cell is compared by."""
+    if isinstance(cell, Spread):
+        return cell.mean
+    return None if isinstance(cell, str) else cell
+
+
 def _text(cell: Cell, column: Column) -> str:
     if cell is None:
         return _UNKNOWN
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, Spread):
+        return f"{_text(cell.mean, column)} ± {cell.std:.{column.digits}f}"
     return f"{cell:+.{column.digits}f}" if column.signed else f"{cell:.{column.digits}f}"
 
 
