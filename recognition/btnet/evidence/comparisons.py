@@ -19,37 +19,43 @@ from btnet.inference.verify import pair_label, parse_pair
 
 __all__ = ["all_comparisons", "compare"]
 
+_TABLE, _BRANCH = "table2", "phi_bt"
 _STEPS = "table4"
 _AGAINST_BRANCH = ("table5", "fig7", "beyond")
-_TABLE, _BRANCH = "table2", "phi_bt"
 
 
 def all_comparisons(plan: Plan) -> list[Comparison]:
     """Those of the plan, and those that its tables ask for, each once.
 
-    Table 4 sets each step against the one before; Table 5, fig. 7 and what goes beyond the paper set each row
-    against plain phi_bt of the same resolution.
+    Table 2 sets plain phi_bt against every other row; Table 4 each step against the one before; Table 5, fig. 7 and
+    what goes beyond the paper set each row against plain phi_bt of the same resolution.
     """
+    plain = {row.resolution: row for row in plan.rows if row.places.get(_TABLE) == _BRANCH and row.resolution}
+    found = []
+    for row in plan.rows:
+        if _TABLE in row.places and row.places[_TABLE] != _BRANCH:
+            sizes = [row.resolution] if row.resolution else list(plain)
+            found += [Comparison(plain[r].name, row.name, _pairs(r)) for r in sizes if r in plain]
+        if any(place in row.places for place in _AGAINST_BRANCH) and row.resolution in plain:
+            found.append(Comparison(row.name, plain[row.resolution].name, _pairs(row.resolution)))
     steps = [row for row in plan.rows if _STEPS in row.places and row.resolution]
-    found = [
-        Comparison(second.name, first.name, _pairs(second))
+    found += [
+        Comparison(second.name, first.name, _pairs(second.resolution))
         for first, second in itertools.pairwise(steps)
         if first.resolution == second.resolution
     ]
-    plain = {row.resolution: row for row in plan.rows if row.places.get(_TABLE) == _BRANCH and row.resolution}
-    found += [
-        Comparison(row.name, plain[row.resolution].name, _pairs(row))
-        for row in plan.rows
-        if any(place in row.places for place in _AGAINST_BRANCH)
-        and row.resolution in plain
-        and row is not plain[row.resolution]
-    ]
-    known = {(each.first, each.second) for each in plan.comparisons}
-    return [*plan.comparisons, *(each for each in found if (each.first, each.second) not in known)]
+    known = {frozenset((each.first, each.second)) for each in plan.comparisons}
+    unique = list(plan.comparisons)
+    for each in found:
+        names = frozenset((each.first, each.second))
+        if len(names) > 1 and names not in known:
+            known.add(names)
+            unique.append(each)
+    return unique
 
 
-def _pairs(row: Row) -> list[str]:
-    return [f"112-{row.resolution}", f"{row.resolution}-{row.resolution}"]
+def _pairs(resolution: int) -> list[str]:
+    return [f"112-{resolution}", f"{resolution}-{resolution}"]
 
 
 def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:

@@ -30,7 +30,7 @@ from btnet.model.cost import model_costs
 from btnet.model.trunk_file import load_trunk
 from btnet.training.setup import trunk_file
 
-__all__ = ["FIGURES", "Material", "read_figures", "write_figures"]
+__all__ = ["FIGURES", "Material", "read_figures", "seconds_of_figures", "write_figures"]
 
 FIGURES: Final = "figures"
 """Folder of the files, below that of the results."""
@@ -133,6 +133,12 @@ def read_figures(results: Path) -> dict[str, dict[str, Any]]:
         ValueError: if a file is damaged.
     """
     return {path.stem: _read(path)["data"] for path in sorted((results / FIGURES).glob("*.json"))}
+
+
+def seconds_of_figures(results: Path) -> float | None:
+    """That measuring all of their data took; None where there are none."""
+    found = [float(_read(path).get("seconds", 0.0)) for path in (results / FIGURES).glob("*.json")]
+    return sum(found) if found else None
 
 
 def _read(path: Path) -> dict[str, Any]:

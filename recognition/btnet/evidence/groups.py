@@ -10,7 +10,17 @@ from btnet.evidence.record import Record
 from btnet.report.table import Cell, Spread
 from btnet.report.verification_scores import pair_key
 
-__all__ = ["FULL", "Groups", "accuracy_cell", "grouped", "mean", "members", "named_rows", "pairs_of", "values"]
+__all__ = [
+    "FULL",
+    "Groups",
+    "accuracy_cell",
+    "grouped",
+    "mean",
+    "members",
+    "named_rows",
+    "pairs_of",
+    "values",
+]
 
 FULL = "112&112"
 Groups = Mapping[str, Sequence[Record]]
@@ -54,7 +64,7 @@ def accuracy_cell(group: Sequence[Record], pair: str) -> Cell:
     """In %: the mean over seeds and their standard deviation (n - 1), or the one number that there is."""
     found = members(group, pair)
     percent = [100 * record.accuracy[pair] for record in found]
-    if len({record.seed for record in found}) < 2 or pair == FULL and np.ptp(percent) == 0:
+    if len({record.seed for record in found}) < 2 or (pair == FULL and np.ptp(percent) == 0):
         return float(np.mean(percent)) if percent else None
     return Spread(float(np.mean(percent)), float(np.std(percent, ddof=1)))
 
