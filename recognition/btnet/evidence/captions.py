@@ -37,8 +37,7 @@ def captions(records: Sequence[Record], figures: Mapping[str, Mapping[str, Any]]
         "learning": "Errors against images seen, and against people with as many images seen; both axes logarithmic, "
         "bars: standard deviation over seeds. Dotted: the line of least squares where it falls, drawn on to MS1MV3's "
         "size; it knows of no floor and is no measurement. "
-        + "; ".join(f"rows {rows[place]}" for place in ("passes", "identities") if rows[place])
-        + ".",
+        f"Rows {' and '.join(rows[place] for place in ('passes', 'identities') if rows[place])}.",
         "fig4_5": "Figs. 4 and 5: what each resolution stores beside the trunk, and what a face costs to embed; "
         "counted on the given trunk.",
         "fig8": "Fig. 8: the network that embeds a native face of so many px, by indicator (rows) and rule (columns).",

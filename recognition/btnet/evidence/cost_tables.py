@@ -38,7 +38,7 @@ def costs_table(records: Sequence[Record]) -> Table:
             )
         )
     columns = (
-        Column("wall time", best=""),
+        Column("wall time", best="", narrow=True),
         Column("CPU seconds", digits=0, best=""),
         Column("images seen", digits=0, best=""),
         Column("parameters learnt", digits=0, best=""),
@@ -75,7 +75,7 @@ def comparisons_table(records: Sequence[Record], comparisons: Sequence[Mapping[s
         rows.append(Row(name, (100 * found["mean"], interval, 100 * found["share_not_above"])))
     columns = (
         Column("difference, points", signed=True, best=""),
-        Column("95 % interval", best=""),
+        Column("95 % interval", best="", narrow=True),
         Column("draws in which it is not better, %", digits=2, best=""),
     )
     draws = ", ".join(sorted({str(found["num_draws"]) for found in comparisons}))
@@ -130,7 +130,7 @@ def about_table(about: Mapping[str, Any], seconds_of_figures: float | None = Non
         rows.append(Row("data of the figures", (None, clock(seconds_of_figures), None)))
     columns = (
         Column("facts", best=""),
-        Column("wall time", best=""),
+        Column("wall time", best="", narrow=True),
         Column("CPU seconds", digits=0, best=""),
     )
     return Table("Sets, and work that rows share", "what", columns, tuple(rows))

@@ -83,7 +83,7 @@ def _upsampling(data: Data) -> Figure:
     right.set_xlabel("resolution of the face, px")
     right.set_ylabel("cosine with the trunk's embedding\nof the full face")
     right.axhline(0, color="#555555", linewidth=0.8)
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="center right")
     tidy(right)
     return figure
 

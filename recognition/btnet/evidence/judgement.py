@@ -12,13 +12,18 @@ import numpy as np
 from btnet.evidence.groups import members
 from btnet.evidence.record import Record
 
-__all__ = ["NOTE", "Difference", "difference"]
+__all__ = ["NOTE", "Difference", "difference", "signed"]
 
 NOTE = (
-    "Outside chance: the 95 % interval of the paired bootstrap over people does not hold 0, and the difference is "
-    "more than twice the standard error that the seeds' standard deviation gives it. One seed: of the two rows "
-    "neither has a second, and the bootstrap alone says yes."
+    "Differences are in points of %. Outside chance: the 95 % interval of the paired bootstrap over people does not "
+    "hold 0, and the difference is more than twice the standard error that the seeds' standard deviation gives it. "
+    "One seed: neither row has a second, and the bootstrap alone says yes."
 )
+
+
+def signed(points: float) -> str:
+    """With two digits and a sign; what rounds to nothing has a plus."""
+    return f"{round(points, 2) + 0.0:+.2f}"
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Difference:
     @property
     def interval_text(self) -> str | None:
         """For a cell."""
-        return None if self.interval is None else f"{self.interval[0]:+.2f} to {self.interval[1]:+.2f}"
+        return None if self.interval is None else " to ".join(map(signed, self.interval))
 
 
 def difference(

@@ -29,7 +29,9 @@ _LEAD = (
     "Made by btnet evidence, from the result files in {folder} alone: {count} runs. "
     "Faces shown are rendered: of nobody."
 )
-_OF_PIXELS = ("fig3", "fig10")  # faces and maps: shown as they are in the dark, too
+# Pictures of pixels, smaller so than as SVG; faces and maps are shown as they are in the dark, too.
+_OF_PIXELS = ("fig3", "fig8", "fig10")
+_NEVER_INVERTED = ("fig3", "fig10")
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:
@@ -86,5 +88,6 @@ def _picture(name: str, figure: Figure, caption: str) -> Picture:
     if name not in _OF_PIXELS:
         return picture_of(figure, caption, file=file)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return Picture(caption, buffer.getvalue(), "image/png", file=file)
+    is_chart = name not in _NEVER_INVERTED
+    figure.savefig(buffer, format="png", dpi=96, facecolor="none" if is_chart else "white")
+    return Picture(caption, buffer.getvalue(), "image/png", is_chart, file)

@@ -25,11 +25,11 @@ from btnet.evidence.groups import FULL, Groups, grouped, mean, members, pairs_of
 from btnet.evidence.judgement import difference
 from btnet.evidence.learning import CURVES, PAPERS_SIZE, Curve, curves
 from btnet.evidence.record import Record
+from btnet.evidence.statements import BRANCH, beyond_name
 from btnet.report.verification_scores import pair_key
 
-__all__ = ["beyond_name", "pictures"]
+__all__ = ["pictures"]
 
-_BRANCH = "phi_bt"
 Comparisons = Sequence[Mapping[str, Any]]
 
 
@@ -44,20 +44,20 @@ def pictures(records: Sequence[Record], comparisons: Comparisons) -> dict[str, F
     table2 = grouped(records, "table2")
     if table2:
         found["accuracy"] = _accuracy(table2)
-    if _BRANCH in table2 and len(table2) > 1:
-        rivals = {label: group for label, group in table2.items() if label != _BRANCH}
+    if BRANCH in table2 and len(table2) > 1:
+        rivals = {label: group for label, group in table2.items() if label != BRANCH}
         found["rivals"] = _differences(
-            {label: (table2[_BRANCH], group) for label, group in rivals.items()}, comparisons
+            {label: (table2[BRANCH], group) for label, group in rivals.items()}, comparisons
         )
     if len(tails := grouped(records, "fig7")) > 1:
         found["fig7"] = _allocation(tails)
     switches = grouped(records, "beyond")
-    if _BRANCH in switches and len(switches) > 1:
+    if BRANCH in switches and len(switches) > 1:
         found["beyond"] = _differences(
             {
-                beyond_name(label): (group, switches[_BRANCH])
+                beyond_name(label): (group, switches[BRANCH])
                 for label, group in switches.items()
-                if label != _BRANCH
+                if label != BRANCH
             },
             comparisons,
         )
@@ -65,11 +65,6 @@ def pictures(records: Sequence[Record], comparisons: Comparisons) -> dict[str, F
     if drawn:
         found["learning"] = _learning(drawn)
     return found
-
-
-def beyond_name(label: str) -> str:
-    """A switch without the model that it is a switch of: "phi_bt, the authors' recipe" -> "the authors' recipe"."""
-    return label.removeprefix(f"{_BRANCH}, ")
 
 
 def _accuracy(groups: Groups) -> Figure:

@@ -7,6 +7,7 @@ from typing import Any
 
 from btnet.evidence.cost_tables import about_table, choices_table, comparisons_table, costs_table
 from btnet.evidence.groups import grouped
+from btnet.evidence.judgement import NOTE
 from btnet.evidence.record import Record
 from btnet.evidence.statements import statements
 from btnet.evidence.tables import accuracies, against_plain, beyond, kept_table, steps, table2
@@ -15,6 +16,7 @@ from btnet.report.table import Table
 
 __all__ = ["sections"]
 
+_SAID = "What the evidence says"
 _PAPERS_FIGURES = ("fig1", "fig3", "fig4_5", "fig8", "fig9", "fig10", "agreement")
 
 
@@ -35,14 +37,13 @@ def sections(
         seconds_of_figures: that measuring their data took.
     """
     comparisons = about.get("comparisons", [])
-    said = statements(records, comparisons)
     of = {place: grouped(records, place) for record in records for place in record.places}
     several = {
         place: groups for place, groups in of.items() if len(groups) > 1
     }  # one row alone compares nothing
     drawn = lambda *names: [charts[name] for name in names if name in charts]  # noqa: E731
-    parts: list[tuple[str, list[Table | Picture | None]]] = [
-        ("What the evidence says", [said]),
+    parts: list[tuple[str, Sequence[Table | Picture]]] = [
+        (_SAID, statements(records, comparisons)),
         ("Table 2: models and resolutions", [
             *drawn("accuracy"),
             *(table2(of["table2"]) if "table2" in of else []),
@@ -79,9 +80,8 @@ def sections(
         ("What was chosen, and on whom", [choices_table(of["choices"], about)] if "choices" in of else []),
         ("Faces and shared work", [about_table(about, seconds_of_figures)]),
     ]  # fmt: skip
-    found = []
-    for title, blocks in parts:
-        known = [block for block in blocks if block is not None]
-        if known:
-            found.append(Section(title, blocks=known))
-    return found
+    return [
+        Section(title, lead=NOTE if title == _SAID else "", blocks=blocks)
+        for title, blocks in parts
+        if blocks
+    ]

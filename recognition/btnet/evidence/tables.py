@@ -12,7 +12,7 @@ from btnet.evaluation.published import VERIFICATION
 from btnet.evaluation.summary import gain
 from btnet.evidence.cost_tables import kilobytes, share_learnt
 from btnet.evidence.groups import FULL, Groups, accuracy_cell, mean, pairs_of
-from btnet.evidence.judgement import NOTE, difference
+from btnet.evidence.judgement import difference
 from btnet.evidence.record import Record
 from btnet.evidence.statements import HIGH_RESOLUTION, plain_label
 from btnet.report.table import Cell, Column, Row, Table
@@ -21,6 +21,7 @@ from btnet.report.verification_scores import pair_key
 __all__ = ["accuracies", "against_plain", "beyond", "kept_table", "steps", "table2"]
 
 _MATCHED = "phi_mm"
+_SEE = "Outside chance: as said at the top of the page."
 _PAPERS = (
     "Rows marked paper or quoted: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
     "CPLFW. Other faces and another trunk than ours: compare differences, not levels."
@@ -192,8 +193,8 @@ def _compared(groups: Groups, title: str, head: str, reference: Reference, compa
         columns += [
             Column("acc., %", pair),
             Column("difference", pair, signed=True, best=""),
-            Column("95 % interval", pair, best=""),
-            Column("outside chance", pair, best=""),
+            Column("95 % interval", pair, best="", narrow=True),
+            Column("outside chance", pair, best="", narrow=True),
         ]
     rows = []
     for label, group in groups.items():
@@ -207,7 +208,7 @@ def _compared(groups: Groups, title: str, head: str, reference: Reference, compa
         Column("learnt, %", "of a branch", digits=1, best=""),
         Column("stored, kB", "of a branch", digits=0, best=""),
     ]
-    return Table(title, head, tuple(columns), tuple(rows), (_seeds_note(groups), NOTE))
+    return Table(title, head, tuple(columns), tuple(rows), (_seeds_note(groups), _SEE))
 
 
 def _rank(item: tuple[str, Sequence[Record]]) -> tuple[float, str]:

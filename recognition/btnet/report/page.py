@@ -9,7 +9,7 @@ from string import Template
 
 from btnet.report.section import Picture, Section
 from btnet.report.style import STYLE
-from btnet.report.table import Table, md_text, to_html, to_markdown
+from btnet.report.table import Table, html_name, md_text, to_html, to_markdown
 
 __all__ = ["html_page", "markdown_page"]
 
@@ -81,5 +81,5 @@ def _html_picture(picture: Picture) -> str:
     kind = "picture chart" if picture.is_chart else "picture"
     return (
         f'<figure class="{kind}"><img src="data:{picture.media_type};base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f"<figcaption>{html_name(picture.caption)}</figcaption></figure>"
     )

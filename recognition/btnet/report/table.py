@@ -39,6 +39,7 @@ class Column:
         digits: behind the point.
         signed: show + too (gains).
         best: "max" or "min" sets the best of our rows in bold, "" none.
+        narrow: text of it stays on one line.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Column:
     digits: int = 2
     signed: bool = False
     best: Literal["max", "min", ""] = "max"
+    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def to_markdown(table: Table) -> str:
 def to_html(table: Table) -> str:
     """A figure with caption, scrollable where the screen is narrow; all text escaped."""
     bold, kinds = _best(table), _kinds(table)
-    parts = ['<figure class="table">', f"<figcaption>{html.escape(table.title)}</figcaption>"]
+    parts = ['<figure class="table">', f"<figcaption>{html_name(table.title)}</figcaption>"]
     parts += ['<div class="scroll" tabindex="0"><table><thead>', *_html_heads(table), "</thead><tbody>"]
     for i, row in enumerate(table.rows):
         kind = ' class="published"' if row.source else ""
@@ -155,8 +157,12 @@ def _html_heads(table: Table) -> list[str]:
 
 def _kinds(table: Table) -> list[str]:
     """Of each column: numbers stand at the right, text (and its heading) at the left."""
-    columns = ([row.cells[j] for row in table.rows] for j in range(len(table.columns)))
-    return [' class="text"' if any(isinstance(cell, str) for cell in cells) else "" for cells in columns]
+    found = []
+    for j, column in enumerate(table.columns):
+        is_text = any(isinstance(row.cells[j], str) for row in table.rows)
+        kind = "text narrow" if column.narrow else "text"
+        found.append(f' class="{kind}"' if is_text else "")
+    return found
 
 
 def _best(table: Table) -> set[tuple[int, int]]:
