@@ -95,11 +95,13 @@ def stand_in_comparisons(
     for comparison in all_comparisons(plan):
         for text in comparison.pairs:
             pair = text.replace("-", "&")
-            means = [
-                float(np.mean([r.accuracy[pair] for r in known if r.name == name and pair in r.accuracy]))
+            samples = [
+                [r.accuracy[pair] for r in known if r.name == name and pair in r.accuracy]
                 for name in (comparison.first, comparison.second)
             ]
-            mean = means[0] - means[1]
+            if not all(samples):
+                continue
+            mean = float(np.mean(samples[0]) - np.mean(samples[1]))
             found.append(
                 {
                     "first": comparison.first, "second": comparison.second, "pair": pair, "mean": mean,

@@ -156,7 +156,7 @@ def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matc
         notes.append(
             f"Gain (eq. 4, 5): what a model adds to {HIGH_RESOLUTION}, as a share of what {matched[0]} adds or takes."
         )
-    return Table(title, "model", tuple(columns), tuple(rows), (*notes, _PAPERS))
+    return Table(title if matched else f"{title}, %", "model", tuple(columns), tuple(rows), (*notes, _PAPERS))
 
 
 def _gain(groups: Groups, label: str, matched: str, pair: str) -> float | None:
