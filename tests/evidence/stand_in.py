@@ -57,7 +57,7 @@ def _old_gallery(row: Row, accuracy: dict[str, float]) -> dict[str, float]:
 def _of_curve(row: Row) -> float:
     """Errors that fall as a power of passes, and of people."""
     passes, part = int(row.settings.get("num_epoch", 8)), _part(row)
-    return 1 - 0.5 * (8 * part / passes) ** 0.25 * part**0.2
+    return float(1 - 0.5 * (8 * part / passes) ** 0.25 * part**0.2)
 
 
 def _part(row: Row) -> int:

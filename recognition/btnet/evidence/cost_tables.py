@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from btnet.evidence.difference_table import difference_table
 from btnet.evidence.groups import Groups, mean, pairs_of
 from btnet.evidence.record import Record, mean_accuracy
 from btnet.evidence.state import clock
@@ -68,19 +69,13 @@ def kilobytes(group: Sequence[Record]) -> float | None:
 
 def comparisons_table(records: Sequence[Record], comparisons: Sequence[Mapping[str, Any]]) -> Table:
     """Every paired bootstrap that was made."""
-    rows = []
-    for found in comparisons:
-        interval = f"{100 * found['low']:+.2f} to {100 * found['high']:+.2f}"
-        name = f"{_label(records, found['first'])} - {_label(records, found['second'])} at {found['pair']}"
-        rows.append(Row(name, (100 * found["mean"], interval, 100 * found["share_not_above"])))
-    columns = (
-        Column("difference, points", signed=True, best=""),
-        Column("95 % interval", best="", narrow=True),
-        Column("draws in which it is not better, %", digits=2, best=""),
-    )
+    named = [
+        (f"{_label(records, found['first'])} - {_label(records, found['second'])} at {found['pair']}", found)
+        for found in comparisons
+    ]
     draws = ", ".join(sorted({str(found["num_draws"]) for found in comparisons}))
     note = f"Paired bootstrap over identities, {draws} draws; a row of several seeds counts as their mean."
-    return Table("Differences on the same people", "rows", columns, tuple(rows), (note,))
+    return difference_table(named, note)
 
 
 def _label(records: Sequence[Record], name: str) -> str:

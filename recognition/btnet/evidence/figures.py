@@ -28,6 +28,7 @@ from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
 from btnet.model.cost import model_costs
 from btnet.model.trunk_file import load_trunk
+from btnet.report.verification_scores import pair_key
 from btnet.training.setup import trunk_file
 
 __all__ = ["FIGURES", "Material", "read_figures", "seconds_of_figures", "write_figures"]
@@ -193,8 +194,7 @@ def _folds(material: Material) -> dict[str, Any]:
     for record in material.records:
         issame, by_pair = read_scores(material.scores / f"{record.name}-s{record.seed}.npz")
         for pair in record.accuracy:
-            low = min(map(int, pair.split("&")))
-            if record.resolution in (0, low) and pair in by_pair:
+            if record.resolution in (0, pair_key(pair)[1]) and pair in by_pair:
                 of_label = seeds.setdefault(record.places[_TABLE], {})
                 of_label.setdefault(pair, []).append(fold_accuracies(by_pair[pair], issame))
     return {

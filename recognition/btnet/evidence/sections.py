@@ -41,7 +41,10 @@ def sections(
     several = {
         place: groups for place, groups in of.items() if len(groups) > 1
     }  # one row alone compares nothing
-    drawn = lambda *names: [charts[name] for name in names if name in charts]  # noqa: E731
+
+    def drawn(*names: str) -> list[Picture]:
+        return [charts[name] for name in names if name in charts]
+
     parts: list[tuple[str, Sequence[Table | Picture]]] = [
         (_SAID, statements(records, comparisons)),
         ("Table 2: models and resolutions", [
