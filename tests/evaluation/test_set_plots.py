@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from btnet.evaluation.set_plots import draw_averages, draw_drops, draw_radar
-from btnet.evaluation.style import COLOURS, colour_of, math_name, save_figure, svg_text
+from btnet.evaluation.style import COLOURS, colour_of, family_styles, math_name, save_figure, svg_text
 
 BY_SET: dict[str, float | None] = {"lfw": 0.9, "calfw": 0.8, "cplfw": 0.7}
 TESTS: dict[str, dict[str, dict[str, float | None]]] = {
@@ -49,7 +49,26 @@ def test_roles_keep_their_colour_and_others_get_a_free_one() -> None:
 
 def test_names_are_set_as_greek_letters_and_dollars_stay_dollars() -> None:
     assert math_name("phi_bt r14") == r"$\phi_{\mathrm{bt}}$ r14"
+    assert math_name("phi_mm, from $1") == r"$\phi_{\mathrm{mm}}$, from \$1"
+    assert math_name("phi_bt on phi_mr v1") == r"$\phi_{\mathrm{bt}}$ on $\phi_{\mathrm{mr}}$ v1"
+    assert math_name("runs/phi_bt") == "runs/phi_bt"
     assert math_name("a$b") == r"a\$b"
+
+
+def test_a_family_has_one_colour_and_its_members_differ_by_line_and_marker() -> None:
+    names = [
+        "phi_hr",
+        "phi_mm, from scratch",
+        "phi_mm, from the trunk",
+        "another",
+        "phi_bt",
+        "phi_bt on phi_mr v1",
+    ]
+    styles = family_styles(names)
+    assert list(styles) == names
+    assert styles["phi_bt"]["color"] == styles["phi_bt on phi_mr v1"]["color"] == colour_of("phi_bt", names)
+    assert len({style["color"] for style in styles.values()}) == 4
+    assert len({tuple(style.values()) for style in styles.values()}) == len(names)
 
 
 def test_pictures_are_the_same_bytes_every_time_and_only_png_or_svg(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from btnet.evaluation.verification import (
     flip_sum,
+    fold_accuracies,
     kfold_accuracy,
     pair_scores,
     roc_auc,
@@ -238,3 +239,12 @@ def test_bad_input_is_answered_with_what_is_expected() -> None:
         roc_curve(np.array([0.0, np.nan]), np.array([True, False]))
     with pytest.raises(ValueError, match="all impostor pairs lie in fold 3"):
         val_at_far(first, second, np.arange(20) < 16, num_folds=4)
+
+
+def test_the_folds_accuracies_are_those_whose_mean_is_the_accuracy() -> None:
+    first, second = unit(53, 4, 1), unit(53, 4, 2)
+    issame = np.arange(53) % 2 == 0
+    second[issame] += first[issame]
+    folds = fold_accuracies(pair_scores(first, second), issame)
+    assert (float(folds.mean()), float(folds.std())) == pytest.approx(kfold_accuracy(first, second, issame))
+    assert folds.shape == (10,)

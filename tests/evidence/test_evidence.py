@@ -56,12 +56,27 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
     assert {found["pair"] for found in about["comparisons"]} == {f"112&{r}" for r in (28, 14, 7)} | {
         f"{r}&{r}" for r in (28, 14, 7)
     }
+    figures = sorted((tmp_path / "results" / "figures").glob("*.json"))
+    assert [path.stem for path in figures] == [
+        "architecture",
+        "costs",
+        "folds",
+        "maps",
+        "selection",
+        "upsampling",
+    ]
+    assert not any(str(given) in path.read_text() or "person" in path.read_text() for path in figures)
+    for name in ("fig1", "fig3", "fig4_5", "fig6_radar", "fig6_drop", "fig8", "fig9", "fig10", "agreement"):
+        assert f"](images/evidence_{name}.png)" in page
+        assert (tmp_path / "images" / f"evidence_{name}.png").is_file()
+    measured = [path.stat().st_mtime_ns for path in figures]
     written = (tmp_path / "results" / "bt_r14-s1.json").stat().st_mtime_ns
     capsys.readouterr()
 
     assert evidence(given, tmp_path) == 0
     assert capsys.readouterr().out.count(": done (") == 4
     assert (tmp_path / "results" / "bt_r14-s1.json").stat().st_mtime_ns == written
+    assert [path.stat().st_mtime_ns for path in figures] == measured
 
     assert evidence(given, tmp_path, "--set", "lr=0.02", "--status") == 0
     assert "bt_r14-s1" in capsys.readouterr().out

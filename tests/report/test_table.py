@@ -5,7 +5,7 @@ import html.parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btnet.report.table import Column, Row, Table, html_name, to_html, to_markdown
+from btnet.report.table import Column, Row, Spread, Table, html_name, to_html, to_markdown
 
 TABLE = Table(
     "Accuracy",
@@ -51,6 +51,16 @@ def test_missing_numbers_are_dashes_gains_have_signs_and_our_best_is_bold() -> N
     assert "| phi_bt | **94.08** | +1.50 | - |" in text  # the paper's 99.00 is no rival of ours
     assert "| phi_bt (paper) | 99.00 | - | 99.00 |" in text
     assert "| model | 112&14 acc. | 112&14 gain | 112&112 |" in text
+
+
+def test_a_mean_with_its_spread_is_a_number_and_narrow_text_stays_on_its_line() -> None:
+    columns = (Column("acc.", digits=1), Column("interval", best="", narrow=True))
+    rows = (Row("phi_hr", (90.0, None)), Row("phi_bt", (Spread(94.04, 0.26), "+1 to +2")))
+    table = Table("Accuracy of phi_bt", "model", columns, rows)
+    assert "| phi_bt | **94.0 ± 0.3** | +1 to +2 |" in to_markdown(table)
+    html = to_html(table)
+    assert '<td><strong>94.0 ± 0.3</strong></td><td class="text narrow">+1 to +2</td>' in html
+    assert "<figcaption>Accuracy of φ<sub>bt</sub></figcaption>" in html
 
 
 def test_html_says_the_same() -> None:

@@ -29,7 +29,7 @@ HEADER = (
     "parameters",
     "learnt",
 )
-_FACES = {"trunk": "#d9ecf8", "branch": "#f6c9a8", "tail": "#f3f3f3"}
+_FACES = {"trunk": "#b9dbf1", "branch": "#f6c9a8", "tail": "#efefef"}
 _MEANING = {
     "branch": "branch: all of it learns",
     "tail": "tail: the trunk's convolutions, own BatchNorms learn",

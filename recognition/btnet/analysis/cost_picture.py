@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from btnet.evaluation.style import SERIES, legend_below, new_figure, tidy
 from btnet.model.cost import Cost
@@ -46,11 +47,13 @@ def draw(costs: Costs) -> Figure:
         left, costs, lambda c: c.stored_bytes / 1e6, lambda c: f"{100 * c.share:.1f} %" if c.share < 1 else ""
     )
     left.set_yscale("log")
+    left.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     left.yaxis.set_major_formatter("{x:g}")
+    left.yaxis.set_minor_formatter(NullFormatter())
     left.set_ylim(top=left.get_ylim()[1] * 1.6)
     left.set_ylabel("stored per resolution, MB (float32)")
     left.set_title("what is stored; above: learnt, of the trunk", fontsize=11)
-    _bars(right, costs, lambda c: c.flops / 1e9, lambda c: f"{c.flops / 1e9:.1f}")
+    _bars(right, costs, lambda c: c.flops / 1e9, lambda c: f"{c.flops / 1e9:.3g}")
     right.set_ylabel("arithmetic per face, GFLOPs")
     right.set_title("what a face costs", fontsize=11)
     legend_below(figure, [left])

@@ -14,7 +14,7 @@ from btnet.data.resize import resize
 from btnet.evaluation.style import TIMES, math_name, new_figure
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 
-__all__ = ["HEADER", "ModelMaps", "draw", "rows", "see"]
+__all__ = ["HEADER", "ModelMaps", "StageMap", "draw", "rows", "see"]
 
 HEADER = (
     "model",

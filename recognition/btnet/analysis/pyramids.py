@@ -17,7 +17,7 @@ from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.coupling import pyramid
 
-__all__ = ["HEADER", "Level", "draw", "pyramids", "rows"]
+__all__ = ["HEADER", "Level", "LevelPicture", "draw", "pyramids", "rows"]
 
 HEADER = (
     "resolution_px",
@@ -57,6 +57,37 @@ class Level:
     def branch_correlation(self) -> float | None:
         """Pearson's, over all elements of the two maps."""
         return None if self.branch is None else correlation(self.branch, self.trunk)
+
+    def picture(self) -> LevelPicture:
+        """What is drawn of it."""
+        branch = None if self.branch is None else summed(self.branch)
+        return LevelPicture(
+            self.resolution, self.coupling_layer, len(self.trunk), self.view, summed(self.trunk), branch,
+            self.branch_correlation,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class LevelPicture:
+    """What is drawn of a level: its maps summed over channels.
+
+    Attributes:
+        resolution: r in px.
+        coupling_layer: unit whose map has r px.
+        channels: of the maps.
+        view: the face at r px, uint8 [r, r, 3].
+        trunk: [r, r].
+        branch: [r, r]; None where the model has no branch.
+        correlation: of the two maps, over all their elements.
+    """
+
+    resolution: int
+    coupling_layer: str
+    channels: int
+    view: NDArray[np.uint8]
+    trunk: NDArray[np.float32]
+    branch: NDArray[np.float32] | None
+    correlation: float | None
 
 
 def pyramids(
@@ -107,7 +138,7 @@ def rows(levels: Sequence[Level]) -> list[tuple[str | int | float | None, ...]]:
     ]
 
 
-def draw(levels: Sequence[Level]) -> Figure:
+def draw(levels: Sequence[LevelPicture]) -> Figure:
     """Faces above, the trunk's maps below, and below them the branches' where the model has some."""
     with_branches = any(level.branch is not None for level in levels)
     num_rows = 3 if with_branches else 2
@@ -116,8 +147,8 @@ def draw(levels: Sequence[Level]) -> Figure:
     for column, level in enumerate(levels):
         show(all_axes[0, column], level.view)
         all_axes[0, column].set_title(f"{level.resolution} {TIMES} {level.resolution} px", fontsize=11)
-        show(all_axes[1, column], summed(level.trunk))
-        all_axes[1, column].set_xlabel(f"{level.coupling_layer}, {len(level.trunk)} channels", fontsize=8)
+        show(all_axes[1, column], level.trunk)
+        all_axes[1, column].set_xlabel(f"{level.coupling_layer}, {level.channels} channels", fontsize=8)
         if not with_branches:
             continue
         below = all_axes[2, column]
@@ -125,8 +156,8 @@ def draw(levels: Sequence[Level]) -> Figure:
             below.set_axis_off()
             below.text(0.5, 0.5, "no branch", transform=below.transAxes, ha="center", color="#555555")
         else:
-            show(below, summed(level.branch))
-            like = level.branch_correlation
+            show(below, level.branch)
+            like = level.correlation
             below.set_xlabel("" if like is None else f"correlation {like:.2f}", fontsize=8)
     labels = ("face, shrunk", "trunk's map\nof the full face", "branch's map\nof the shrunk face")
     for axes, label in zip(all_axes[:, 0], labels, strict=False):

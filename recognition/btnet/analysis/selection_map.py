@@ -68,7 +68,8 @@ def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
         axes = all_axes[INDICATORS.index(indicator), RULES.index(rule)]
         size = len(chosen)
         index = np.searchsorted(ordered[::-1], chosen)
-        axes.imshow(index, origin="lower", cmap=levels, norm=norm, extent=(0.5, size + 0.5, 0.5, size + 0.5))
+        extent = (0.5, size + 0.5, 0.5, size + 0.5)
+        axes.imshow(index, cmap=levels, norm=norm, interpolation="nearest", origin="lower", extent=extent)
         axes.set_title(f"{indicator} + {rule}", fontsize=11)
         ticks = [r for r in ordered if r <= size]
         axes.set_xticks(ticks)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from btnet.data.views import down_up
 from btnet.evaluation.style import COLOURS, LINES, new_figure, tidy
 
-__all__ = ["HEADER", "UpsamplingError", "draw", "rows", "upsampling_error"]
+__all__ = ["HEADER", "UpsamplingError", "draw", "draw_on", "rows", "upsampling_error"]
 
 HEADER = ("interpolation", "resolution_px", "rmse_grey_levels", "std_over_images", "relative_to_112")
 _MARKED_PX = 32
@@ -92,7 +93,14 @@ def draw(errors: dict[str, list[UpsamplingError]], num_images: int, branches: Se
         branches: resolutions to mark on the first curve.
     """
     figure = new_figure(5.6, 3.8)
-    axes = figure.add_subplot()
+    draw_on(figure.add_subplot(), errors, num_images, branches)
+    return figure
+
+
+def draw_on(
+    axes: Axes, errors: dict[str, list[UpsamplingError]], num_images: int, branches: Sequence[int] = ()
+) -> None:
+    """As `draw`, in a picture of several."""
     for index, (name, found) in enumerate(errors.items()):
         x = [e.resolution for e in found]
         mean, std = (np.array([getattr(e, key) for e in found]) for key in ("rmse", "std"))
@@ -131,7 +139,6 @@ def draw(errors: dict[str, list[UpsamplingError]], num_images: int, branches: Se
     axes.set_ylabel("error of down- and up-sampling,\nRMS grey levels")
     tidy(axes)
     axes.legend(frameon=False, title=f"mean of {num_images} faces")
-    return figure
 
 
 def _rmse(images: NDArray[np.uint8], resolution: int, interpolation: str) -> Iterator[NDArray[np.float64]]:

@@ -156,7 +156,7 @@ def _pyramids(parser: argparse.ArgumentParser) -> Analysis:
 
         model = load_model(args.model)
         levels = analysis.pyramids(model.model, _face(args, _canonical_size(model)), args.interpolation)
-        return analysis.draw(levels), analysis.HEADER, analysis.rows(levels)
+        return analysis.draw([level.picture() for level in levels]), analysis.HEADER, analysis.rows(levels)
 
     return analyse
 

@@ -24,6 +24,7 @@ __all__ = [
     "TIMES",
     "check_picture",
     "colour_of",
+    "family_styles",
     "legend_below",
     "math_name",
     "new_figure",
@@ -70,9 +71,31 @@ def math_name(name: str) -> str:
     Other names are shown as they are, dollars included.
     """
     match = re.fullmatch(r"phi_([A-Za-z0-9]+)(?:[ _](\w+))?", name)
-    if match is None:
-        return name.replace("$", r"\$")
-    return rf"$\phi_{{\mathrm{{{match[1]}}}}}$" + (f" {match[2]}" if match[2] else "")
+    if match is not None:
+        return rf"$\phi_{{\mathrm{{{match[1]}}}}}$" + (f" {match[2]}" if match[2] else "")
+    # In words ("phi_mm, from scratch"); a path is left alone.
+    return re.sub(
+        r"(?<![\w/])phi_([A-Za-z0-9]+)(?=[ ,]|$)", r"$\\phi_{\\mathrm{\1}}$", name.replace("$", r"\$")
+    )
+
+
+def family_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour, line and marker of each of many models: one colour for a family, told apart by line and marker.
+
+    Args:
+        names: of all models in the picture; what stands before the first space or comma is the family.
+    """
+    family_of = {name: re.split("[ ,]", name, maxsplit=1)[0] for name in names}
+    families = list(dict.fromkeys(family_of.values()))
+    styles: dict[str, dict[str, Any]] = {}
+    for name, family in family_of.items():
+        order = sum(family_of[other] == family for other in styles)
+        styles[name] = {
+            "color": colour_of(family, families),
+            "linestyle": LINES[order % len(LINES)],
+            "marker": MARKERS[(families.index(family) + 2 * order) % len(MARKERS)],
+        }
+    return styles
 
 
 def colour_of(name: str, names: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from btnet.evaluation.rates import (
 
 __all__ = [
     "flip_sum",
+    "fold_accuracies",
     "impostor_thresholds",
     "kfold_accuracy",
     "kfold_correct",
@@ -127,6 +128,12 @@ def kfold_correct(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds:
     distances = 2 - 2 * check_scores(scores)
     same = check_labels(issame, len(distances))
     return _judged_rightly(distances, same, _folds(len(distances), num_folds))
+
+
+def fold_accuracies(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds: int = 10) -> Floats:
+    """Accuracy of each fold of `kfold_accuracy`, float64 [num_folds]: arguments and errors of `kfold_correct`."""
+    correct = kfold_correct(scores, issame, num_folds)
+    return np.array([correct[fold].mean() for fold in _folds(len(correct), num_folds)])
 
 
 def val_at_far(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,15 +13,53 @@ from numpy.typing import NDArray
 
 from btnet.evaluation.bootstrap import paired_bootstrap
 from btnet.evaluation.verification import kfold_correct
-from btnet.evidence.plan import Job, Plan, Row
+from btnet.evidence.plan import Comparison, Job, Plan, Row
 from btnet.evidence.record import read_scores
 from btnet.inference.verify import pair_label, parse_pair
 
-__all__ = ["compare"]
+__all__ = ["all_comparisons", "compare"]
+
+_TABLE, _BRANCH = "table2", "phi_bt"
+_STEPS = "table4"
+_AGAINST_BRANCH = ("table5", "fig7", "beyond")
+
+
+def all_comparisons(plan: Plan) -> list[Comparison]:
+    """Those of the plan, and those that its tables ask for, each once.
+
+    Table 2 sets plain phi_bt against every other row; Table 4 each step against the one before; Table 5, fig. 7 and
+    what goes beyond the paper set each row against plain phi_bt of the same resolution.
+    """
+    plain = {row.resolution: row for row in plan.rows if row.places.get(_TABLE) == _BRANCH and row.resolution}
+    found = []
+    for row in plan.rows:
+        if _TABLE in row.places and row.places[_TABLE] != _BRANCH:
+            sizes = [row.resolution] if row.resolution else list(plain)
+            found += [Comparison(plain[r].name, row.name, _pairs(r)) for r in sizes if r in plain]
+        if any(place in row.places for place in _AGAINST_BRANCH) and row.resolution in plain:
+            found.append(Comparison(row.name, plain[row.resolution].name, _pairs(row.resolution)))
+    steps = [row for row in plan.rows if _STEPS in row.places and row.resolution]
+    found += [
+        Comparison(second.name, first.name, _pairs(second.resolution))
+        for first, second in itertools.pairwise(steps)
+        if first.resolution == second.resolution
+    ]
+    known = {frozenset((each.first, each.second)) for each in plan.comparisons}
+    unique = list(plan.comparisons)
+    for each in found:
+        names = frozenset((each.first, each.second))
+        if len(names) > 1 and names not in known:
+            known.add(names)
+            unique.append(each)
+    return unique
+
+
+def _pairs(resolution: int) -> list[str]:
+    return [f"112-{resolution}", f"{resolution}-{resolution}"]
 
 
 def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
-    """All comparisons of a plan whose rows have been measured; a row of several seeds counts as their mean.
+    """`all_comparisons` of a plan whose rows have been measured; a row of several seeds counts as their mean.
 
     Args:
         plan: with its comparisons.
@@ -32,7 +71,7 @@ def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
     """
     people = np.load(identities, allow_pickle=False)
     found = []
-    for comparison in plan.comparisons:
+    for comparison in all_comparisons(plan):
         for text in comparison.pairs:
             pair = pair_label(parse_pair(text))
             first = _correct(plan.row(comparison.first), pair, scores)

@@ -30,7 +30,7 @@ def difference_table(found: Iterable[tuple[str, Mapping[str, Any]]], note: str) 
     ]
     columns = (
         Column("difference, points", signed=True, best=""),
-        Column("95 % interval", best=""),
+        Column("95 % interval", best="", narrow=True),
         Column("draws in which it is not better, %", digits=2, best=""),
     )
     return Table("Differences on the same people", "rows", columns, tuple(rows), (note,))

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from matplotlib.figure import Figure
+
 from btnet.data.atomic import replacing
 from btnet.evaluation.style import save_figure
+from btnet.evidence.captions import captions
+from btnet.evidence.figure_pictures import figure_pictures
+from btnet.evidence.figures import read_figures, seconds_of_figures
 from btnet.evidence.pictures import pictures
 from btnet.evidence.record import read_records
-from btnet.evidence.tables import sections
+from btnet.evidence.sections import sections
 from btnet.report.page import html_page, markdown_page
-from btnet.report.section import Section, picture_of
+from btnet.report.section import Picture, picture_of
 
 __all__ = ["ABOUT", "write_about", "write_page"]
 
 ABOUT = "about"
 _TITLE = "Evidence on real faces"
-_LEAD = "Made by btnet evidence, from the result files in {folder} alone: {count} runs."
-_CAPTIONS = {
-    "accuracy": "Accuracy of people never trained on, as faces shrink.",
-    "learning": "What more images and more people would add, 14 px; mean and standard deviation over seeds.",
-}
+_LEAD = (
+    "Made by btnet evidence, from the result files in {folder} alone: {count} runs. "
+    "Faces shown are rendered: of nobody."
+)
+# Pictures of pixels, smaller so than as SVG; faces and maps are shown as they are in the dark, too.
+_OF_PIXELS = ("fig3", "fig8", "fig10")
+_NEVER_INVERTED = ("fig3", "fig10")
 
 
 def write_about(folder: Path, about: Mapping[str, Any]) -> None:
@@ -38,7 +46,7 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     """Write the page of the result files in a folder.
 
     Args:
-        folder: of the result files; `about/about.json` below it if there is one.
+        folder: of the result files; below it `about/about.json` and the data of `figures` if there are some.
         page: Markdown file; pictures go to `images/evidence_*.png` beside it, the HTML report under the same name.
 
     Returns:
@@ -53,27 +61,33 @@ def write_page(folder: Path, page: Path) -> list[Path]:
         raise FileNotFoundError(f"{folder}: no result file in it; run `btnet evidence` first")
     path = folder / ABOUT / "about.json"
     about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    parts = sections(records, about)
-    figures = pictures(records)
+    data = read_figures(folder)
+    drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}
+    words = captions(records, data)
+    charts = {name: _picture(name, figure, words[name]) for name, figure in drawn.items()}
+    parts = sections(records, about, data, charts, seconds_of_figures(folder))
     lead = _LEAD.format(folder=folder.name, count=len(records))
-    charts = Section(
-        "Pictures", blocks=[picture_of(figure, _CAPTIONS[name]) for name, figure in figures.items()]
-    )
-    lines = [markdown_page(_TITLE, lead, parts)]
     written = []
-    for name, figure in figures.items():
-        image = page.parent / "images" / f"evidence_{name}.png"
+    for name, figure in drawn.items():
+        image = page.parent / charts[name].file
         save_figure(figure, image)
-        lines.append(f"![{_CAPTIONS[name]}](images/{image.name})\n")
         written.append(image)
     texts = {
-        page: "\n".join(lines),
-        page.with_suffix(".html"): html_page(
-            _TITLE, lead, [*parts[:1], charts, *parts[1:]], "Made by btnet evidence."
-        ),
+        page: markdown_page(_TITLE, lead, parts),
+        page.with_suffix(".html"): html_page(_TITLE, lead, parts, "Made by btnet evidence."),
     }
     for target, text in texts.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         with replacing(target) as temporary:
             temporary.write_text(text, encoding="utf-8")
     return [*texts, *written]
+
+
+def _picture(name: str, figure: Figure, caption: str) -> Picture:
+    file = f"images/evidence_{name}.png"
+    if name not in _OF_PIXELS:
+        return picture_of(figure, caption, file=file)
+    buffer = io.BytesIO()
+    is_chart = name not in _NEVER_INVERTED
+    figure.savefig(buffer, format="png", dpi=96, facecolor="none" if is_chart else "white")
+    return Picture(caption, buffer.getvalue(), "image/png", is_chart, file)

@@ -1,86 +1,211 @@
-"""Curves of an evidence run: accuracy as faces shrink, and against images seen and identities."""
+"""Pictures of an evidence run's result files: accuracy, learning curves, where the tail starts, differences."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from btnet.evaluation.set_plots import draw_averages
-from btnet.evaluation.style import COLOURS, LINES, MARKERS, legend_below, new_figure, tidy
+from btnet.analysis import allocation
+from btnet.evaluation.style import (
+    COLOURS,
+    LINES,
+    MARKERS,
+    family_styles,
+    legend_below,
+    math_name,
+    new_figure,
+    tidy,
+)
+from btnet.evidence.groups import FULL, Groups, grouped, mean, members, pairs_of, values
+from btnet.evidence.judgement import difference
+from btnet.evidence.learning import CURVES, PAPERS_SIZE, Curve, curves
 from btnet.evidence.record import Record
+from btnet.evidence.statements import BRANCH, beyond_name
 from btnet.report.verification_scores import pair_key
 
 __all__ = ["pictures"]
 
+Comparisons = Sequence[Mapping[str, Any]]
 
-def pictures(records: Sequence[Record]) -> dict[str, Figure]:
-    """Figures by name, as far as there are numbers for them."""
+
+def pictures(records: Sequence[Record], comparisons: Comparisons) -> dict[str, Figure]:
+    """Figures by name, as far as there are numbers for them.
+
+    Args:
+        records: of all rows.
+        comparisons: what `btnet.evidence.comparisons.compare` found.
+    """
     found = {}
-    if any("table2" in record.places for record in records):
-        found["accuracy"] = _by_resolution(records)
-    curves = {
-        "num_images": [r for r in records if "passes" in r.places],
-        "num_identities": [r for r in records if "identities" in r.places],
-    }
-    if all(len({record.name for record in group}) > 1 for group in curves.values()):
-        found["learning"] = _learning(curves["num_images"], curves["num_identities"])
+    table2 = grouped(records, "table2")
+    if table2:
+        found["accuracy"] = _accuracy(table2)
+    if BRANCH in table2 and len(table2) > 1:
+        rivals = {label: group for label, group in table2.items() if label != BRANCH}
+        found["rivals"] = _differences(
+            {label: (table2[BRANCH], group) for label, group in rivals.items()}, comparisons
+        )
+    if len(tails := grouped(records, "fig7")) > 1:
+        found["fig7"] = _allocation(tails)
+    switches = grouped(records, "beyond")
+    if BRANCH in switches and len(switches) > 1:
+        found["beyond"] = _differences(
+            {
+                beyond_name(label): (group, switches[BRANCH])
+                for label, group in switches.items()
+                if label != BRANCH
+            },
+            comparisons,
+        )
+    drawn = {place: found_curves for place in CURVES if (found_curves := curves(records, place))}
+    if drawn:
+        found["learning"] = _learning(drawn)
     return found
 
 
-def _by_resolution(records: Sequence[Record]) -> Figure:
-    tests: dict[str, dict[str, dict[str, dict[str, float | None]]]] = {
-        "cross-resolution": {},
-        "same resolution": {},
+def _accuracy(groups: Groups) -> Figure:
+    """A point per model and pair, from large faces to small; bars of one standard deviation over seeds."""
+    pairs = sorted(pairs_of(groups), key=lambda pair: -pair_key(pair)[1])
+    kinds = {
+        "cross-resolution": [pair for pair in pairs if not pair_key(pair)[0]],
+        "same resolution": [pair for pair in pairs if pair_key(pair)[0]],
     }
-    chosen = [record for record in records if "table2" in record.places]
-    pairs = sorted({pair for record in chosen for pair in record.accuracy}, key=pair_key, reverse=True)
-    for pair in pairs:
-        same, low, _, _ = pair_key(pair)
-        by_model: dict[str, dict[str, float | None]] = {}
-        for record in chosen:
-            if pair in record.accuracy and record.resolution in (0, low):
-                by_model.setdefault(record.places["table2"], {})[f"seed {record.seed}"] = record.accuracy[
-                    pair
-                ]
-        tests["same resolution" if same else "cross-resolution"][pair] = by_model
-    kinds = {kind: by_pair for kind, by_pair in tests.items() if by_pair}
-    return draw_averages(kinds, ylabel="10-fold accuracy")
-
-
-def _learning(by_images: Sequence[Record], by_identities: Sequence[Record]) -> Figure:
-    figure = new_figure(8.6, 3.8)
-    left, right = figure.subplots(1, 2, sharey=True)
-    seen = [(record.cost.num_images, record) for record in by_images]
-    people = [(int(record.data["num_identities"]), record) for record in by_identities]
-    _curve(left, seen, "images seen")
-    _curve(right, people, "identities, as many images seen")
-    left.set_ylabel("10-fold accuracy")
-    left.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-    legend_below(figure, [left, right])
+    styles = family_styles(list(groups))
+    figure = new_figure(9.6, 4.4)
+    widths = [len(found) + 0.6 for found in kinds.values()]
+    all_axes = figure.subplots(1, 2, sharey=True, width_ratios=widths)
+    for axes, (kind, of_kind) in zip(all_axes, kinds.items(), strict=True):
+        for order, (label, group) in enumerate(groups.items()):
+            places = [i for i, pair in enumerate(of_kind) if values(group, pair)]
+            samples = [values(group, of_kind[i]) for i in places]
+            _with_bars(
+                axes,
+                # A little apart, so that bars do not hide each other.
+                [i + 0.02 * (order - len(groups) / 2) for i in places],
+                samples,
+                label=math_name(label),
+                **styles[label],
+            )
+        axes.set_xticks(range(len(of_kind)), of_kind)
+        axes.set_xlim(-0.4, len(of_kind) - 0.6)
+        axes.set_xlabel("first & second face, px")
+        axes.set_title(kind, fontsize=11)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        tidy(axes)
+    all_axes[0].set_ylabel("10-fold accuracy")
+    legend_below(figure, list(all_axes), min(len(groups), 3))
     return figure
 
 
-def _curve(axes: Axes, points: Sequence[tuple[int, Record]], label: str) -> None:
-    pairs = sorted(
-        {pair for _, record in points for pair in record.accuracy if pair != "112&112"}, key=pair_key
+def _with_bars(axes: Axes, x: Sequence[float], samples: Sequence[Sequence[float]], **style: Any) -> None:
+    """Means, and one standard deviation where there are two numbers or more."""
+    axes.errorbar(
+        x,
+        [float(np.mean(sample)) for sample in samples],
+        [float(np.std(sample, ddof=1)) if len(sample) > 1 else 0.0 for sample in samples],
+        capsize=2,
+        markersize=5,
+        linewidth=1.4,
+        **style,
     )
-    for index, pair in enumerate(pairs):
-        places = sorted({x for x, _ in points})
-        values = [[record.accuracy[pair] for at, record in points if at == x] for x in places]
-        axes.errorbar(
-            places,
-            [float(np.mean(v)) for v in values],
-            [float(np.std(v, ddof=1)) if len(v) > 1 else 0.0 for v in values],
-            label=pair,
-            color=COLOURS[index],
-            linestyle=LINES[index],
-            marker=MARKERS[index],
-            capsize=3,
+
+
+def _allocation(groups: Groups) -> Figure:
+    found = []
+    for position, (label, group) in enumerate(sorted(groups.items())):
+        first = group[0]
+        found.append(
+            allocation.Allocation(
+                run=first.name,
+                resolution=first.resolution,
+                stage=label,
+                tail_from=str(first.settings.get("tail_from", "")),
+                position=position,
+                num_learnt=first.num_learnt,
+                num_stored=first.bytes_stored // 4,
+                num_trunk=first.num_parameters,
+                accuracy={pair: mean(group, pair) for pair in pairs_of({label: group}) if pair != FULL},
+                num_sets=dict.fromkeys(first.accuracy, 1),
+            )
         )
-    axes.set_xscale("log")
-    axes.set_xlabel(label)
-    tidy(axes, "both")
+    return allocation.draw(found)
+
+
+def _differences(
+    rows: Mapping[str, tuple[Sequence[Record], Sequence[Record]]], comparisons: Comparisons
+) -> Figure:
+    """First minus second of each row, a panel per pair: the point, the interval over people; full: outside chance."""
+    pairs = [pair for pair in pairs_of({label: first for label, (first, _) in rows.items()}) if pair != FULL]
+    pairs = [
+        pair
+        for pair in pairs
+        if any(members(first, pair) and members(second, pair) for first, second in rows.values())
+    ]
+    columns = 3
+    num_lines = -(-len(pairs) // columns)
+    figure = new_figure(10.4, num_lines * (0.34 * len(rows) + 1.0) + 0.5)
+    all_axes = figure.subplots(num_lines, min(columns, len(pairs)), sharey=True, squeeze=False).ravel()
+    for axes in all_axes[len(pairs) :]:
+        axes.set_axis_off()
+    for axes, pair in zip(all_axes, pairs, strict=False):
+        axes.axvline(0, color="#555555", linewidth=0.8)
+        for line, (first, second) in enumerate(rows.values()):
+            found = difference(first, second, pair, comparisons)
+            if found is None:
+                continue
+            if found.interval is not None:
+                axes.plot(found.interval, (line, line), color=COLOURS[0], linewidth=1.6)
+            axes.plot(
+                found.points,
+                line,
+                "o",
+                color=COLOURS[0],
+                markersize=6,
+                markerfacecolor=COLOURS[0] if found.outside else "white",
+            )
+        axes.set_title(pair, fontsize=11)
+        tidy(axes, "x")
+    all_axes[0].set_yticks(range(len(rows)), [math_name(label) for label in rows])
+    all_axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    figure.supxlabel("difference, points of %", fontsize=10)
+    return figure
+
+
+def _learning(drawn: Mapping[str, Sequence[Curve]]) -> Figure:
+    """Share of pairs judged wrongly, both axes logarithmic; dotted: the line of least squares, on to MS1MV3's size."""
+    figure = new_figure(4.9 * len(drawn), 4.2)
+    all_axes = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+    for axes, (place, found) in zip(all_axes, drawn.items(), strict=True):
+        for index, curve in enumerate(found):
+            colour = COLOURS[3 * index % len(COLOURS)]
+            _with_bars(
+                axes,
+                curve.sizes,
+                curve.errors,
+                label=curve.pair,
+                color=colour,
+                linestyle=LINES[index],
+                marker=MARKERS[index],
+            )
+            ends = (curve.sizes[0], PAPERS_SIZE[place])
+            line = [error for size in ends if (error := curve.error_at(size)) is not None]
+            # A line that does not fall foretells nothing.
+            if len(line) == len(ends) and line[1] < line[0]:
+                axes.plot(ends, line, color=colour, linestyle=":", linewidth=1.2)
+        axes.axvline(PAPERS_SIZE[place], color="#555555", linestyle=":", linewidth=1.0)
+        axes.annotate("MS1MV3", (PAPERS_SIZE[place], 0.98), (-4, 0), xycoords=axes.get_xaxis_transform(),
+                      textcoords="offset points", ha="right", va="top", color="#555555", fontsize=9)  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel(CURVES[place])
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        tidy(axes, "both")
+    all_axes[0].set_ylabel("share of pairs judged wrongly")
+    legend_below(figure, list(all_axes))
+    return figure

@@ -18,6 +18,7 @@ from btnet.data.record_faces import RecordFaces
 from btnet.evidence.cache import build_cache, cache_bytes
 from btnet.evidence.comparisons import compare
 from btnet.evidence.faces import Sets, Source, prepare
+from btnet.evidence.figures import Material, write_figures
 from btnet.evidence.page import write_about
 from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
 from btnet.evidence.record import Cost, choose, measure, read_records
@@ -95,6 +96,11 @@ class Runner:
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
         self._write_about()
+        write_figures(
+            Material(
+                self.results, self.runs, self.folder / "scores", self.source.trunk, self.sets.bin("test")
+            )
+        )
         return not self._failed
 
     def status(self, *, alive: bool) -> Table:

@@ -10,261 +10,227 @@ import numpy as np
 
 from btnet.evaluation.published import VERIFICATION
 from btnet.evaluation.summary import gain
-from btnet.evidence.difference_table import difference_table
-from btnet.evidence.record import Record, mean_accuracy
-from btnet.evidence.state import clock
-from btnet.report.section import Section
+from btnet.evidence.cost_tables import kilobytes, share_learnt
+from btnet.evidence.groups import FULL, Groups, accuracy_cell, mean, pairs_of
+from btnet.evidence.judgement import difference
+from btnet.evidence.record import Record
+from btnet.evidence.statements import HIGH_RESOLUTION, plain_label
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import pair_key
 
-__all__ = ["sections"]
+__all__ = ["accuracies", "against_plain", "beyond", "kept_table", "steps", "table2"]
 
-_SMALL = {
-    "table4": ("Table 4: what each part adds, 14 px", "step"),
-    "table5": ("Table 5: the influence loss, 14 px", "loss"),
-    "fig7": ("Fig. 7: where the shared tail starts, 14 px", "tail"),
-    "passes": ("Passes over the images, 14 px", "passes"),
-    "identities": ("Share of the identities, 14 px; as many images seen", "identities"),
-    "beyond": ("Beyond the paper, and beside it", "model"),
-}
+_MATCHED = "phi_mm"
+_SEE = "Outside chance: as said at the top of the page."
 _PAPERS = (
     "Rows marked paper or quoted: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
     "CPLFW. Other faces and another trunk than ours: compare differences, not levels."
 )
-_Group = Mapping[str, Sequence[Record]]
+Comparisons = Sequence[Mapping[str, Any]]
+Reference = Callable[[str], Sequence[Record]]
 
 
-def sections(records: Sequence[Record], about: Mapping[str, Any]) -> list[Section]:
-    """Everything that the result files can say, in the order of the paper.
-
-    Args:
-        records: of all jobs.
-        about: "sets", "shared" and "comparisons" of the run.
-    """
-    found = []
-    if of_table := _groups(records, "table2"):
-        found.append(Section("Table 2: models and resolutions", blocks=[*_table2(of_table), _costs(records)]))
-    for place, (title, head) in _SMALL.items():
-        if len(group := _groups(records, place)) > 1:  # one row alone compares nothing
-            found.append(Section(title, blocks=[_accuracies(group, head)]))
-    if comparisons := about.get("comparisons"):
-        found.append(Section("Outside chance?", blocks=[_comparisons(records, comparisons)]))
-    if tried := _groups(records, "choices"):
-        found.append(Section("What was chosen, and on whom", blocks=[_choices(tried, about)]))
-    found.append(Section("Faces and shared work", blocks=[_about(about)]))
-    return found
+def table2(groups: Groups) -> list[Table]:
+    """Accuracy and gain (eq. 4, 5) in the paper's layout, and who may probe the gallery that is there."""
+    matched = [label for label in groups if label.startswith(_MATCHED)]
+    pairs = pairs_of(groups)
+    tables = []
+    for title, same in (("cross-resolution", False), ("same resolution", True)):
+        chosen = [pair for pair in pairs if pair_key(pair)[0] is same]
+        tables.append(_accuracies_and_gains(f"Accuracy, {title}", groups, chosen, matched[:1]))
+    tables.append(_old_gallery(groups))
+    if len(matched) > 1:
+        tables.append(_gains(groups, [pair for pair in pairs if pair != FULL], matched[1]))
+    return tables
 
 
-def _groups(records: Sequence[Record], place: str) -> dict[str, list[Record]]:
-    """Records of a table by what they are called in it: seeds, and the resolutions of one model."""
-    found: dict[str, list[Record]] = {}
-    for record in records:
-        if place in record.places:
-            found.setdefault(record.places[place], []).append(record)
-    return found
-
-
-def _values(group: Sequence[Record], pair: str) -> list[float]:
-    """Accuracy of every seed at a pair, of the members that were made for it."""
-    low = pair_key(pair)[1]
-    of_pair = [record for record in group if pair in record.accuracy]
-    own = [record for record in of_pair if record.resolution in (0, low)]
-    return [record.accuracy[pair] for record in (own or of_pair)]
-
-
-def _mean(group: Sequence[Record], pair: str) -> float | None:
-    values = _values(group, pair)
-    return float(np.mean(values)) if values else None
-
-
-def _text(group: Sequence[Record], pair: str) -> Cell:
-    values = [100 * value for value in _values(group, pair)]
-    if len(values) < 2 or pair == "112&112":
-        return float(np.mean(values)) if values else None
-    return f"{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}"
-
-
-def _pairs(groups: _Group) -> list[str]:
-    return sorted(
-        {pair for group in groups.values() for record in group for pair in record.accuracy}, key=pair_key
-    )
-
-
-def _accuracies(groups: _Group, head: str) -> Table:
-    pairs = _pairs(groups)
+def accuracies(groups: Groups, title: str, head: str) -> Table:
+    """Rows with all their pairs, numbers and shares by their value."""
+    pairs = pairs_of(groups)
     rows = [
-        Row(label, (*(_text(group, pair) for pair in pairs), _share(group), _kilobytes(group)))
+        Row(label, (*(accuracy_cell(group, pair) for pair in pairs), _images(group)))
         for label, group in sorted(groups.items(), key=_rank)
     ]
-    columns = [Column(pair, best="") for pair in pairs]
-    columns += [Column("learnt, %", digits=1, best=""), Column("stored, kB", digits=0, best="")]
-    return Table("Accuracy, %", head, tuple(columns), tuple(rows), (_seeds_note(groups),))
+    columns = (*(Column(pair, best="") for pair in pairs), Column("images seen", digits=0, best=""))
+    return Table(title, head, columns, tuple(rows), (_seeds_note(groups),))
+
+
+def steps(groups: Groups, comparisons: Comparisons) -> Table:
+    """Table 4: each step against the one before."""
+    labels = list(groups)
+    before: Reference = lambda label: groups[labels[i - 1]] if (i := labels.index(label)) else ()  # noqa: E731
+    return _compared(groups, "Accuracy, %, and what each step adds", "step", before, comparisons)
+
+
+def against_plain(groups: Groups, head: str, comparisons: Comparisons) -> Table:
+    """Table 5 and fig. 7: each row against plain phi_bt."""
+    plain = plain_label(groups)
+    reference: Reference = lambda label: groups[plain] if plain and label != plain else ()  # noqa: E731
+    title = "Accuracy, %" + (f", and the difference from {plain}" if plain else "")
+    return _compared(dict(sorted(groups.items(), key=_rank)), title, head, reference, comparisons)
+
+
+def beyond(groups: Groups, comparisons: Comparisons) -> list[Table]:
+    """A table for each resolution: one row per switch beside plain phi_bt."""
+    tables = []
+    for r in sorted({record.resolution for group in groups.values() for record in group}, reverse=True):
+        of_size = {
+            label: found
+            for label, group in groups.items()
+            if (found := [record for record in group if record.resolution == r])
+        }
+        if len(of_size) < 2:
+            continue
+        table = against_plain(of_size, "switch", comparisons)
+        plain = plain_label(of_size)
+        images = {label: _images(group) for label, group in of_size.items()}
+        other = [label for label in of_size if plain and images[label] != images[plain]]
+        cost = (
+            f"Not at equal cost, having seen other numbers of images: {', '.join(other)}."
+            if other
+            else "At equal cost: all rows have seen as many images."
+        )
+        columns = (
+            *table.columns,
+            Column("images seen", digits=0, best=""),
+            Column("CPU seconds", digits=0, best=""),
+        )
+        rows = [
+            replace(row, cells=(*row.cells, images[row.name], _cpu_seconds(of_size[row.name])))
+            for row in table.rows
+        ]
+        tables.append(
+            replace(
+                table,
+                title=f"{r} px: accuracy, %, and the difference from {plain}" if r else table.title,
+                columns=columns,
+                rows=tuple(rows),
+                notes=(cost, *table.notes),
+            )
+        )
+    return tables
+
+
+def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
+    """How much of the trunk's view of the full face a small one keeps, from the figures' data."""
+    sizes = sorted({each["resolution"] for each in agreement}, reverse=True)
+    found = {(each["model"], each["resolution"]): each for each in agreement}
+    columns: list[Column] = []
+    for r in sizes:
+        columns += [Column("error at coupling layer", f"{r} px", best="min"), Column("cosine", f"{r} px")]
+    rows = []
+    for label in dict.fromkeys(each["model"] for each in agreement):
+        cells: list[Cell] = []
+        for r in sizes:
+            each = found.get((label, r))
+            cells += [None, None] if each is None else [each["coupling"]["mean"], each["stages"][-1]["mean"]]
+        rows.append(Row(label, tuple(cells)))
+    note = (
+        f"Means of {num_faces} test faces. Error: eq. 2 as a share of the variance of the trunk's map of the full face "
+        "(1: no better than that map's mean). Cosine: of the embedding with the trunk's of the full face."
+    )
+    return Table("What a small face keeps of the full one", "model", tuple(columns), tuple(rows), (note,))
+
+
+def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matched: Sequence[str]) -> Table:
+    columns: list[Column] = []
+    cells: dict[str, list[Cell]] = {label: [] for label in groups}
+    published: dict[str, list[Cell]] = {model: [] for model in VERIFICATION}
+    for pair in pairs:
+        gains = {label: _gain(groups, label, matched[0], pair) if matched else None for label in groups}
+        with_gain = any(value is not None for value in gains.values())
+        columns.append(Column("acc., %" if matched else pair, pair if matched else ""))
+        if with_gain:
+            columns.append(Column("gain", pair, signed=True, best=""))
+        for label, group in groups.items():
+            cells[label] += [accuracy_cell(group, pair), *([gains[label]] if with_gain else [])]
+        for model, row in published.items():
+            row += [VERIFICATION[model][1].get(pair), *([None] if with_gain else [])]
+    rows = []
+    for label in groups:
+        rows.append(Row(label, tuple(cells[label])))
+        if any(cell is not None for cell in published.get(label, ())):
+            rows.append(Row(label, tuple(published[label]), VERIFICATION[label][0].short))
+    notes = [_seeds_note(groups)]
+    if matched:
+        notes.append(
+            f"Gain (eq. 4, 5): what a model adds to {HIGH_RESOLUTION}, as a share of what {matched[0]} adds or takes."
+        )
+    return Table(title if matched else f"{title}, %", "model", tuple(columns), tuple(rows), (*notes, _PAPERS))
+
+
+def _gain(groups: Groups, label: str, matched: str, pair: str) -> float | None:
+    found = [mean(groups.get(each, ()), pair) for each in (label, HIGH_RESOLUTION, matched)]
+    known = [value for value in found if value is not None]
+    return gain(*known) if len(known) == 3 else None
+
+
+def _gains(groups: Groups, pairs: Sequence[str], matched: str) -> Table:
+    rows = [Row(label, tuple(_gain(groups, label, matched, pair) for pair in pairs)) for label in groups]
+    columns = tuple(Column(pair, signed=True, best="") for pair in pairs)
+    note = f"As above, with {matched} in the place of the paper's {_MATCHED}: it has more to start from."
+    return Table(f"Gain against {matched}", "model", columns, tuple(rows), (note,))
+
+
+def _old_gallery(groups: Groups) -> Table:
+    """Who may probe a gallery without embedding it anew."""
+    old = {label: [replace(r, accuracy=r.old_gallery) for r in group] for label, group in groups.items()}
+    pairs = pairs_of(old)
+    rows = [Row(label, tuple(accuracy_cell(group, pair) for pair in pairs)) for label, group in old.items()]
+    note = (
+        "Probes by the model, the gallery as the given trunk embedded it: where that is less than phi_hr's 112&112, "
+        "or than the model's own figure at a pair, the gallery does not survive."
+    )
+    columns = tuple(Column(pair) for pair in pairs)
+    return Table("Accuracy with the gallery that is there, %", "model", columns, tuple(rows), (note,))
+
+
+def _compared(groups: Groups, title: str, head: str, reference: Reference, comparisons: Comparisons) -> Table:
+    """Accuracy of every row, and how it differs from another at the same pair."""
+    pairs = [pair for pair in pairs_of(groups) if pair != FULL]
+    columns: list[Column] = []
+    for pair in pairs:
+        columns += [
+            Column("acc., %", pair),
+            Column("difference", pair, signed=True, best=""),
+            Column("95 % interval", pair, best="", narrow=True),
+            Column("outside chance", pair, best="", narrow=True),
+        ]
+    rows = []
+    for label, group in groups.items():
+        cells: list[Cell] = []
+        for pair in pairs:
+            found = difference(group, reference(label), pair, comparisons)
+            cells.append(accuracy_cell(group, pair))
+            cells += [None] * 3 if found is None else [found.points, found.interval_text, found.verdict]
+        rows.append(Row(label, (*cells, share_learnt(group), kilobytes(group))))
+    columns += [
+        Column("learnt, %", "of a branch", digits=1, best=""),
+        Column("stored, kB", "of a branch", digits=0, best=""),
+    ]
+    return Table(title, head, tuple(columns), tuple(rows), (_seeds_note(groups), _SEE))
 
 
 def _rank(item: tuple[str, Sequence[Record]]) -> tuple[float, str]:
-    """Numbers and shares by their value, others as they come."""
+    """Numbers and shares by their value, "all" behind them, others as they come."""
     label = item[0]
     try:
         numerator, _, denominator = label.partition("/")
         return float(numerator) / float(denominator or 1), ""
     except ValueError:
-        return (2.0 if label == "all" else 0.0), ""
+        return 2.0 if label == "all" else 0.0, label if label.startswith("Stage") else ""
 
 
-def _table2(groups: _Group) -> list[Table]:
-    pairs = _pairs(groups)
-    tables = []
-    for title, same in (("Accuracy, cross-resolution", False), ("Accuracy, same resolution", True)):
-        chosen = [pair for pair in pairs if pair_key(pair)[0] is same]
-        rows = [Row(label, tuple(_text(group, pair) for pair in chosen)) for label, group in groups.items()]
-        for model, (source, numbers) in VERIFICATION.items():
-            rows.append(Row(model, tuple(numbers.get(pair) for pair in chosen), source.short))
-        columns = tuple(Column(pair, best="") for pair in chosen)
-        tables.append(Table(f"{title}, %", "model", columns, tuple(rows), (_seeds_note(groups), _PAPERS)))
-    tables.append(_old_gallery(groups))
-    matched = groups.get("phi_mm, from the trunk")
-    if matched:
-        tables.append(_gains(groups, pairs, matched))
-    return tables
+def _images(group: Sequence[Record]) -> float:
+    return float(max(record.cost.num_images for record in group))
 
 
-def _old_gallery(groups: _Group) -> Table:
-    """Who may probe a gallery without embedding it anew."""
-    old = {label: [replace(r, accuracy=r.old_gallery) for r in group] for label, group in groups.items()}
-    pairs = _pairs(old)
-    rows = [Row(label, tuple(_text(group, pair) for pair in pairs)) for label, group in old.items()]
-    note = (
-        "Probes by the model, the gallery as the given trunk embedded it: where that is less than phi_hr's 112&112, "
-        "or than the model's own figure at a pair, the gallery does not survive."
-    )
-    columns = tuple(Column(pair, best="") for pair in pairs)
-    return Table("Accuracy with the gallery that is there, %", "model", columns, tuple(rows), (note,))
+def _cpu_seconds(group: Sequence[Record]) -> float:
+    return float(np.mean([record.cost.cpu_seconds for record in group]))
 
 
-def _gains(groups: _Group, pairs: Sequence[str], matched: Sequence[Record]) -> Table:
-    low = [pair for pair in pairs if pair != "112&112"]
-
-    def cell(group: Sequence[Record], pair: str) -> Cell:
-        found = [_mean(each, pair) for each in (group, groups["phi_hr"], matched)]
-        known = [value for value in found if value is not None]
-        return gain(*known) if len(known) == 3 else None
-
-    rows = [Row(label, tuple(cell(group, pair) for pair in low)) for label, group in groups.items()]
-    columns = tuple(Column(pair, signed=True, best="") for pair in low)
-    note = "What a model adds to phi_hr, as a share of what phi_mm started from the trunk adds or takes."
-    return Table("Gain (eq. 4, 5)", "model", columns, tuple(rows), (note,))
-
-
-def _costs(records: Sequence[Record]) -> Table:
-    trained = [record for record in records if record.cost.num_images and "choices" not in record.places]
-    rows = []
-    for name in dict.fromkeys(record.name for record in trained):
-        group = [record for record in trained if record.name == name]
-        costs = [record.cost for record in group]
-        rows.append(
-            Row(
-                name,
-                (
-                    clock(float(np.mean([cost.seconds for cost in costs]))),
-                    float(np.mean([cost.cpu_seconds for cost in costs])),
-                    float(costs[0].num_images),
-                    float(group[0].num_learnt),
-                    _share(group),
-                    _kilobytes(group),
-                    float(group[0].settings["lr"]),
-                    float(len(group)),
-                ),
-            )
-        )
-    columns = (
-        Column("wall time", best=""),
-        Column("CPU seconds", digits=0, best=""),
-        Column("images seen", digits=0, best=""),
-        Column("parameters learnt", digits=0, best=""),
-        Column("learnt, %", digits=1, best=""),
-        Column("stored, kB", digits=0, best=""),
-        Column("lr", digits=3, best=""),
-        Column("seeds", digits=0, best=""),
-    )
-    notes = (
-        "Of one seed, training alone; what is shared by several rows (teacher cache, prototypes) is listed below. Wall "
-        "time depends on what else the machine did, CPU seconds do so less.",
-    )
-    return Table("What each row cost", "row", columns, tuple(rows), notes)
-
-
-def _share(group: Sequence[Record]) -> float | None:
-    """Learnt parameters in % of the trunk's, where the group is of one resolution."""
-    shares = {100 * record.num_learnt / record.num_parameters for record in group}
-    return shares.pop() if len(shares) == 1 else None
-
-
-def _kilobytes(group: Sequence[Record]) -> float | None:
-    stored = {record.bytes_stored / 1000 for record in group}
-    return stored.pop() if len(stored) == 1 else None
-
-
-def _seeds_note(groups: _Group) -> str:
+def _seeds_note(groups: Groups) -> str:
     counts = sorted({len({record.seed for record in group}) for group in groups.values()})
     if counts == [1]:
         return "One seed."
     return "Mean ± standard deviation over seeds; without ±: one seed."
-
-
-def _comparisons(records: Sequence[Record], comparisons: Sequence[Mapping[str, Any]]) -> Table:
-    label: Callable[[str], str] = lambda name: next(  # noqa: E731
-        (
-            record.places.get("table2", record.places.get("beyond", name))
-            for record in records
-            if record.name == name
-        ),
-        name,
-    )
-    named = [
-        (f"{label(found['first'])} - {label(found['second'])} at {found['pair']}", found)
-        for found in comparisons
-    ]
-    note = "Paired bootstrap over identities, 2000 draws; a row of several seeds counts as their mean."
-    return difference_table(named, note)
-
-
-def _choices(tried: _Group, about: Mapping[str, Any]) -> Table:
-    pairs = _pairs(tried)
-    rows = [
-        Row(
-            label,
-            (
-                *(_mean100(group, pair) for pair in pairs),
-                100 * float(np.mean([mean_accuracy(r) for r in group])),
-            ),
-        )
-        for label, group in tried.items()
-    ]
-    columns = (*(Column(pair, best="") for pair in pairs), Column("mean of what counts", best=""))
-    choice = dict(about.get("sets", {})).get("choice", {})
-    note = (
-        f"Trained on a part of the training identities, measured on {choice.get('num_pairs', 'some')} pairs of "
-        f"{choice.get('num_people', 'some')} others of them. The test pairs had no say."
-    )
-    return Table("Settings tried", "method", columns, tuple(rows), (note,))
-
-
-def _mean100(group: Sequence[Record], pair: str) -> float | None:
-    mean = _mean(group, pair)
-    return None if mean is None else 100 * mean
-
-
-def _about(about: Mapping[str, Any]) -> Table:
-    rows = []
-    for name, facts in dict(about.get("sets", {})).items():
-        rows.append(
-            Row(f"set {name}", (", ".join(f"{key} {value}" for key, value in facts.items()), None, None))
-        )
-    for name, entry in dict(about.get("shared", {})).items():
-        rows.append(Row(name, (None, clock(entry["seconds"]), float(entry["cpu_seconds"]))))
-    columns = (
-        Column("facts", best=""),
-        Column("wall time", best=""),
-        Column("CPU seconds", digits=0, best=""),
-    )
-    return Table("Sets, and work that rows share", "what", columns, tuple(rows))

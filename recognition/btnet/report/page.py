@@ -9,7 +9,7 @@ from string import Template
 
 from btnet.report.section import Picture, Section
 from btnet.report.style import STYLE
-from btnet.report.table import Table, md_text, to_html, to_markdown
+from btnet.report.table import Table, html_name, md_text, to_html, to_markdown
 
 __all__ = ["html_page", "markdown_page"]
 
@@ -55,13 +55,17 @@ def html_page(title: str, lead: str, sections: Sequence[Section], footer: str = 
 
 
 def markdown_page(title: str, lead: str, sections: Sequence[Section]) -> str:
-    """The tables alone, in GitHub's Markdown."""
+    """The tables, and the pictures that lie beside the page, in GitHub's Markdown."""
     parts = [f"# {md_text(title)}\n", f"{md_text(lead)}\n"]
     for section in sections:
         parts.append(f"## {md_text(section.title)}\n")
         if section.lead:
             parts.append(f"{md_text(section.lead)}\n")
-        parts += [to_markdown(block) for block in section.blocks if isinstance(block, Table)]
+        for block in section.blocks:
+            if isinstance(block, Table):
+                parts.append(to_markdown(block))
+            elif block.file:
+                parts.append(f"![{md_text(block.caption)}]({block.file})\n\n{md_text(block.caption)}\n")
     return "\n".join(parts)
 
 
@@ -77,5 +81,5 @@ def _html_picture(picture: Picture) -> str:
     kind = "picture chart" if picture.is_chart else "picture"
     return (
         f'<figure class="{kind}"><img src="data:{picture.media_type};base64,{data}" alt="{caption}">'
-        f"<figcaption>{caption}</figcaption></figure>"
+        f"<figcaption>{html_name(picture.caption)}</figcaption></figure>"
     )

@@ -22,12 +22,14 @@ class Picture:
         content: of the file.
         media_type: "image/svg+xml" or "image/png".
         is_chart: drawn in black on nothing, so that it can be turned light on dark.
+        file: where a Markdown page finds it, from the page's folder; "": it is left out there.
     """
 
     caption: str
     content: bytes
     media_type: str
     is_chart: bool = False
+    file: str = ""
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,6 @@ class Section:
     blocks: Sequence[Table | Picture] = field(default=())
 
 
-def picture_of(figure: Figure, caption: str) -> Picture:
+def picture_of(figure: Figure, caption: str, *, file: str = "") -> Picture:
     """A chart, as SVG."""
-    return Picture(caption, svg_text(figure).encode(), "image/svg+xml", is_chart=True)
+    return Picture(caption, svg_text(figure).encode(), "image/svg+xml", is_chart=True, file=file)

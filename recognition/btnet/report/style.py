@@ -27,7 +27,7 @@ figure { margin: 1.4rem 0; }
 figcaption { margin: 0.3rem 0; font-weight: 600; }
 .picture figcaption, .note { color: var(--soft); font-weight: 400; font-size: 0.9rem; }
 .note { margin: 0.35rem 0 0; max-width: 46rem; overflow-wrap: anywhere; }
-.picture img { display: block; max-width: 100%; height: auto; }
+.picture img { display: block; max-width: 100%; height: auto; border-radius: 6px; }
 .scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; width: fit-content; max-width: 100%; }
 table { border-collapse: collapse; font-size: 0.92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: 0.36rem 0.75rem; text-align: right; white-space: nowrap; }
@@ -37,9 +37,10 @@ tbody tr { border-top: 1px solid var(--line); }
 th[scope=row], thead th[rowspan], thead tr:first-child th:first-child { text-align: left; font-weight: 500;
   position: sticky; left: 0; background: var(--paper); border-right: 1px solid var(--line); }
 thead tr:first-child th:first-child { background: var(--panel); font-weight: 600; }
-th[scope=row] { min-width: 5.2rem; max-width: 17rem; white-space: normal; overflow-wrap: anywhere; }
+th[scope=row] { min-width: 9rem; max-width: 17rem; white-space: normal; overflow-wrap: anywhere; }
 th.text { text-align: left; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; min-width: 9rem; }
+td.narrow { white-space: nowrap; min-width: 0; }
 td.code, .code td { font-family: ui-monospace, monospace; font-size: 0.85em; }
 tr.published th[scope=row], tr.published td { background: var(--published); }
 .source { color: var(--soft); font-size: 0.8rem; font-weight: 400; }
@@ -47,7 +48,7 @@ sub { font-size: 0.75em; line-height: 0; }
 @media (max-width: 520px) {
   body { padding-inline: 0.8rem; }
   th, td { padding: 0.32rem 0.5rem; }
-  th[scope=row] { max-width: 7.5rem; }
+  th[scope=row] { min-width: 6.4rem; max-width: 7.5rem; }
   .chart { overflow-x: auto; }
   .chart img { max-width: none; }
 }

@@ -8,10 +8,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Column", "Row", "Table", "html_name", "md_text", "to_html", "to_markdown"]
+__all__ = ["Column", "Row", "Spread", "Table", "html_name", "md_text", "to_html", "to_markdown"]
 
-Cell = float | str | None
 _UNKNOWN = "-"
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A mean, and how it varies: "94.37 ± 0.12".
+
+    Attributes:
+        mean: of several numbers.
+        std: their standard deviation.
+    """
+
+    mean: float
+    std: float
+
+
+Cell = float | Spread | str | None
 
 
 @dataclass(frozen=True)
@@ -24,6 +39,7 @@ class Column:
         digits: behind the point.
         signed: show + too (gains).
         best: "max" or "min" sets the best of our rows in bold, "" none.
+        narrow: text of it stays on one line.
     """
 
     name: str
@@ -31,6 +47,7 @@ class Column:
     digits: int = 2
     signed: bool = False
     best: Literal["max", "min", ""] = "max"
+    narrow: bool = False
 
 
 @dataclass(frozen=True)
@@ -39,7 +56,7 @@ class Row:
 
     Attributes:
         name: of the model or method.
-        cells: one per column; numbers, text, or None for "-".
+        cells: one per column; numbers, means with their spread, text, or None for "-".
         source: where published numbers come from, "" for ours.
     """
 
@@ -89,7 +106,7 @@ def to_markdown(table: Table) -> str:
 def to_html(table: Table) -> str:
     """A figure with caption, scrollable where the screen is narrow; all text escaped."""
     bold, kinds = _best(table), _kinds(table)
-    parts = ['<figure class="table">', f"<figcaption>{html.escape(table.title)}</figcaption>"]
+    parts = ['<figure class="table">', f"<figcaption>{html_name(table.title)}</figcaption>"]
     parts += ['<div class="scroll" tabindex="0"><table><thead>', *_html_heads(table), "</thead><tbody>"]
     for i, row in enumerate(table.rows):
         kind = ' class="published"' if row.source else ""
@@ -140,8 +157,12 @@ def _html_heads(table: Table) -> list[str]:
 
 def _kinds(table: Table) -> list[str]:
     """Of each column: numbers stand at the right, text (and its heading) at the left."""
-    columns = ([row.cells[j] for row in table.rows] for j in range(len(table.columns)))
-    return [' class="text"' if any(isinstance(cell, str) for cell in cells) else "" for cells in columns]
+    found = []
+    for j, column in enumerate(table.columns):
+        is_text = any(isinstance(row.cells[j], str) for row in table.rows)
+        kind = "text narrow" if column.narrow else "text"
+        found.append(f' class="{kind}"' if is_text else "")
+    return found
 
 
 def _best(table: Table) -> set[tuple[int, int]]:
@@ -149,9 +170,9 @@ def _best(table: Table) -> set[tuple[int, int]]:
     found = set()
     for j, column in enumerate(table.columns):
         ours = {
-            i: float(_text(value, column))
+            i: float(_text(number, column))
             for i, row in enumerate(table.rows)
-            if not row.source and isinstance(value := row.cells[j], (int, float))
+            if not row.source and (number := _number(row.cells[j])) is not None
         }
         if column.best and len(set(ours.values())) > 1:
             best = max(ours.values()) if column.best == "max" else min(ours.values())
@@ -159,11 +180,20 @@ def _best(table: Table) -> set[tuple[int, int]]:
     return found
 
 
+def _number(cell: Cell) -> float | None:
+    """What a cell is compared by."""
+    if isinstance(cell, Spread):
+        return cell.mean
+    return None if isinstance(cell, str) else cell
+
+
 def _text(cell: Cell, column: Column) -> str:
     if cell is None:
         return _UNKNOWN
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, Spread):
+        return f"{_text(cell.mean, column)} ± {cell.std:.{column.digits}f}"
     return f"{cell:+.{column.digits}f}" if column.signed else f"{cell:.{column.digits}f}"
 
 

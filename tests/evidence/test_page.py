@@ -1,0 +1,155 @@
+"""The page against made-up result files: its numbers are theirs, its verdicts turn when they do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from btnet.evaluation.summary import gain
+from btnet.evidence.groups import grouped
+from btnet.evidence.page import write_page
+from btnet.evidence.record import Record
+from btnet.evidence.statements import statements
+from btnet.evidence.tables import beyond, table2
+from btnet.report.table import Row, Spread, Table, to_markdown
+from stand_in import stand_in_comparisons, stand_in_records, write_result_files
+
+RECORDS = stand_in_records()
+COMPARISONS = stand_in_comparisons(records=RECORDS)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evidence")
+    write_result_files(folder / "results", RECORDS, {"comparisons": COMPARISONS})
+    write_page(folder / "results", folder / "RESULTS.md")
+    return folder / "RESULTS.md"
+
+
+def accuracies(name: str, pair: str) -> list[float]:
+    return [record.accuracy[pair] for record in RECORDS if record.name == name]
+
+
+def row(tables: list[Table], title: str, name: str) -> Row:
+    table = next(table for table in tables if table.title == title)
+    return next(row for row in table.rows if row.name == name and not row.source)
+
+
+def test_every_section_and_picture_is_there_and_each_link_leads_to_a_file(page: Path) -> None:
+    text = page.read_text()
+    for title in (
+        "What the evidence says",
+        "Table 2",
+        "Table 4",
+        "Table 5",
+        "Fig. 7",
+        "Beyond the paper",
+        "Learning",
+    ):
+        assert f"## {title}" in text
+    files = re.findall(r"\]\((images/\w+\.png)\)", text)
+    assert {"images/evidence_accuracy.png", "images/evidence_learning.png", "images/evidence_fig7.png",
+            "images/evidence_beyond.png", "images/evidence_rivals.png"} <= set(files)  # fmt: skip
+    assert all((page.parent / file).is_file() for file in files)
+    html = page.with_suffix(".html").read_text()
+    assert str(page.parent) not in html + text
+    assert html.count("<img ") == len(files)
+
+
+def test_the_page_is_the_same_when_made_again(page: Path) -> None:
+    before = [path.read_bytes() for path in (page, page.with_suffix(".html"))]
+    write_page(page.parent / "results", page)
+    assert [path.read_bytes() for path in (page, page.with_suffix(".html"))] == before
+
+
+def test_table_2_has_means_deviations_and_the_gain_of_the_papers_phi_mm() -> None:
+    tables = table2(grouped(RECORDS, "table2"))
+    found = row(tables, "Accuracy, same resolution", "phi_bt").cells
+    columns = [f"{c.group} {c.name}" for c in tables[1].columns]
+    cell = found[columns.index("14&14 acc., %")]
+    values = 100 * np.array(accuracies("bt_r14", "14&14"))
+    assert isinstance(cell, Spread)
+    assert (cell.mean, cell.std) == pytest.approx((values.mean(), values.std(ddof=1)))
+    means = [float(np.mean(accuracies(name, "14&14"))) for name in ("bt_r14", "hr", "mm_r14")]
+    assert found[columns.index("14&14 gain")] == pytest.approx(gain(*means))
+    fairer = [float(np.mean(accuracies(name, "14&14"))) for name in ("bt_r14", "hr", "mm_trunk_r14")]
+    against = row(tables, "Gain against phi_mm, from the trunk", "phi_bt").cells
+    assert against[4] == pytest.approx(gain(*fairer))
+
+
+@pytest.mark.parametrize(
+    ("by", "word"), [(0.05, "above at 2, below at 0"), (-0.05, "above at 0, below at 2")]
+)
+def test_what_is_said_of_a_rival_turns_with_the_numbers(by: float, word: str) -> None:
+    level = {pair: float(np.mean(accuracies("bt_r14", pair))) for pair in ("112&14", "14&14")}
+    records = [
+        replace(r, accuracy={**r.accuracy, **{pair: value - by for pair, value in level.items()}})
+        if r.name == "mr_v2"
+        else r
+        for r in RECORDS
+        if r.name not in ("bt_r28", "bt_r7")
+    ]
+    tables = statements(records, stand_in_comparisons(records=records))
+    found, verdict = row(tables, "Is phi_bt better?", "above phi_mr v2?").cells
+    assert f"higher at {2 if by > 0 else 0} of 2 pairs" in str(found)
+    assert str(verdict).startswith(word)
+
+
+@pytest.mark.parametrize(("by", "sign", "verdict"), [(0.1, "+", "one seed"), (-0.1, "-", "one seed")])
+def test_what_is_said_of_a_step_turns_with_the_numbers(by: float, sign: str, verdict: str) -> None:
+    level = {r.name: r for r in RECORDS if r.seed == 1}["bct"].accuracy
+    records = [replace(r, accuracy=dict(level)) if r.name == "fixed" else r for r in RECORDS]
+    records = [
+        replace(r, accuracy={k: v + by for k, v in r.accuracy.items()}) if r.name == "fixed" else r
+        for r in records
+    ]
+    tables = statements(records, stand_in_comparisons(records=records))
+    cells = row(tables, "What do the parts of the method add?", "+ fix trunk, after + BCT").cells
+    assert cells == (f"{sign}10.00 at 112&14, {sign}10.00 at 14&14", verdict)
+
+
+def test_a_trunk_that_learns_on_loses_the_gallery_and_a_branch_keeps_it() -> None:
+    tables = statements(RECORDS, COMPARISONS)
+    title = "Does the gallery that is there survive?"
+    assert row(tables, title, "probed by phi_bt").cells[1] == "yes"
+    assert row(tables, title, "probed by phi_mr v1").cells[1] == "loses 1.00"
+
+
+def test_a_switch_is_set_beside_plain_phi_bt_and_unequal_cost_is_told() -> None:
+    groups = grouped(RECORDS, "beyond")
+    tables = beyond(groups, COMPARISONS)
+    assert [table.title[:5] for table in tables] == ["28 px", "14 px", "7 px:"]
+    found = row(tables, tables[1].title, "phi_bt, the authors' recipe")
+    names = [f"{c.group} {c.name}".strip() for c in tables[1].columns]
+    points = 100 * np.mean(accuracies("bt_authors", "14&14")) - 100 * np.mean(accuracies("bt_r14", "14&14"))
+    assert found.cells[names.index("14&14 difference")] == pytest.approx(points)
+    assert found.cells[names.index("14&14 95 % interval")] == f"{points - 1.2:+.2f} to {points + 1.2:+.2f}"
+    assert "At equal cost" in tables[1].notes[0]
+    dear = [
+        replace(r, cost=replace(r.cost, num_images=9)) if r.name == "bt_authors" else r
+        for r in groups_of(groups)
+    ]
+    assert "Not at equal cost" in beyond(grouped(dear, "beyond"), COMPARISONS)[1].notes[0]
+    assert "the authors' recipe" in beyond(grouped(dear, "beyond"), COMPARISONS)[1].notes[0]
+
+
+def groups_of(groups: dict[str, list[Record]]) -> list[Record]:
+    return [record for group in groups.values() for record in group]
+
+
+def test_a_run_of_one_row_has_a_page(tmp_path: Path) -> None:
+    write_result_files(tmp_path / "results", [r for r in RECORDS if r.name == "hr"], {})
+    written = write_page(tmp_path / "results", tmp_path / "RESULTS.md")
+    assert [path.name for path in written] == ["RESULTS.md", "RESULTS.html", "evidence_accuracy.png"]
+    assert "| phi_hr |" in written[0].read_text()
+    with pytest.raises(FileNotFoundError, match="no result file"):
+        write_page(tmp_path, tmp_path / "RESULTS.md")
+
+
+def test_no_table_has_a_cell_too_many() -> None:
+    for table in [*table2(grouped(RECORDS, "table2")), *statements(RECORDS, COMPARISONS)]:
+        assert to_markdown(table)
