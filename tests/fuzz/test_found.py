@@ -168,6 +168,17 @@ def test_a_gallery_takes_no_more_than_its_file(kind: str, tmp_path: Path) -> Non
         Gallery.load(path)
 
 
+def test_a_member_cannot_claim_more_stored_bytes_than_the_archive_has(tmp_path: Path) -> None:
+    path = tmp_path / "g.npz"
+    Gallery(np.ones((2, 4), np.float32), ("a", "b"), np.array([7, 7]), "t").save(path)
+    content = bytearray(path.read_bytes())
+    entry = content.index(b"PK\x01\x02")
+    content[entry + 20 : entry + 24] = b"\xf0\xff\xff\xff"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"g\.npz: .*is compressed or larger than the file"):
+        Gallery.load(path)
+
+
 @pytest.mark.parametrize(
     "value",
     [

@@ -36,7 +36,10 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             size = path.stat().st_size
             for name in names:
                 member = archive.getinfo(f"{name}.npy")
-                if member.compress_type != zipfile.ZIP_STORED or member.file_size > size:
+                if (
+                    member.compress_type != zipfile.ZIP_STORED
+                    or max(member.file_size, member.compress_size) > size
+                ):
                     raise ValueError(
                         f"{name} is compressed or larger than the file, np.savez stores it as it is"
                     )

@@ -125,6 +125,10 @@ def read_index(path: Path) -> tuple[int, list[Shard], NDArray[Any]]:
             f"{table_path}: {members.dtype} {list(members.shape)}, but {path.name} lists {num_images} images; "
             "the two belong to different sets: index the shards again with tools/index_shards.py"
         )
+    if not 0 < num_classes <= num_images:
+        raise ValueError(
+            f"{path}: {num_classes} classes of {num_images} images; every class has one: index the shards again"
+        )
     for shard, stop in zip(shards, np.cumsum([shard.num_images for shard in shards]), strict=True):
         part = members[stop - shard.num_images : stop]
         sound = (part["label"] >= 0) & (part["label"] < num_classes) & (part["offset"] >= tarfile.BLOCKSIZE)

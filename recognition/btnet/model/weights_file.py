@@ -73,7 +73,7 @@ def _check_archive(path: Path) -> None:
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:
                 raise ValueError(f"{member.filename[:80]} is compressed, torch stores weights as they are")
-        if sum(member.file_size for member in members) > size:
+        if sum(max(member.file_size, member.compress_size) for member in members) > size:
             raise ValueError("its members announce more bytes than the file has")
         damaged = archive.testzip()
     if damaged is not None:

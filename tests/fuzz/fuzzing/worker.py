@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import mmap
 import os
@@ -87,6 +88,7 @@ def run_cases(target: Target, folder: Path, outcomes: Path, start: int, stop: in
         stop: the last, plus one.
     """
     sys.dont_write_bytecode = True
+    faulthandler.disable()  # a crash is an outcome, and has no story to tell
     _silence()
     watch = _Watch()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
