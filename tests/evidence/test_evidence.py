@@ -10,11 +10,16 @@ import torch
 
 from btnet.cli import main
 from btnet.data.image_codec import encode_png
+from btnet.data.record_faces import RecordFaces
 from btnet.data.synthetic import SyntheticFaces
+from btnet.evidence.faces import Source, prepare
+from btnet.evidence.page import write_page
+from btnet.evidence.plan import Plan, Row
+from btnet.evidence.runner import Runner
 from tiny_models import tiny_trunk
 
 ROOT = Path(__file__).parents[2]
-PEOPLE, IMAGES = 16, 3
+PEOPLE, IMAGES = 32, 3
 
 
 @pytest.fixture(scope="module")
@@ -31,12 +36,14 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SMALL = ["num_epoch=1", "compile=False", "batch_size=8", "num_workers=0", "device=cpu"]
+
+
 def evidence(given: Path, output: Path, *more: str) -> int:
-    small = ["num_epoch=1", "compile=False", "batch_size=8", "num_workers=0", "device=cpu"]
     options = ["--trunk", str(given / "model.pt"), "--faces", str(given / "faces"), "--output", str(output)]
     # An untrained trunk tells nobody apart: nothing is too close.
     options += ["--too-close", "1.1", "--configs", str(ROOT / "configs")]
-    return main(["evidence", *options, *(part for text in small for part in ("--set", text)), *more])
+    return main(["evidence", *options, *(part for text in SMALL for part in ("--set", text)), *more])
 
 
 def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_done(
@@ -86,9 +93,6 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
 
 
 def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> None:
-    from btnet.data.record_faces import RecordFaces
-    from btnet.evidence.faces import Source, prepare
-
     sets = prepare(Source(given / "model.pt", given / "faces", too_close=1.1), tmp_path)
     about = sets.about()
     trained = set(RecordFaces(sets.rec("train")).class_names)
@@ -99,3 +103,22 @@ def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> 
     assert not part & set(about["choice"]["people"])
     smaller = [set(RecordFaces(sets.rec(f"train_1of{n}")).class_names) for n in (2, 4)]
     assert smaller[1] < smaller[0] < trained
+
+
+def test_models_of_a_plan_meet_photographed_faces_and_cameras(given: Path, tmp_path: Path) -> None:
+    rows = [
+        Row("hr", {"table2": "phi_hr"}, config=""),
+        *(Row(f"bt_r{r}", {"table2": "phi_bt"}, resolution=r) for r in (14, 7)),
+    ]
+    plan = Plan(rows, native={"phi_hr": ["hr"], "phi_bt": ["bt_r14", "bt_r7"]})
+    source = Source(given / "model.pt", given / "faces", too_close=1.1)
+    runner = Runner(source, plan, tmp_path, configs=ROOT / "configs", overrides=SMALL)
+    for _ in range(2):
+        assert runner.run()
+    write_page(runner.results, tmp_path / "RESULTS.md")
+    found = json.loads((runner.results / "native" / "native.json").read_text())
+    assert [model["name"] for model in found["models"]] == ["phi_hr", "phi_bt"]
+    assert str(tmp_path) not in json.dumps(found)
+    page = (tmp_path / "RESULTS.md").read_text()
+    assert "## Native test" in page
+    assert "## A BN set per camera" in page

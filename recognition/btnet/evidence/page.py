@@ -15,6 +15,7 @@ from btnet.evaluation.style import save_figure
 from btnet.evidence.captions import captions
 from btnet.evidence.figure_pictures import figure_pictures
 from btnet.evidence.figures import read_figures, seconds_of_figures
+from btnet.evidence.native_tables import native_sections
 from btnet.evidence.pictures import pictures
 from btnet.evidence.record import read_records
 from btnet.evidence.sections import sections
@@ -65,7 +66,10 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}
     words = captions(records, data)
     charts = {name: _picture(name, figure, words[name]) for name, figure in drawn.items()}
-    parts = sections(records, about, data, charts, seconds_of_figures(folder))
+    parts = [
+        *sections(records, about, data, charts, seconds_of_figures(folder)),
+        *native_sections(folder),
+    ]
     lead = _LEAD.format(folder=folder.name, count=len(records))
     written = []
     for name, figure in drawn.items():

@@ -152,11 +152,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is run, in order: sweeps, then rows."""
+    """All that is run, in order: sweeps, then rows, then the tests on photographed faces.
+
+    Attributes:
+        rows: see `Row`.
+        sweeps: see `Sweep`.
+        comparisons: see `Comparison`.
+        native: what is measured on photographed faces: name in the table -> rows whose branches are joined.
+    """
 
     rows: Sequence[Row]
     sweeps: Sequence[Sweep] = ()
     comparisons: Sequence[Comparison] = ()
+    native: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def jobs(self) -> list[Job]:
         """Runs in order, those of the sweeps first; the first seed of every row before the second of any."""
@@ -227,11 +235,47 @@ def full_plan() -> Plan:
                 method="bt_cosine", seeds=_SEEDS if r == 14 else _SEEDS[:1])
             for r in RESOLUTIONS
         ),
-        Row("bt_relation", {"beyond": "phi_bt, embedding's cosine and relations"}, BRANCH,
-            {**_COSINE, "embedding_relation_weight": 200.0}, 14, method="bt_cosine"),
-        Row("bt_features", {"beyond": "phi_bt, cosine of taps instead of eq. 2"}, BRANCH,
-            {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, 14, method="bt"),
+        *(
+            Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, {**_COSINE, **settings}, 14,
+                method="bt_cosine")
+            for name, label, settings in (
+                ("relation", "embedding's cosine and relations", {"embedding_relation_weight": 200.0}),
+                ("contrast", "embedding's cosine and contrast of relations", {"embedding_contrast_weight": 5.0}),
+                ("octuplet", "embedding's cosine and octuplets", {"embedding_octuplet_weight": 10.0}),
+            )
+        ),
+        *(
+            Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, settings, 14, method="bt")
+            for name, label, settings in (
+                ("features", "cosine of taps instead of eq. 2",
+                 {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}),
+                ("attention", "attention of taps instead of eq. 2",
+                 {"distillation_weight": 0.0, "feature_attention_weight": 20.0}),
+                ("schedule", "eq. 2's weight from 10 to 0",
+                 {"distillation_weight": 10.0, "distillation_weight_end": 0.0}),
+                ("band", "all sizes from 8 to 14 px", {"size_band": 1.0}),
+                ("degradation", "half of the faces degraded", {"degradation": 0.5}),
+                ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}),
+                ("adapters", "adapters of rank 8 in the tail", {"adapter_rank": 8}),
+                ("swa", "mean of the last quarter's weights", {"averaging": "swa:0.25"}),
+                ("ema", "moving mean of the weights", {"averaging": "ema:0.97"}),
+                ("statistics", "BatchNorm statistics anew", {"averaging": "swa:0"}),
+            )
+        ),
     ]  # fmt: skip
+    native = {
+        "phi_hr": ["hr"],
+        "phi_bt": ["bt_r28", "bt_r14", "bt_r7"],
+        "phi_bt, and the embedding's cosine": ["bt_cosine_r28", "bt_cosine_r14", "bt_cosine_r7"],
+        **{
+            f"phi_bt, 14 px: {label}": ["bt_r28", f"bt_{name}", "bt_r7"]
+            for name, label in (
+                ("band", "all sizes from 8 to 14 px"),
+                ("degradation", "half of the faces degraded"),
+                ("jitter", "errors of the landmarks"),
+            )
+        },
+    }
     curves = [
         Row(f"bt_passes{n}", {"passes": str(n)}, BRANCH, {"num_epoch": n}, 14, method="bt") for n in (1, 2, 4, 16)
     ] + [
@@ -272,7 +316,7 @@ def full_plan() -> Plan:
         *others,
         *curves,
     ]
-    return Plan(rows, sweeps, comparisons)
+    return Plan(rows, sweeps, comparisons, native)
 
 
 def _phi_hr() -> Row:

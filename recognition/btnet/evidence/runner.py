@@ -19,6 +19,7 @@ from btnet.evidence.cache import build_cache, cache_bytes
 from btnet.evidence.comparisons import compare
 from btnet.evidence.faces import Sets, Source, prepare
 from btnet.evidence.figures import Material, write_figures
+from btnet.evidence.native import camera_test, native_test
 from btnet.evidence.page import write_about
 from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
 from btnet.evidence.record import Cost, choose, measure, read_records
@@ -95,6 +96,7 @@ class Runner:
                     path = self.folder / "choices" / f"{sweep.row.method}.json"
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+        self._test_natively()
         self._write_about()
         write_figures(
             Material(
@@ -102,6 +104,30 @@ class Runner:
             )
         )
         return not self._failed
+
+    def _test_natively(self) -> None:
+        """Models on photographed faces, and their BatchNorms on cameras; those that failed are left out."""
+        models = {
+            label: [self._model(self.plan.row(name)) for name in names]
+            for label, names in self.plan.native.items()
+            if not self._failed.intersection(names)
+        }
+        if not models:
+            return
+        branches = next((runs for runs in models.values() if len(runs) > 1), None)
+        try:
+            with self.state.timed("native test"):
+                native_test(models, self.sets, self.folder, self.results)
+            if branches is not None:
+                with self.state.timed("camera test"):
+                    camera_test(branches, self.sets, self.folder, self.results)
+        except ValueError as error:  # too few faces: no reason to do without the tables
+            self._failed.add("photographed faces")
+            self.console.print(f"photographed faces: failed: {error}", markup=False)
+
+    def _model(self, row: Row) -> Path:
+        """What a row was trained to, with its first seed."""
+        return self.runs / Job(row, row.seeds[0]).name if row.config else self._trunk(row)
 
     def status(self, *, alive: bool) -> Table:
         """All jobs, and when they may end.
@@ -221,8 +247,7 @@ class Runner:
     def _trunk(self, row: Row) -> Path:
         if row.trunk == GIVEN_TRUNK:
             return self.source.trunk
-        first = self.plan.row(row.trunk)
-        return self.runs / Job(first, first.seeds[0]).name
+        return self._model(self.plan.row(row.trunk))
 
     def _record(self, job: Job) -> Path:
         return self.results / f"{job.name}.json"
