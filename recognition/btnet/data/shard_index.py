@@ -27,6 +27,7 @@ from btnet.data.folder_faces import IMAGE_ENDINGS
 __all__ = ["FORMAT", "MEMBER", "Shard", "is_url", "read_index", "write_index"]
 
 FORMAT = "btnet shard index 1"
+_NPY = b"\x93NUMPY\x01\0"
 _LONGEST_LABEL = 32  # bytes of a .cls
 MEMBER = np.dtype([("offset", "<i8"), ("num_bytes", "<i4"), ("label", "<i4")])
 
@@ -116,6 +117,10 @@ def read_index(path: Path) -> tuple[int, list[Shard], NDArray[Any]]:
     if not table_path.is_file():
         raise FileNotFoundError(f"{table_path}: missing beside {path.name}; copy both files of the index")
     try:
+        with open(table_path, "rb") as file:
+            # Later versions may announce a header of gigabytes, which would be made room for.
+            if file.read(len(_NPY)) != _NPY:
+                raise ValueError("it does not start as np.save writes it")
         members: NDArray[Any] = np.load(table_path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError, TypeError, SyntaxError, TokenError) as error:
         raise ValueError(f"{table_path}: damaged ({str(error)[:200]}); copy it again") from error

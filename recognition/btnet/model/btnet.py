@@ -285,6 +285,8 @@ class BTNet(nn.Module):
                 own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
                 adapter_rank={o.resolution: o.adapter_rank for o in overlays},
             )
+            if model.trunk_fingerprint() != manifest["trunk_fingerprint"]:
+                raise ValueError("model.pt is not the trunk that the manifest names")
             for overlay in overlays:
                 model.load_overlay(overlay)
         return model.eval()

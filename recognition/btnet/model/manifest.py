@@ -77,6 +77,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     for key, kind in _KINDS.items():
         if not isinstance(manifest[key], kind):
             raise ValueError(f"{path}: {key} is a {type(manifest[key]).__name__}, expected a {kind.__name__}")
-    if not all(type(resolution) is int for resolution in manifest["resolutions"]):
+    if not all(
+        type(resolution) is int and 0 < resolution < 1 << 16 for resolution in manifest["resolutions"]
+    ):
         raise ValueError(f"{path}: resolutions hold something else than whole numbers of px")
     return dict(manifest)
