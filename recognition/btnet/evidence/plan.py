@@ -45,7 +45,10 @@ _TEACHERS_WEIGHTS: Final = (
     "embedding_loss_weight",
     "embedding_cosine_weight",
     "embedding_relation_weight",
+    "embedding_contrast_weight",
+    "embedding_octuplet_weight",
     "feature_cosine_weight",
+    "feature_attention_weight",
 )
 
 
