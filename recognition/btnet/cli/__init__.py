@@ -20,6 +20,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final = {
     "train": "btnet.cli.train",
     "configs": "btnet.cli.configs",
+    "doctor": "btnet.cli.doctor",
     "evaluate": "btnet.cli.evaluate",
     "ijbc": "btnet.cli.ijbc",
     "survface": "btnet.cli.survface",
