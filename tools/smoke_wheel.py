@@ -4,8 +4,8 @@
     python tools/smoke_wheel.py --python 3.11 --numpy 1.23.5        one environment, with this numpy
     python tools/smoke_wheel.py --python 3.10 --torch 2.6.0 --bare-torch
 
-Of a torch whose build for this Python is a CUDA one, gigabytes large, it is only asked whether pip finds versions that go
-together; --cuda-builds installs it, and --bare-torch installs torch without what it depends on of NVIDIA's.
+Of a torch whose build for this Python is a CUDA one, gigabytes large, it is only asked whether pip finds versions that
+go together; --cuda-builds installs it, and --bare-torch installs torch without what it depends on of NVIDIA's.
 """
 
 from __future__ import annotations
