@@ -120,7 +120,7 @@ def test_the_backbone_of_an_installed_package_is_known_to_the_commands(
 
 
 def test_what_is_no_backbone_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="'my_net'.*not a class that derives from"):
+    with pytest.raises(ValueError, match=r"'my_net'.*not a class that derives from"):
         register_backbone("my_net", int)  # type: ignore[arg-type]
 
 

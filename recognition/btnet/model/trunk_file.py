@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from btnet.data.atomic import replacing
-from btnet.model.added import backbone_of_others
 from btnet.data.named_errors import naming
+from btnet.model.added import backbone_of_others
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
