@@ -8,7 +8,7 @@ EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test fuzz audit lint types docs bench faults soak test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -77,6 +77,10 @@ faults: .venv/ready
 # Thirty minutes of mixed requests from eight threads: answers, memory, and the queue's bound.
 soak: .venv/ready
 	$(BIN)/python benchmarks/soak.py --output docs/reliability/soak.json --picture docs/images/soak.png $(SOAK_OPTIONS)
+
+# The wheel in fresh environments of every Python here, used outside the repository: docs/install-matrix.md.
+wheel-test: .venv/ready
+	$(BIN)/python tools/smoke_wheel.py $(WHEEL_OPTIONS)
 
 # Our names, branch training and exports inside a checkout of InsightFace: make test-arcface ARCFACE_TORCH=PATH, the
 # folder recognition/arcface_torch. Its code is copied before anything is changed.

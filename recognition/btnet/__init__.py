@@ -2,6 +2,7 @@
 
 __version__ = "0.1.0"
 
+from btnet.model.added import register_backbone
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
@@ -19,4 +20,5 @@ __all__ = [
     "load_trunk",
     "mobilefacenet",
     "mobilefacenet_large",
+    "register_backbone",
 ]

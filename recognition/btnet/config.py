@@ -16,6 +16,7 @@ from easydict import EasyDict
 BASE = "base.py"
 _LARGEST: Final = sys.float_info.max
 _SHOWN: Final = 200  # characters of a value, in messages
+FOLDER: Final = Path("configs")
 
 # What other code bases call a key, where the spelling is too far away to be guessed.
 _ELSEWHERE: Final = {"data": "rec", "dataset": "rec", "learning_rate": "lr", "epochs": "num_epoch"}
@@ -26,6 +27,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
 
     Args:
         path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
+            `configs/NAME` is looked for here first, then among those of the package (`packaged_configs`).
         overrides: `key=value` texts; the value is read as a Python literal, else as a string.
 
     Returns:
@@ -39,7 +41,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     base_file = file.parent / BASE
     if not base_file.is_file():
         raise FileNotFoundError(
-            f"{base_file}: every config needs a base beside it; copy configs/base.py there"
+            f"{base_file}: every config needs a base beside it; copy configs/base.py there, or have "
+            "`btnet configs FOLDER` write it"
         )
     base = _run(base_file)
     config = EasyDict(copy.deepcopy(base))
@@ -53,12 +56,20 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     return config
 
 
+def packaged_configs() -> Path:
+    """The folder of this package's own configs: within a wheel in the package, in a checkout beside it."""
+    package = Path(__file__).parent
+    inside = package / FOLDER
+    return inside if inside.is_dir() else package.parents[1] / FOLDER
+
+
 def _find(path: Path) -> Path:
-    candidates = (path, path.with_name(path.name + ".py"))
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    others = sorted(p.stem for p in path.parent.glob("*.py"))
+    folders = [path.parent, packaged_configs()] if path.parent == FOLDER else [path.parent]
+    for folder in folders:
+        for candidate in (folder / path.name, folder / f"{path.name}.py"):
+            if candidate.is_file():
+                return candidate
+    others = sorted({p.stem for folder in folders for p in folder.glob("*.py")})
     near = difflib.get_close_matches(path.stem, others, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     raise FileNotFoundError(f"{path}: no such config{hint}")

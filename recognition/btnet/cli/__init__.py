@@ -19,6 +19,8 @@ __all__ = ["COMMANDS", "main"]
 # `add_arguments(parser)` and does the work in `run(args)`, which may return an exit status other than 0.
 COMMANDS: Final = {
     "train": "btnet.cli.train",
+    "configs": "btnet.cli.configs",
+    "doctor": "btnet.cli.doctor",
     "evaluate": "btnet.cli.evaluate",
     "ijbc": "btnet.cli.ijbc",
     "survface": "btnet.cli.survface",

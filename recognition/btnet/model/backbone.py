@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -47,6 +47,14 @@ class Backbone(nn.Module):
     def rebuild(self, input_size: int) -> Self:
         """A freshly initialised network of this architecture for another input size."""
         return type(self)(**self.arch, input_size=input_size)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> Self | None:
+        """A freshly initialised trunk of the architecture that a state dict tells; None if it is not of this kind.
+
+        Asked of backbones that were added (`btnet.model.added`) when a file of weights is read.
+        """
+        return None
 
     def coupling_layer(self, resolution: int) -> str:
         """Name of the unit whose output at canonical size has `resolution` px."""

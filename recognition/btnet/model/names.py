@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from btnet.model.added import added_backbones
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet, iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.model.mobilefacenet import MobileFaceNet, mobilefacenet, mobilefacenet_large
@@ -37,18 +38,19 @@ def create(name: str, **kwargs: Any) -> Backbone:
     """A freshly initialised backbone.
 
     Args:
-        name: a key of `BACKBONES`; "iresnet" and "mobilefacenet" take any depth and width.
+        name: a key of `BACKBONES`, or of `added_backbones`; "iresnet" and "mobilefacenet" take any depth and width.
         kwargs: of that backbone.
 
     Raises:
         ValueError: for an unknown name, or an argument that this backbone does not take.
     """
-    if name not in BACKBONES:
-        near = difflib.get_close_matches(name, BACKBONES, 1)
+    known = BACKBONES if name in BACKBONES else {**BACKBONES, **added_backbones()}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ValueError(f"network {name!r}: expected one of {', '.join(BACKBONES)}{hint}")
+        raise ValueError(f"network {name!r}: expected one of {', '.join(known)}{hint}")
     try:
-        return BACKBONES[name](**kwargs)
+        return known[name](**kwargs)
     except TypeError as error:
         raise ValueError(f"network {name!r}: {error}; see network_args in configs/base.py") from error
 

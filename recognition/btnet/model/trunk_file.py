@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from btnet.data.atomic import replacing
 from btnet.data.named_errors import naming
+from btnet.model.added import backbone_of_others
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -22,12 +23,13 @@ from btnet.model.weights_file import load_weights
 def load_trunk(path: str | Path) -> Backbone:
     """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`) in eval mode.
 
-    Depth, width, canonical size and embedding size follow from the keys. A whole training checkpoint
+    Depth, width, canonical size and embedding size follow from the keys; backbones that were added
+    (`btnet.model.added`) read them with their `of_state`. A whole training checkpoint
     (`checkpoint_gpu_0.pt`) is accepted too: its backbone is taken. Half precision becomes float32.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no state dict of an IResNet or MobileFaceNet.
+        ValueError: if it is no state dict of an IResNet, a MobileFaceNet or an added backbone.
     """
     state = read_weights(path)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
@@ -87,6 +89,8 @@ def backbone_of(state: Mapping[str, Tensor], *, dropout: float = 0.0, where: str
             backbone: Backbone = _iresnet(state, dropout, where)
         elif "conv_sep.layers.0.weight" in state and "features.layers.2.weight" in state:
             backbone = _mobilefacenet(state, where)
+        elif (other := backbone_of_others(state)) is not None:
+            backbone = other
         else:
             raise ValueError(
                 f"{where}: neither an IResNet (layer1.0.bn1.weight, fc.weight) nor a MobileFaceNet "

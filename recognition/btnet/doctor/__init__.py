@@ -1,0 +1,1 @@
+"""What `btnet doctor` looks at: installed packages, the machine, and a self-test."""

@@ -1,0 +1,91 @@
+"""A rendered face through a small network, compared with embeddings stored in the package."""
+
+from __future__ import annotations
+
+import json
+import math
+import zlib
+from collections.abc import Iterator
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from btnet.data.resize import resize
+from btnet.data.synthetic import SyntheticFaces
+from btnet.data.views import normalise
+from btnet.doctor.finding import Finding
+from btnet.model.btnet import BTNet
+from btnet.model.iresnet import IResNet
+
+GOLDEN = "golden.json"
+RESOLUTION = 14
+TOLERANCES = {"cpu": 1e-3, "cuda": 1e-2}  # of the embedding's largest value; a GPU may compute in TF32
+
+
+def selftest() -> Iterator[Finding]:
+    """Embed at 112 and 14 px on each device there is, and once more by onnxruntime."""
+    golden = {int(size): np.array(values) for size, values in json.loads(_golden().read_text()).items()}
+    model = network()
+    for device in ("cpu", "cuda") if torch.cuda.is_available() else ("cpu",):
+        worst = max(_difference(embed(model, size, device), golden[size]) for size in golden)
+        yield _verdict(f"embeddings on {device}", worst, TOLERANCES[device], "install torch and numpy again")
+    model.cpu()
+    if not find_spec("onnx") or not find_spec("onnxruntime"):
+        yield Finding("embedding by ONNX", "not tried: onnx or onnxruntime is not installed")
+        return
+    worst = _difference(_by_onnx(model), golden[RESOLUTION])
+    yield _verdict("embedding by ONNX", worst, TOLERANCES["cpu"], "install onnx and onnxruntime again")
+
+
+def network() -> BTNet:
+    """A trunk with a 14 px branch whose weights are seeded by their names."""
+    trunk = IResNet((1, 1, 1, 1), widths=(16, 16, 16, 16), embedding_size=8)
+    state = trunk.state_dict()
+    for name, tensor in state.items():
+        if tensor.is_floating_point():
+            # NumPy's legacy generator: its stream is fixed for all versions, torch's is not.
+            drawn = np.random.RandomState(zlib.crc32(name.encode())).standard_normal(tensor.numel())
+            spread = 0.1 if tensor.ndim == 1 else math.sqrt(2 / math.prod(tensor.shape[1:]))
+            centre = 1.0 if tensor.ndim == 1 and name.endswith(("weight", "running_var")) else 0.0
+            tensor.copy_(torch.from_numpy(centre + spread * drawn).reshape(tensor.shape))
+    return BTNet(trunk, (RESOLUTION,)).eval()
+
+
+def embed(model: BTNet, size: int, device: str = "cpu") -> NDArray[np.float64]:
+    """Embedding of the rendered face at `size` px, [8]."""
+    face, _ = SyntheticFaces(1, 1)[0]
+    images = torch.from_numpy(resize(face, size)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        embedding = model.to(device)(normalise(images.to(device)))[0]
+    return np.asarray(embedding.double().cpu())
+
+
+def _by_onnx(model: BTNet) -> NDArray[np.float64]:
+    from btnet.interop.onnx import export_onnx, open_session
+
+    face, _ = SyntheticFaces(1, 1)[0]
+    data = normalise(torch.from_numpy(resize(face, RESOLUTION)).permute(2, 0, 1)[None]).numpy()
+    with TemporaryDirectory() as folder:
+        path = export_onnx(model, Path(folder, "r14.onnx"), resolution=RESOLUTION)
+        [embedding] = open_session(path).run(None, {"data": data})
+    return np.asarray(embedding[0], np.float64)
+
+
+def _golden() -> Path:
+    return Path(str(files("btnet.doctor").joinpath(GOLDEN)))
+
+
+def _difference(found: NDArray[np.float64], golden: NDArray[np.float64]) -> float:
+    return float(np.abs(found - golden).max() / np.abs(golden).max())
+
+
+def _verdict(what: str, difference: float, tolerance: float, remedy: str) -> Finding:
+    # Written so that NaN is wrong too.
+    is_right = difference <= tolerance
+    found = f"differs from the stored one by {difference:.1e} of its largest value"
+    return Finding(what, found, "" if is_right else f"more than {tolerance:g}; {remedy}")

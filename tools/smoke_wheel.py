@@ -1,0 +1,187 @@
+"""Build the wheel, install it into fresh environments, and use it outside the repository.
+
+    python tools/smoke_wheel.py                                     every Python of 3.10 to 3.13 found here
+    python tools/smoke_wheel.py --python 3.11 --numpy 1.23.5        one environment, with this numpy
+    python tools/smoke_wheel.py --python 3.10 --torch 2.6.0 --bare-torch
+
+Of a torch whose build for this Python is a CUDA one, gigabytes large, it is only asked whether pip finds versions that
+go together; --cuda-builds installs it, and --bare-torch installs torch without what it depends on of NVIDIA's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from email.parser import HeaderParser
+from pathlib import Path
+from zipfile import ZipFile
+
+ROOT = Path(__file__).resolve().parents[1]
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# What torch needs to be imported and is not of NVIDIA's.
+PURE_OF_TORCH = ("sympy", "networkx", "jinja2", "typing_extensions", "setuptools<82")
+TWO_STEPS = (
+    "rec=synthetic:4:4", "batch_size=8", "num_epoch=1", "warmup_epoch=0", "num_workers=0",
+    "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}", "embedding_size=16", "device=cpu",
+)  # fmt: skip
+FACES = """
+import numpy, os
+from btnet.data.image_codec import encode_png
+from btnet.data.resize import resize
+from btnet.data.synthetic import SyntheticFaces
+os.mkdir("faces")
+for i, (face, _) in enumerate(SyntheticFaces(2, 1)):
+    open(f"faces/{i}.png", "wb").write(encode_png(face if i else resize(face, 14)))
+"""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: what was installed, and how it went."""
+
+    python: str
+    numpy: str
+    torch: str
+    result: str
+
+    def __str__(self) -> str:
+        return f"| {self.python} | {self.numpy} | {self.torch} | {self.result} |"
+
+
+def main() -> int:
+    """Print a line of a table for each Python; 1 if one failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument(
+        "--python", nargs="+", default=PYTHONS, metavar="3.X", help="default: all that are found"
+    )
+    parser.add_argument("--numpy", default="", help="this version; default: the newest that fits")
+    parser.add_argument("--torch", default="2.13.0", help="this version (default: %(default)s)")
+    kind = parser.add_mutually_exclusive_group()
+    kind.add_argument(
+        "--cuda-builds", action="store_true", help="install gigabytes where there is no CPU build"
+    )
+    kind.add_argument("--bare-torch", action="store_true", help="torch without NVIDIA's packages")
+    args = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as folder:
+        wheel = build(Path(folder))
+        print("| Python | numpy | torch | result |\n|---|---|---|---|", flush=True)
+        for version in args.python:
+            python = find_python(version)
+            if python is None:
+                row = Row(version, "", "", "no such Python here")
+            else:
+                row = try_one(python, wheel, Path(folder, version), args)
+            failed |= row.result.startswith("FAILED")
+            print(row, flush=True)
+    return int(failed)
+
+
+def find_python(version: str) -> str | None:
+    """Path of an interpreter of this version: of pyenv, or on the path."""
+    pyenv = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
+    return str(pyenv[-1]) if pyenv else shutil.which(f"python{version}")
+
+
+def build(folder: Path) -> Path:
+    """Build sdist and wheel of a copy of the repository, the wheel from the sdist, as `python -m build` does."""
+    tracked = _run(
+        ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"], folder
+    )
+    source = folder / "source"
+    for name in filter(None, tracked.split("\0")):
+        if not name.startswith(".venv") and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, source / name)
+    _run([sys.executable, "-m", "venv", "builder"], folder)
+    builder = str(folder / "builder/bin/python")
+    _run([builder, "-m", "pip", "install", "--quiet", "build"], folder)
+    _run([builder, "-m", "build", "--outdir", str(folder / "dist"), str(source)], folder)
+    [wheel] = (folder / "dist").glob("*.whl")
+    return wheel
+
+
+def try_one(python: str, wheel: Path, folder: Path, args: argparse.Namespace) -> Row:
+    """Install the wheel into a fresh environment in `folder`, which goes afterwards, and use it."""
+    folder.mkdir()
+    full = _run([python, "-c", "import platform; print(platform.python_version())"], folder).strip()
+    shown = Row(full, args.numpy, args.torch, "")
+    try:
+        _run([python, "-m", "venv", "env"], folder)
+        inside = str(folder / "env/bin/python")
+        pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([*pip, "--upgrade", "pip"], folder)
+        torch = f"torch=={args.torch}"
+        if args.bare_torch:
+            _run([*pip, "--no-deps", torch], folder)
+            _run([*pip, *PURE_OF_TORCH, *_requirements(wheel, args.numpy)], folder)
+            _run([*pip, "--no-deps", str(wheel)], folder)
+        else:
+            wanted = [str(wheel), torch, *([f"numpy=={args.numpy}"] if args.numpy else [])]
+            report = json.loads(_run([*pip, "--dry-run", "--report", "-", *wanted], folder))
+            found = {item["metadata"]["name"].lower(): item["metadata"] for item in report["install"]}
+            shown = Row(full, found["numpy"]["version"], found["torch"]["version"], "")
+            if any(name.startswith("nvidia") for name in found) and not args.cuda_builds:
+                return Row(
+                    shown.python, shown.numpy, shown.torch, f"resolves ({len(found)} packages); not run"
+                )
+            _run([*pip, *wanted], folder)
+        versions = "import numpy, torch; print(numpy.__version__, torch.__version__)"
+        shown = Row(full, *_run([inside, "-c", versions], folder).split(), "")
+        use(inside, folder / "elsewhere")
+        return Row(shown.python, shown.numpy, shown.torch, "passed")
+    except subprocess.CalledProcessError as error:
+        print(error.stdout, error.stderr, sep="\n", file=sys.stderr)
+        last = (error.stderr.strip() or error.stdout.strip() or "no output").splitlines()[-1]
+        what = " ".join(str(part) for part in error.cmd[1:5])
+        return Row(shown.python, shown.numpy, shown.torch, f"FAILED: `{what}`: {last[:200]}")
+    finally:
+        shutil.rmtree(folder)
+
+
+def use(python: str, folder: Path) -> None:
+    """Train a trunk and a branch for two steps, export and embed, in a new folder outside the repository.
+
+    Raises:
+        subprocess.CalledProcessError: from the first command that fails.
+    """
+    folder.mkdir()
+    btnet = [str(Path(python).with_name("btnet"))]  # as a user calls it
+    settings = [word for text in TWO_STEPS for word in ("--set", text)]
+    branch = [word for text in (*TWO_STEPS[:5], TWO_STEPS[-1]) for word in ("--set", text)]
+    _run([*btnet, "--version"], folder)
+    _run([*btnet, "doctor"], folder)
+    _run([*btnet, "train", "configs/demo_hr", *settings], folder)
+    _run([*btnet, "train", "configs/demo_btnet_r14", *branch, "--set", "trunk=runs/demo_hr"], folder)
+    _run([*btnet, "export-onnx", "runs/demo_btnet_r14"], folder)
+    _run([python, "-c", FACES], folder)
+    _run([*btnet, "embed", "faces", "--model", "runs/demo_btnet_r14", "-o", "faces.npz"], folder)
+    for name in ("onnx/embed_r112.onnx", "onnx/embed_r14.onnx", "overlay_r14.safetensors"):
+        if not (folder / "runs/demo_btnet_r14" / name).is_file():
+            raise subprocess.CalledProcessError(1, [python, "smoke", name], "", f"{name} was not written")
+
+
+def _requirements(wheel: Path, numpy: str) -> list[str]:
+    with ZipFile(wheel) as archive:
+        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        metadata = HeaderParser().parsestr(archive.read(name).decode())
+    listed = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
+    rest = [text for text in listed if not text.startswith("torch")]
+    return [*rest, *([f"numpy=={numpy}"] if numpy else [])]
+
+
+def _run(command: list[str], folder: Path) -> str:
+    hidden = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    environment = {key: value for key, value in os.environ.items() if key not in hidden}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    sys.exit(main())
