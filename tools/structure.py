@@ -158,7 +158,7 @@ def _components(graph: Mapping[str, list[str]]) -> Iterator[list[str]]:
 def _code_lines(text: str) -> list[tuple[int, str]]:
     """(line number, stripped text) of code."""
     tree = ast.parse(text)
-    left_out = set()
+    left_out: set[int] = set()
     for node in ast.walk(tree):
         is_text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if is_text or isinstance(node, (ast.Import, ast.ImportFrom)):

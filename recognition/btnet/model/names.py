@@ -44,7 +44,9 @@ def create(name: str, **kwargs: Any) -> Backbone:
     Raises:
         ValueError: for an unknown name, or an argument that this backbone does not take.
     """
-    known = BACKBONES if name in BACKBONES else {**BACKBONES, **added_backbones()}
+    known: dict[str, Callable[..., Backbone]] = dict(BACKBONES)
+    if name not in known:
+        known.update(added_backbones())
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
