@@ -133,8 +133,8 @@ def try_one(python: str, wheel: Path, folder: Path, args: argparse.Namespace) ->
                 )
             _run([*pip, *wanted], folder)
         versions = "import numpy, torch; print(numpy.__version__, torch.__version__)"
-        numpy, installed_torch = _run([inside, "-c", versions], folder).split()
-        shown = Row(full, numpy, installed_torch, "")
+        numpy, torch = _run([inside, "-c", versions], folder).split()
+        shown = Row(full, numpy, torch, "")
         use(inside, folder / "elsewhere")
         return Row(shown.python, shown.numpy, shown.torch, "passed")
     except subprocess.CalledProcessError as error:

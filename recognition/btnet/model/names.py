@@ -46,7 +46,7 @@ def create(name: str, **kwargs: Any) -> Backbone:
     """
     known: dict[str, Callable[..., Backbone]] = dict(BACKBONES)
     if name not in known:
-        known |= added_backbones()
+        known.update(added_backbones())
     if name not in known:
         near = difflib.get_close_matches(name, known, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
