@@ -61,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seed=options.seed,
                 tell=tell,
             )
+            keep()
         names = list(FAULTS) if options.faults is None else options.faults
         if names:
             (folder / "single").mkdir()

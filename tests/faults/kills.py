@@ -144,8 +144,8 @@ def _live_and_die(run: Training, kill: Kill, draws: random.Random, starting: flo
             wait_until(lambda: run.writing or not job.running)
             time.sleep(draws.uniform(0, 0.02))
         else:
-            wait_until(lambda: run.last_step == run.num_steps or not job.running)
-            time.sleep(draws.uniform(0, 0.1))
+            wait_until(lambda: run.last_step >= run.num_steps - 1 or not job.running)
+            time.sleep(draws.uniform(0, 0.4))
     if not job.running:
         assert job.wait() == 0, job.output()
         return False

@@ -104,10 +104,11 @@ def test_a_result_for_a_read_only_disk_is_refused_in_one_line(
 ) -> None:
     model, root = evaluation_data(tmp_path, 0)
     make_read_only(disk)
-    words = ["survface", model, "--root", root, "--features", disk / "features", "--device", "cpu"]
+    output = disk / "result.json"
+    words = ["survface", model, "--root", root, "--features", tmp_path / "f", "--device", "cpu", "-o", output]
     assert main([str(word) for word in words]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()[-1:]
-    assert line.startswith("btnet: error: [Errno 30] Read-only file system")
+    assert line == f"btnet: error: [Errno 30] Read-only file system: '{output}'"
 
 
 def test_what_a_killed_run_left_is_swept_and_nothing_else(tmp_path: Path) -> None:

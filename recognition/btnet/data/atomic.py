@@ -33,11 +33,11 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = temporary_name(path)
     try:
         # Asking for the umask would set it for all threads: a new file tells it too.
-        try:
-            temporary.touch()
-        except OSError as error:
-            error.filename = str(path)  # the name that the user gave
-            raise
+        temporary.touch()
+    except OSError as error:
+        error.filename = str(path)  # the name that the user gave
+        raise
+    try:
         mode = stat.S_IMODE(temporary.stat().st_mode)
         temporary.unlink()
         yield temporary
