@@ -21,7 +21,8 @@ from torch import Tensor
 from btnet import BTNet
 from btnet.data.resize import resize
 from btnet.data.views import normalise
-from btnet.interop.onnx import build_graph, open_session
+from btnet.inference.onnx_session import open_session
+from btnet.interop.onnx import build_graph
 from btnet.model.backbone import Backbone
 from btnet.model.cost import count_flops
 from btnet.model.names import create

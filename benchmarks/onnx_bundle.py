@@ -23,8 +23,9 @@ import numpy as np
 import torch
 
 from btnet import BTNet
+from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx import export_onnx
-from btnet.interop.onnx_bundle import OnnxBundle, export_bundle
+from btnet.interop.onnx_bundle import export_bundle
 from btnet.model.names import create
 
 Run = Callable[[], object]

@@ -10,8 +10,8 @@ import torch
 
 from btnet import BTNet, load_trunk
 from btnet.cli import main
+from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop import check_onnx
-from btnet.interop.onnx_bundle import OnnxBundle
 from btnet.model.iresnet import IResNet
 
 

@@ -17,6 +17,7 @@ from torch import nn
 import btnet.interop.onnx as subject
 from btnet import BTNet, __version__
 from btnet.data.views import normalise, resize
+from btnet.inference.onnx_session import open_session
 from btnet.interop import check_onnx, export_onnx, onnx_convert
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
@@ -63,7 +64,7 @@ def with_statistics(make: Callable[[int], Backbone], canonical_size: int, *resol
 
 
 def embed(path: Path, images: torch.Tensor) -> np.ndarray:
-    [embeddings] = subject.open_session(path).run(None, {"data": images.numpy()})
+    [embeddings] = open_session(path).run(None, {"data": images.numpy()})
     return np.asarray(embeddings)
 
 

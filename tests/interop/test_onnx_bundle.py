@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from btnet import BTNet
+from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx import export_onnx
-from btnet.interop.onnx_bundle import TRUNK_DATA, OnnxBundle, export_bundle
+from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
 from btnet.model.iresnet import IResNet
 from onnx_models import iresnet, trained, with_branches
 

@@ -9,7 +9,8 @@ import onnx
 import pytest
 import torch
 
-from btnet.interop.onnx import export_onnx, open_session
+from btnet.inference.onnx_session import open_session
+from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_embedding import embed_with_session
 from btnet.interop.quantisation import quantise_onnx
 from onnx_models import iresnet, trained

@@ -24,9 +24,10 @@ from btnet.data.synthetic import SyntheticFaces
 from btnet.evaluation.plots import plot_faces_and_roc
 from btnet.evaluation.verification import roc_curve
 from btnet.inference.model_folder import EvaluatedModel, load_model
+from btnet.inference.onnx_session import open_session
 from btnet.inference.verification_report import SetResults, print_accuracy, print_gains
 from btnet.inference.verify import Pair, verify
-from btnet.interop.onnx import check_onnx, export_onnx, open_session
+from btnet.interop.onnx import check_onnx, export_onnx
 
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14

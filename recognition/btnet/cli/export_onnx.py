@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from btnet.inference.model_folder import load_model
-from btnet.interop.onnx import check_onnx, export_onnx, open_session
-from btnet.interop.onnx_bundle import OnnxBundle, export_bundle, leads_bundle
+from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
+from btnet.inference.onnx_session import open_session
+from btnet.interop.onnx import check_onnx, export_onnx
+from btnet.interop.onnx_bundle import export_bundle
 from btnet.interop.onnx_convert import PRECISIONS
 from btnet.model.btnet import BTNet
 

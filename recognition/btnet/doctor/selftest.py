@@ -69,7 +69,8 @@ def embed(model: BTNet, size: int, device: str = "cpu") -> NDArray[np.float64]:
 
 
 def _by_onnx(model: BTNet) -> NDArray[np.float64]:
-    from btnet.interop.onnx import export_onnx, open_session
+    from btnet.inference.onnx_session import open_session
+    from btnet.interop.onnx import export_onnx
 
     with TemporaryDirectory() as folder:
         path = export_onnx(model, Path(folder, "r14.onnx"), resolution=RESOLUTION)

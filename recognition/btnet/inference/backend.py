@@ -88,9 +88,9 @@ class OnnxBackend:
             FileNotFoundError: if there is no such file.
             ValueError: if a file is damaged, not of `btnet export-onnx`, or of another trunk than the rest.
         """
-        from btnet.interop.onnx import open_session
-        from btnet.interop.onnx_bundle import OnnxBundle, leads_bundle
-        from btnet.interop.onnx_operators import check_operators
+        from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
+        from btnet.inference.onnx_operators import check_operators
+        from btnet.inference.onnx_session import open_session
 
         if device != "cpu":
             raise ValueError(

@@ -17,6 +17,7 @@ from btnet import __version__
 from btnet.data.atomic import replacing
 from btnet.data.interpolation import check_interpolation
 from btnet.data.views import normalise, resize_normalised
+from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
 from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
@@ -31,7 +32,6 @@ __all__ = [
     "check_onnx",
     "check_session",
     "export_onnx",
-    "open_session",
 ]
 
 # Of the normalised embeddings of onnxruntime and torch's float32.
@@ -228,28 +228,6 @@ def check_onnx(path: str | Path, network: Backbone | BTNet, *, resolution: int |
             "it was exported from another model"
         )
     return _difference(session, module)
-
-
-def open_session(path: str | Path, content: bytes | None = None) -> Any:
-    """Load a file into onnxruntime, on the CPU, without its chatter.
-
-    Args:
-        path: the file.
-        content: what to load in its place; the file then is what messages name.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if onnxruntime cannot read it.
-    """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path}: no such ONNX file; write one with `btnet export-onnx`")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(content or str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors have no other base
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(f"{path}: onnxruntime cannot read it ({reason}); export it again") from error
 
 
 def _resolution_of(network: Backbone | BTNet, resolution: int | None, input_size: int | None) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from btnet.data.named_errors import naming
 from btnet.data.views import normalise
-from btnet.interop.onnx import open_session
+from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_graph import OnnxGraph
 from btnet.interop.onnx_match import match
 from btnet.interop.restored_norms import restore_norms

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from btnet.data.atomic import replacing
 from btnet.data.views import normalise
-from btnet.interop.onnx import open_session
+from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import onnx_input_size
 
 __all__ = ["quantise_onnx"]
