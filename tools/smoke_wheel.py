@@ -2,10 +2,10 @@
 
     python tools/smoke_wheel.py                                     every Python of 3.10 to 3.13 found here
     python tools/smoke_wheel.py --python 3.11 --numpy 1.23.5        one environment, with this numpy
-    python tools/smoke_wheel.py --python 3.10 --torch 2.6.0 --bare-torch
+    python tools/smoke_wheel.py --torch 2.6.0 --cuda-builds         another torch, whatever it brings
 
 Of a torch whose build for this Python is a CUDA one, gigabytes large, it is only asked whether pip finds versions that
-go together; --cuda-builds installs it, and --bare-torch installs torch without what it depends on of NVIDIA's.
+go together; --cuda-builds installs it.
 """
 
 from __future__ import annotations
@@ -18,14 +18,10 @@ import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass
-from email.parser import HeaderParser
 from pathlib import Path
-from zipfile import ZipFile
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-# What torch needs to be imported and is not of NVIDIA's.
-PURE_OF_TORCH = ("sympy", "networkx", "jinja2", "typing_extensions", "setuptools<82")
 TWO_STEPS = (
     "rec=synthetic:4:4", "batch_size=8", "num_epoch=1", "warmup_epoch=0", "num_workers=0",
     "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}", "embedding_size=16", "device=cpu",
@@ -62,11 +58,9 @@ def main() -> int:
     )
     parser.add_argument("--numpy", default="", help="this version; default: the newest that fits")
     parser.add_argument("--torch", default="2.13.0", help="this version (default: %(default)s)")
-    kind = parser.add_mutually_exclusive_group()
-    kind.add_argument(
+    parser.add_argument(
         "--cuda-builds", action="store_true", help="install gigabytes where there is no CPU build"
     )
-    kind.add_argument("--bare-torch", action="store_true", help="torch without NVIDIA's packages")
     args = parser.parse_args()
     failed = False
     with tempfile.TemporaryDirectory() as folder:
@@ -117,21 +111,13 @@ def try_one(python: str, wheel: Path, folder: Path, args: argparse.Namespace) ->
         inside = str(folder / "env/bin/python")
         pip = [inside, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         _run([*pip, "--upgrade", "pip"], folder)
-        torch = f"torch=={args.torch}"
-        if args.bare_torch:
-            _run([*pip, "--no-deps", torch], folder)
-            _run([*pip, *PURE_OF_TORCH, *_requirements(wheel, args.numpy)], folder)
-            _run([*pip, "--no-deps", str(wheel)], folder)
-        else:
-            wanted = [str(wheel), torch, *([f"numpy=={args.numpy}"] if args.numpy else [])]
-            report = json.loads(_run([*pip, "--dry-run", "--report", "-", *wanted], folder))
-            found = {item["metadata"]["name"].lower(): item["metadata"] for item in report["install"]}
-            shown = Row(full, found["numpy"]["version"], found["torch"]["version"], "")
-            if any(name.startswith("nvidia") for name in found) and not args.cuda_builds:
-                return Row(
-                    shown.python, shown.numpy, shown.torch, f"resolves ({len(found)} packages); not run"
-                )
-            _run([*pip, *wanted], folder)
+        wanted = [str(wheel), f"torch=={args.torch}", *([f"numpy=={args.numpy}"] if args.numpy else [])]
+        report = json.loads(_run([*pip, "--dry-run", "--report", "-", *wanted], folder))
+        found = {item["metadata"]["name"].lower(): item["metadata"]["version"] for item in report["install"]}
+        shown = Row(full, found["numpy"], found["torch"], "")
+        if any(name.startswith("nvidia") for name in found) and not args.cuda_builds:
+            return Row(shown.python, shown.numpy, shown.torch, f"resolves ({len(found)} packages); not run")
+        _run([*pip, *wanted], folder)
         versions = "import numpy, torch; print(numpy.__version__, torch.__version__)"
         numpy, torch = _run([inside, "-c", versions], folder).split()
         shown = Row(full, numpy, torch, "")
@@ -166,15 +152,6 @@ def use(python: str, folder: Path) -> None:
     for name in ("onnx/embed_r112.onnx", "onnx/embed_r14.onnx", "overlay_r14.safetensors"):
         if not (folder / "runs/demo_btnet_r14" / name).is_file():
             raise subprocess.CalledProcessError(1, [python, "smoke", name], "", f"{name} was not written")
-
-
-def _requirements(wheel: Path, numpy: str) -> list[str]:
-    with ZipFile(wheel) as archive:
-        [name] = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
-        metadata = HeaderParser().parsestr(archive.read(name).decode())
-    listed = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
-    rest = [text for text in listed if not text.startswith("torch")]
-    return [*rest, *([f"numpy=={numpy}"] if numpy else [])]
 
 
 def _run(command: list[str], folder: Path) -> str:
