@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-__all__ = ["ROOT", "Job", "alive", "btnet_command", "descendants", "train_command", "wait_until"]
+__all__ = ["ROOT", "Job", "alive", "btnet_command", "descendants", "send", "train_command", "wait_until"]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 300.0  # for what takes seconds on an idle machine
@@ -106,13 +106,20 @@ class Job:
         """All it has said."""
         return self.log.read_text(errors="replace")
 
-    def signal_all(self, number: signal.Signals) -> list[int]:
-        """Send a signal to all its processes at once, as a scheduler does; their pids."""
-        pids = [self.process.pid, *descendants(self.process.pid)]
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-        return pids
+    def processes(self) -> list[int]:
+        """Pids of the job: its own, and those of all it has started."""
+        return [self.process.pid, *descendants(self.process.pid)]
+
+    def signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to all its processes at once, as a scheduler does."""
+        send(number, self.processes())
+
+
+def send(number: signal.Signals, pids: Sequence[int]) -> None:
+    """Send a signal to those of the processes that are there."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def alive(pids: Sequence[int]) -> list[int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
@@ -12,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jobs import Job, alive, wait_until
+from jobs import Job, alive, send, wait_until
 from tiny_runs import SAVE_EVERY, Evaluation, Training
 
 __all__ = ["kill_evaluation", "kill_training"]
@@ -113,6 +112,7 @@ def kill_training(
         "most steps lost": max(lost, default=0),
         "steps that may be lost": MOST_LOST,
         "went on from the newest whole checkpoint": sum(kill.resumed == kill.saved for kill in known),
+        "as the run published": sum(kill.step == num_steps for kill in known),
         "had ended when they were killed": len(kills) - len(known),
         "processes left behind": sum(kill.left for kill in kills),
         "runs that ended with the undisturbed run's weights": equal,
@@ -137,25 +137,23 @@ def _live_and_die(run: Training, kill: Kill, draws: random.Random, starting: flo
         time.sleep(draws.uniform(0, starting))
     else:
         wait_until(lambda: run.lives > lives or not job.running)
-        if kill.moment == "training":
-            time.sleep(draws.uniform(0, 2))
-        elif kill.moment == "writing":
-            time.sleep(draws.uniform(0, 1))
-            wait_until(lambda: run.writing or not job.running)
-            time.sleep(draws.uniform(0, 0.02))
-        else:
-            wait_until(lambda: run.last_step >= run.num_steps - 1 or not job.running)
-            time.sleep(draws.uniform(0, 0.4))
+    # looked up before the moment: that takes longer than a small model is published in
+    ranks, victims = job.ranks(), job.processes()
+    if kill.moment == "training":
+        time.sleep(draws.uniform(0, 2))
+    elif kill.moment == "writing":
+        time.sleep(draws.uniform(0, 1))
+        wait_until(lambda: run.writing or not job.running)
+        time.sleep(draws.uniform(0, 0.02))
+    elif kill.moment == "publishing":
+        wait_until(lambda: run.publishing or not job.running)
+        time.sleep(draws.uniform(0, 0.01))
     if not job.running:
         assert job.wait() == 0, job.output()
         return False
-    ranks = job.ranks()
-    if kill.killed == "one rank" and ranks:
-        victims = [job.process.pid, *ranks]
-        os.kill(draws.choice(ranks), signal.SIGKILL)
-    else:
+    if not ranks:
         kill.killed = "all"
-        victims = job.signal_all(signal.SIGKILL)
+    send(signal.SIGKILL, victims if kill.killed == "all" else [draws.choice(ranks)])
     ended = job.wait()
     wait_until(lambda: not alive(victims), seconds=60)
     kill.left = len(alive(victims))

@@ -117,6 +117,11 @@ class Training:
         """Whether a checkpoint is being written, or was when the run was killed."""
         return any((self.output / "checkpoints").glob(".step_*"))
 
+    @property
+    def publishing(self) -> bool:
+        """Whether it has begun to write its model."""
+        return any(self.output.glob("*model.pt*"))
+
     def weights(self) -> dict[str, str]:
         """Digest of every file of weights."""
         return {
