@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from btnet.evidence.faces import PARTS
+from btnet.training.setup import AGAINST_THE_TRUNK
 
 __all__ = [
     "BRANCH",
@@ -40,16 +41,7 @@ _SELF_TAUGHT: Final = {
     "feature_cosine_weight": 20.0,
     "embedding_cosine_weight": 20.0,
 }
-_TEACHERS_WEIGHTS: Final = (
-    "distillation_weight",
-    "embedding_loss_weight",
-    "embedding_cosine_weight",
-    "embedding_relation_weight",
-    "embedding_contrast_weight",
-    "embedding_octuplet_weight",
-    "feature_cosine_weight",
-    "feature_attention_weight",
-)
+_TEACHERS_WEIGHTS: Final = ("distillation_weight", "embedding_loss_weight", *AGAINST_THE_TRUNK)
 
 
 @dataclass(frozen=True)

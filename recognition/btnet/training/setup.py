@@ -34,7 +34,7 @@ from btnet.training.prototypes import embed_prototypes
 
 PROTOTYPE, NEW = "prototype", "new"
 MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
-_AGAINST_THE_TRUNK = (
+AGAINST_THE_TRUNK = (
     "embedding_cosine_weight",
     "embedding_relation_weight",
     "embedding_contrast_weight",
@@ -42,6 +42,7 @@ _AGAINST_THE_TRUNK = (
     "feature_cosine_weight",
     "feature_attention_weight",
 )
+"""Weights of the losses that compare with the frozen trunk, and serve a trunk as well as a branch."""
 
 
 @dataclass(frozen=True)
@@ -132,14 +133,14 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
 
 
 def _weights_against_the_trunk(config: Any) -> dict[str, float]:
-    return {key: config[key] for key in _AGAINST_THE_TRUNK}
+    return {key: config[key] for key in AGAINST_THE_TRUNK}
 
 
 def _frozen_self(config: Any, context: Context) -> Backbone:
     """The trunk that a trunk starts from, as its teacher."""
     if not config.trunk:
         raise ValueError(
-            f"{', '.join(_AGAINST_THE_TRUNK)} of a trunk compare it with the one it starts from; set trunk=MODEL.pt, "
+            f"{', '.join(AGAINST_THE_TRUNK)} of a trunk compare it with the one it starts from; set trunk=MODEL.pt, "
             "or these weights to 0"
         )
     frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
