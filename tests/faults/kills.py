@@ -88,14 +88,16 @@ def kill_training(
             kill = Kill(num_runs, draws.choice(["one rank", "all"]), moment)
             lives = run.lives
             died = _live_and_die(run, kill, draws, starting)
-            _note_where_it_went_on(run, kills, lives)
+            if run.lives > lives:
+                _note_where_it_went_on(run, [earlier for earlier in kills if earlier.run == num_runs])
             if not died:
                 break  # it had ended before
             kills.append(kill)
             tell(f"{len(kills)}: {kill}")
         lives, job = run.lives, run.start("resume=True")
         assert job.wait() == 0, job.output()
-        _note_where_it_went_on(run, kills, lives)
+        if run.lives > lives:
+            _note_where_it_went_on(run, [kill for kill in kills if kill.run == num_runs])
         equal += run.weights() == undisturbed.weights()
         tidy += run.files() == undisturbed.files()
         num_runs += 1
@@ -121,12 +123,11 @@ def kill_training(
     }
 
 
-def _note_where_it_went_on(run: Training, kills: list[Kill], lives: int) -> None:
-    """Tell the kills whose next life has begun its loop; behind one that came too late there is none."""
-    if run.lives > lives:
-        for kill in kills:
-            if kill.run == kills[-1].run and kill.resumed is None:
-                kill.resumed = run.resumed_at
+def _note_where_it_went_on(run: Training, kills: list[Kill]) -> None:
+    """Tell the run's kills whose next life has begun its loop; behind one that came too late there is none."""
+    for kill in kills:
+        if kill.resumed is None:
+            kill.resumed = run.resumed_at
 
 
 def _live_and_die(run: Training, kill: Kill, draws: random.Random, starting: float) -> bool:
@@ -157,7 +158,9 @@ def _live_and_die(run: Training, kill: Kill, draws: random.Random, starting: flo
     ended = job.wait()
     wait_until(lambda: not alive(victims), seconds=60)
     kill.left = len(alive(victims))
-    kill.while_writing, kill.saved = run.writing, run.newest_checkpoint
+    # a life that had not begun has not swept away what the one before it left
+    kill.while_writing = run.writing and run.lives > lives
+    kill.saved = run.newest_checkpoint
     kill.step = run.last_step if run.lives else 0
     return ended != 0
 

@@ -99,8 +99,11 @@ def test_a_run_that_has_ended_is_not_begun_again(tmp_path: Path) -> None:
     keys = [*SMALL, f"output={tmp_path}", "batch_size=32", "num_epoch=1"]
     train(load_config(ROOT / "configs/demo_hr", keys))
     before = (tmp_path / "train.log").read_text()
+    for left_by_a_kill in (".lock", ".classifier.safetensors.7.tmp"):
+        (tmp_path / left_by_a_kill).touch()
     train(load_config(ROOT / "configs/demo_hr", [*keys, "resume=True"]))
     assert (tmp_path / "train.log").read_text() == before
+    assert list(tmp_path.glob(".*")) == []
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
+from btnet.data.folder_lock import only_run
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
@@ -60,7 +61,10 @@ def train(config: Any) -> Path:
     _check(config)
     folder = Path(config.output)
     if resumes(config) and is_finished(folder):
-        sweep(folder)
+        # Of the ranks one holds the folder; where nothing can be written there is nothing to sweep.
+        with contextlib.suppress(OSError), only_run(folder) as alone:
+            if alone:
+                sweep(folder)
         logger.warning("%s: this run has ended; there is nothing to go on with", folder)
         return folder
     with (
