@@ -39,7 +39,7 @@ test: .venv/ready
 # One kind: make fuzz FUZZ_OPTIONS="--target gallery". `make test` runs a slice of it.
 fuzz: .venv/ready
 	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=1 PYTHONPATH=tests/fuzz $(BIN)/python -m fuzzing --cases 10000 \
-		--json docs/results/fuzz.json --page docs/RELIABILITY.md --keep runs/fuzz $(FUZZ_OPTIONS)
+		--json docs/reliability/fuzz.json --page docs/RELIABILITY.md --keep runs/fuzz $(FUZZ_OPTIONS)
 
 # Known vulnerabilities of the locked packages. Needs the database of pypi.org; says so (and exits 3) where it cannot
 # reach it.

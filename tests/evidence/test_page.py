@@ -153,3 +153,9 @@ def test_a_run_of_one_row_has_a_page(tmp_path: Path) -> None:
 def test_no_table_has_a_cell_too_many() -> None:
     for table in [*table2(grouped(RECORDS, "table2")), *statements(RECORDS, COMPARISONS)]:
         assert to_markdown(table)
+
+
+def test_the_repository_s_page_is_what_its_result_files_say(tmp_path: Path) -> None:
+    docs = Path(__file__).parents[2] / "docs"
+    write_page(docs / "results", tmp_path / "RESULTS.md")
+    assert (tmp_path / "RESULTS.md").read_text() == (docs / "RESULTS.md").read_text()
