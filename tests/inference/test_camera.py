@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -164,3 +165,20 @@ def test_the_command_writes_what_the_recogniser_loads(
     assert CameraSet.load(camera_file(tmp_path / "cam", 28)).num_faces == 25
     with pytest.raises(FileNotFoundError, match="holds none of camera_r28"):
         Recognizer.load(tmp_path / "run", device="cpu", camera=tmp_path / "faces")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "no camera set of format 1"),
+        ({"btnet_camera": "[1]"}, "no camera set of format 1"),
+        ({"btnet_camera": "[" * 100_000}, "not a whole safetensors file"),
+    ],
+)
+def test_a_file_that_is_no_camera_set_is_refused(
+    tmp_path: Path, metadata: dict[str, str] | None, message: str
+) -> None:
+    path = tmp_path / "camera_r14.safetensors"
+    save_file({"x": torch.zeros(1)}, path, metadata)
+    with pytest.raises(ValueError, match=f"camera_r14.*{message}"):
+        CameraSet.load(path)

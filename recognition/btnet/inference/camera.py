@@ -17,7 +17,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -28,6 +27,7 @@ from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.overlay import check_tensors, fingerprint
+from btnet.model.tensor_file import read_tensors
 
 __all__ = [
     "ENOUGH_FACES",
@@ -112,12 +112,7 @@ class CameraSet:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such camera set; make one with `btnet adapt-camera`")
-        try:
-            with safe_open(str(path), framework="pt") as file:
-                metadata = json.loads((file.metadata() or {}).get("btnet_camera", "{}"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
-        except (SafetensorError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path}: not a whole safetensors file ({error}); copy it again") from error
+        metadata, tensors = read_tensors(path, "btnet_camera")
         if any(name not in metadata for name in _FIELDS) or metadata["format_version"] != _FORMAT_VERSION:
             raise ValueError(
                 f"{path}: no camera set of format {_FORMAT_VERSION}; make one with `btnet adapt-camera`"

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from btnet.data.atomic import replacing
 from btnet.model.adapter import merge_adapters
+from btnet.model.tensor_file import read_tensors
 
 FORMAT_VERSION = 1
 _LOW_RANK = "low-rank"
@@ -192,15 +192,8 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such overlay file")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            metadata = json.loads((file.metadata() or {}).get("btnet", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
-    except (SafetensorError, ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: not a whole safetensors file ({str(error)[:200]}); copy or export it again"
-        ) from error
-    if not isinstance(metadata, dict) or not metadata:
+    metadata, tensors = read_tensors(path, "btnet")
+    if not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
     return metadata, tensors
 
