@@ -27,6 +27,9 @@ config.degradation = (
 config.alignment_jitter = (
     0.0  # branches: error of the landmarks their input is aligned by, as a share of the face's side
 )
+config.shared_jitter = (
+    0.0  # errors of the landmarks that trunk and branches see alike, as a share of the face's side
+)
 config.multi_resolution = ""  # trunk only: "v1", "v2" or "v3" shrinks and enlarges images at random (phi_mr)
 
 # Model

@@ -18,7 +18,7 @@ KEYS = torch.arange(8) * 1000 + 7
 @given(key=st.integers(0, 2**40), epoch=st.integers(0, 50), error=st.floats(0.001, 0.1))
 def test_it_is_the_alignment_by_landmarks_with_errors(key: int, epoch: int, error: float) -> None:
     keys = torch.tensor([key])
-    errors = bell(keys * 16 + torch.arange(10), seed=3, epoch=epoch, purpose="landmarks").reshape(5, 2)
+    errors = bell(keys * 16 + torch.arange(10), seed=3, epoch=epoch, purpose="alignment_jitter").reshape(5, 2)
     landmarks = TEMPLATE.astype(np.float64) + 112 * error * errors.numpy()
     there = np.vstack([crop_transform(landmarks, 112), [0, 0, 1]])
     [back] = AlignmentJitter(error, TEMPLATE, seed=3).transforms(keys, epoch, 112)

@@ -61,7 +61,7 @@ def views_and_statistics(rank: int, trunk: Path) -> dict[str, Any]:
     )
     views: dict[int, Tensor] = {}
     for batch in loader:
-        images, _ = step.mirrored(batch, 2)
+        images, _ = step.shown(batch, 2)
         seen = built.learners[0].view(images, batch.keys, 2)
         views |= dict(zip(batch.keys.tolist(), seen, strict=True))
     measure_statistics(step, FACES, size=112, interpolation="bilinear", num_workers=0, epoch=3)

@@ -30,18 +30,21 @@ class AlignmentJitter:
         error: standard deviation of a landmark on each axis, as a share of the face's side.
         landmarks: of aligned faces, [5, 2] as (x, y) in px of the images; `btnet.inference.alignment.TEMPLATE`.
         seed: of the run.
+        key: of the configuration, for messages; two keys draw independently.
 
     Raises:
         ValueError: if the error is not in (0, 0.2]: beyond, landmarks change places.
     """
 
-    def __init__(self, error: float, landmarks: NDArray[Any], *, seed: int = 0) -> None:
+    def __init__(
+        self, error: float, landmarks: NDArray[Any], *, seed: int = 0, key: str = "alignment_jitter"
+    ) -> None:
         if not 0 < error <= 0.2:
             raise ValueError(
-                f"alignment_jitter={error:g}: expected a landmark error in (0, 0.2], as a share of the face's side, "
+                f"{key}={error:g}: expected a landmark error in (0, 0.2], as a share of the face's side, "
                 "such as 0.02; or 0 for none"
             )
-        self.error, self.seed = error, seed
+        self.error, self.seed, self._key = error, seed, key
         self._landmarks = torch.tensor(landmarks, dtype=torch.float64)
 
     def transforms(self, keys: Tensor, epoch: int, size: int) -> Tensor:
@@ -56,7 +59,7 @@ class AlignmentJitter:
             float64 [B, 2, 3] on the CPU, to be applied to (x, y, 1) of the output.
         """
         which = keys.cpu()[:, None] * _LANDMARKS + torch.arange(2 * len(self._landmarks))
-        errors = bell(which, seed=self.seed, epoch=epoch, purpose="landmarks")
+        errors = bell(which, seed=self.seed, epoch=epoch, purpose=self._key)
         target = torch.view_as_complex(self._landmarks)
         found = target + self.error * size * torch.view_as_complex(errors.reshape(len(keys), -1, 2))
         # Points of the plane as complex numbers: a similarity is p -> turn (p - middle) + target's middle.

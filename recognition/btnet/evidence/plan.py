@@ -36,6 +36,13 @@ _ALONE: Final = {"tail_from": "none", "freeze_classifier": False, "distillation_
 _FRESH: Final = {**_ALONE, "inherit": False, "classifier": "new", "warmup_epoch": 1}
 _AUTHORS: Final = {"loss": "CosFace", "margin": 0.40, "embedding_loss_weight": 0.5, "learnt": "authors"}
 _COSINE: Final = {"embedding_cosine_weight": 20.0}
+_PLUS: Final = {**_COSINE, "lr": 0.1}
+# What is tried on top of the cosine at its learning rate; one grid, so that each is judged with and without the others.
+_PLUS_GRID: Final = {
+    "shared_jitter": (0.0, 0.04),
+    "adapter_rank": (0, 16),
+    "embedding_relation_weight": (0.0, 200.0),
+}
 _SELF_TAUGHT: Final = {
     "multi_resolution": "v1",
     "feature_cosine_weight": 20.0,
@@ -59,6 +66,8 @@ class Row:
         tail_at: the shared tail starts behind the coupling layer of this size in px; 0: as the settings say.
         method: whose chosen settings it takes; "" none.
         seeds: one run for each.
+        sees_anew: faces may be moved in each epoch, for the trunk too, so that its answers cannot be kept.
+        turn: 0, or when it is run: first seeds of turn n come before further seeds of it, and these with turn n + 1.
     """
 
     name: str
@@ -71,10 +80,14 @@ class Row:
     tail_at: int = 0
     method: str = ""
     seeds: Sequence[int] = _SEEDS[:1]
+    sees_anew: bool = False
+    turn: int = 0
 
     @property
-    def has_teacher(self) -> bool:
-        """Whether a loss compares with the frozen trunk, so that a teacher cache serves."""
+    def is_cached(self) -> bool:
+        """Whether a teacher cache serves: a loss compares with the frozen trunk, which sees each face as it is."""
+        if self.sees_anew:
+            return False
         weights = dict.fromkeys(_TEACHERS_WEIGHTS, 0.0)
         if self.config == BRANCH:
             weights["distillation_weight"] = 0.5
@@ -84,10 +97,8 @@ class Row:
     def kind(self) -> str:
         """What costs about the same per image; see `btnet.evidence.state`."""
         if self.config != BRANCH:
-            return (
-                f"{self.config}{', cached' if self.has_teacher else ''}" if self.config else "measured only"
-            )
-        return f"{self.resolution} px, cached" if self.has_teacher else f"{self.resolution} px"
+            return f"{self.config}{', cached' if self.is_cached else ''}" if self.config else "measured only"
+        return f"{self.resolution} px, cached" if self.is_cached else f"{self.resolution} px"
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Plan:
-    """All that is run, in order: sweeps, then rows, then the tests on photographed faces.
+    """All that is run: rows, each behind the sweep of its method, then the tests on photographed faces.
 
     Attributes:
         rows: see `Row`.
@@ -162,12 +173,15 @@ class Plan:
     native: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def jobs(self) -> list[Job]:
-        """Runs in order, those of the sweeps first; the first seed of every row before the second of any."""
-        swept = [Job(row, row.seeds[0]) for sweep in self.sweeps for row in sweep.rows()]
-        most = max((len(row.seeds) for row in self.rows), default=0)
-        return swept + [
-            Job(row, row.seeds[i]) for i in range(most) for row in self.rows if i < len(row.seeds)
-        ]
+        """Runs in order: by turn, first seeds first; a sweep stands before the first row that takes its choice."""
+        runs = [(row.turn + (i > 0), i, row) for row in self.rows for i in range(len(row.seeds))]
+        waiting = {sweep.row.method: sweep for sweep in self.sweeps}
+        jobs = []
+        for _, i, row in sorted(runs, key=lambda run: run[:2]):
+            if sweep := waiting.pop(row.method, None):
+                jobs += [Job(tried, tried.seeds[0]) for tried in sweep.rows()]
+            jobs.append(Job(row, row.seeds[i]))
+        return jobs
 
     def order(self, name: str) -> int:
         """Place of a row among the rows; sweeps stand behind all of them."""
@@ -209,6 +223,11 @@ def full_plan() -> Plan:
     on_mixed = [
         Row(f"bt_mr_r{r}", {"table2": "phi_bt on phi_mr v1"}, settings={"classifier": ""}, resolution=r,
             trunk="mr_v1", method="bt", seeds=_SEEDS)
+        for r in RESOLUTIONS
+    ]  # fmt: skip
+    plus = [
+        Row(f"bt_plus_r{r}", {"beyond": "phi_bt plus"}, BRANCH, _PLUS, r, method="plus", sees_anew=True,
+            seeds=_SEEDS if r != 28 else _SEEDS[:1])
         for r in RESOLUTIONS
     ]  # fmt: skip
     steps = [
@@ -262,6 +281,7 @@ def full_plan() -> Plan:
         "phi_hr": ["hr"],
         "phi_bt": ["bt_r28", "bt_r14", "bt_r7"],
         "phi_bt, and the embedding's cosine": ["bt_cosine_r28", "bt_cosine_r14", "bt_cosine_r7"],
+        "phi_bt plus": ["bt_plus_r28", "bt_plus_r14", "bt_plus_r7"],
         **{
             f"phi_bt, 14 px: {label}": ["bt_r28", f"bt_{name}", "bt_r7"]
             for name, label in (
@@ -285,33 +305,47 @@ def full_plan() -> Plan:
         for r in RESOLUTIONS
         for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}"]
     ] + [Comparison(f"bt_cosine_r{r}", f"bt_r{r}", _pairs(r)) for r in RESOLUTIONS]
-    sweeps = [
-        Sweep(Row("", {}, BRANCH, {**settings, **_CHOICE}, 14, method=method), {"lr": rates})
-        for method, settings, rates in (
-            ("bt", {}, (0.02, 0.05, 0.1)),
-            ("bt_cosine", _COSINE, (0.02, 0.05, 0.1)),
-            ("mm", _FRESH, (0.05, 0.1, 0.2)),
-            ("mm_trunk", _ALONE, (0.01, 0.02, 0.05)),
-            ("bct", steps[0].settings, (0.02, 0.05, 0.1)),
-        )
-    ] + [
-        Sweep(Row("", {}, TRUNK, {**settings, **_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)})
-        for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
-    ]
+    sweeps = (
+        [
+            Sweep(Row("", {}, BRANCH, {**settings, **_CHOICE}, 14, method=method), {"lr": rates})
+            for method, settings, rates in (
+                ("bt", {}, (0.02, 0.05, 0.1, 0.2)),
+                ("bt_cosine", _COSINE, (0.02, 0.05, 0.1, 0.2)),
+                ("mm", _FRESH, (0.02, 0.05, 0.1, 0.2)),
+                ("mm_trunk", _ALONE, (0.01, 0.02, 0.05)),
+                ("bct", steps[0].settings, (0.02, 0.05, 0.1)),
+            )
+        ]
+        + [
+            Sweep(
+                Row("", {}, BRANCH, {**_PLUS, **_CHOICE}, 14, method="plus", sees_anew=True),
+                _PLUS_GRID,
+            ),
+        ]
+        + [
+            Sweep(Row("", {}, TRUNK, {**settings, **_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)})
+            for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
+        ]
+    )
+    long = [
+        Row(f"bt_plus_long_r{r}", {"beyond": f"phi_bt plus, {4 * _PASSES} passes"}, BRANCH,
+            {**_PLUS, "num_epoch": 4 * _PASSES}, r, method="plus", sees_anew=True)
+        for r in (14, 7)
+    ]  # fmt: skip
+    # In the order of the tables; phi_bt and what is to beat it are run first, the paper's other rows next.
     rows = [
         _phi_hr(),
-        *matched,
-        *mixed,
-        *steps,
-        *losses,
-        *tails[:2],
+        *_at_turn(1, *matched, *mixed, *steps, *losses, *tails[:2]),
         *branches,
-        *tails[2:],
-        *on_mixed,
-        *others,
-        *curves,
+        *_at_turn(1, *tails[2:], *on_mixed),
+        *plus,
+        *_at_turn(3, *others, *long, *curves),
     ]
     return Plan(rows, sweeps, comparisons, native)
+
+
+def _at_turn(turn: int, *rows: Row) -> list[Row]:
+    return [replace(row, turn=turn) for row in rows]
 
 
 def _phi_hr() -> Row:

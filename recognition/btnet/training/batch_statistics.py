@@ -64,7 +64,7 @@ def measure_statistics(
         }
         counts = {norm: torch.zeros((), dtype=torch.float64, device=context.device) for norm in sums}
         for batch in loader:
-            images, _ = step.mirrored(batch, epoch)
+            images, _ = step.shown(batch, epoch)
             for learner, norms in zip(step.learners, norms_of, strict=True):
                 view = step.enter(learner.view(images, batch.keys, epoch))
                 with context.autocast():

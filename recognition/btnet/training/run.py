@@ -37,7 +37,15 @@ from btnet.training.output_folder import (
     sweep,
 )
 from btnet.training.report import Report, logger
-from btnet.training.setup import CLASSIFIER, MODEL, Model, build_model, memory_format, write_classifier
+from btnet.training.setup import (
+    CLASSIFIER,
+    MODEL,
+    Model,
+    alignment_jitter,
+    build_model,
+    memory_format,
+    write_classifier,
+)
 from btnet.training.signals import stop_request
 from btnet.training.step import Step
 from btnet.training.teacher import Teacher, make_teacher
@@ -103,6 +111,7 @@ class _Run:
             seed=config.seed,
             clip=config.clip,
             memory_format=memory_format(config),
+            jitter=alignment_jitter(config, "shared_jitter"),
         )
         if self.averaging is not None:
             for learner in learners:
@@ -134,6 +143,11 @@ class _Run:
         if teacher is None:
             raise ValueError(
                 f"teacher_cache={config.teacher_cache}: nothing in this run learns from a teacher; remove the key"
+            )
+        if config.shared_jitter:
+            raise ValueError(
+                f"teacher_cache={config.teacher_cache} with shared_jitter={config.shared_jitter}: the trunk sees each "
+                "face anew in every epoch, and a cache keeps one answer; remove one of the two keys"
             )
         return cached(
             teacher,

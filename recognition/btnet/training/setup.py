@@ -249,6 +249,15 @@ def _trunk_view(config: Any, network: Backbone) -> View:
     )
 
 
+def alignment_jitter(config: Any, key: str) -> AlignmentJitter | None:
+    """The errors of landmarks that a key asks for; None for none."""
+    if not config[key]:
+        return None
+    from btnet.inference.alignment import TEMPLATE  # imports scikit-image
+
+    return AlignmentJitter(config[key], TEMPLATE, seed=config.seed, key=key)
+
+
 def _native_view(size: int, interpolation: str) -> View:
     def view(images: Tensor, _keys: Tensor, _epoch: int) -> Tensor:
         return resize(images, size, interpolation)
@@ -258,10 +267,8 @@ def _native_view(size: int, interpolation: str) -> View:
 
 def _branch_view(config: Any, resolution: int) -> View:
     changes: list[AlignmentJitter | Degradation] = []
-    if config.alignment_jitter:
-        from btnet.inference.alignment import TEMPLATE  # imports scikit-image
-
-        changes.append(AlignmentJitter(config.alignment_jitter, TEMPLATE, seed=config.seed))
+    if jitter := alignment_jitter(config, "alignment_jitter"):
+        changes.append(jitter)
     if config.degradation:
         changes.append(
             Degradation(

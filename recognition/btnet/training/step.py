@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 
+from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.loader import Batch
 from btnet.data.views import flip, flip_mask, normalise
 from btnet.training.distributed import Context
@@ -29,6 +30,7 @@ class Step:
         seed: of the flips.
         clip: largest gradient norm of each network; 0 for no limit.
         memory_format: of the images.
+        jitter: moves the faces before anybody sees them; None for none.
     """
 
     context: Context
@@ -38,6 +40,7 @@ class Step:
     seed: int
     clip: float
     memory_format: torch.memory_format
+    jitter: AlignmentJitter | None = None
 
     def __call__(self, batch: Batch, epoch: int, rate: float, progress: float = 0.0) -> dict[str, Tensor]:
         """Learn from one batch.
@@ -52,7 +55,7 @@ class Step:
             Named losses and gradient norms, scalars on the device: "r14/influence" and the like.
         """
         labels = batch.labels.to(self.context.device, non_blocking=True)
-        images, mirrored = self.mirrored(batch, epoch)
+        images, mirrored = self.shown(batch, epoch)
         features: dict[str, Tensor] = {}
         embedding: Tensor | None = None
         if self.teacher is not None:
@@ -65,9 +68,11 @@ class Step:
             losses |= {f"{learner.name}/{name}": value.detach() for name, value in named.items()}
         return losses
 
-    def mirrored(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
-        """The images of a batch on the device, some of them mirrored; and which, bool [B]."""
+    def shown(self, batch: Batch, epoch: int) -> tuple[Tensor, Tensor]:
+        """The images of a batch on the device, as teacher and learners see them; and which are mirrored, bool [B]."""
         images = batch.images.to(self.context.device, non_blocking=True)
+        if self.jitter is not None:
+            images = self.jitter(images, batch.keys, epoch)
         if not self.mirror:
             return images, torch.zeros_like(batch.keys, dtype=torch.bool)
         mask = flip_mask(batch.keys, seed=self.seed, epoch=epoch)
