@@ -120,7 +120,8 @@ def test_a_trunk_that_learns_on_loses_the_gallery_and_a_branch_keeps_it() -> Non
 
 
 def test_a_switch_is_set_beside_plain_phi_bt_and_unequal_cost_is_told() -> None:
-    groups = grouped(RECORDS, "beyond")
+    # without those that have more passes by design
+    groups = grouped([r for r in RECORDS if not r.name.startswith("bt_plus_long")], "beyond")
     tables = beyond(groups, COMPARISONS)
     assert [table.title[:5] for table in tables] == ["28 px", "14 px", "7 px:"]
     found = row(tables, tables[1].title, "phi_bt, the authors' recipe")

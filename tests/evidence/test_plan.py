@@ -51,7 +51,7 @@ def test_table_2_has_three_seeds_where_it_says_so() -> None:
 def test_the_settings_with_the_best_mean_are_chosen_and_full_resolution_does_not_count() -> None:
     sweep = next(sweep for sweep in full_plan().sweeps if sweep.row.method == "bt")
     rows = sweep.rows()
-    accuracies = [(0.9, 0.80), (0.8, 0.88), (0.99, 0.70)]
+    accuracies = [(0.9, 0.80), (0.8, 0.88), (0.99, 0.70), (0.9, 0.80)]
     records = [
         Record(
             row.name,
@@ -72,3 +72,18 @@ def test_the_settings_with_the_best_mean_are_chosen_and_full_resolution_does_not
     ]
     assert choose(sweep, records) == {"lr": 0.05}
     assert choose(sweep, []) is None
+
+
+def test_a_sweep_runs_before_the_first_row_that_takes_its_choice_and_seeds_wait_for_their_turn() -> None:
+    plan = full_plan()
+    names = [job.name for job in plan.jobs()]
+    assert len(names) == sum(len(row.seeds) for row in plan.rows) + sum(
+        len(list(sweep.rows())) for sweep in plan.sweeps
+    )
+    for sweep in plan.sweeps:
+        last_tried = max(names.index(f"{row.name}-s1") for row in sweep.rows())
+        takers = [row for row in plan.rows if row.method == sweep.row.method]
+        assert all(last_tried < names.index(f"{row.name}-s1") for row in takers)
+    turns = [(row.turn + (seed > 1), seed) for name in names if not name.startswith("choice")
+             for row, seed in [(plan.row(name[:-3]), int(name[-1]))]]  # fmt: skip
+    assert turns == sorted(turns)
