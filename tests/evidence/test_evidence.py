@@ -13,7 +13,6 @@ from btnet.data.image_codec import encode_png
 from btnet.data.record_faces import RecordFaces
 from btnet.data.synthetic import SyntheticFaces
 from btnet.evidence.faces import Source, prepare
-from btnet.evidence.page import write_page
 from btnet.evidence.plan import Plan, Row
 from btnet.evidence.runner import Runner
 from tiny_models import tiny_trunk
@@ -88,8 +87,19 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
     assert evidence(given, tmp_path, "--set", "lr=0.02", "--status") == 0
     assert "bt_r14-s1" in capsys.readouterr().out
 
+    (tmp_path / "results" / "bt_r7-s1.json").unlink()
+    assert evidence(given, tmp_path, "--so-far") == 0
+    assert not (tmp_path / "results" / "bt_r7-s1.json").exists()
+    assert "3 runs" in (tmp_path / "RESULTS.md").read_text()
+
     assert evidence(given, tmp_path, "--seed", "1") == 2
     assert "choose another folder" in capsys.readouterr().err
+
+
+def test_nothing_measured_is_no_page(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evidence(given, tmp_path, "--so-far") == 2
+    assert "nothing is measured there yet" in capsys.readouterr().err
+    assert not (tmp_path / "RESULTS.md").exists()
 
 
 def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> None:
@@ -115,7 +125,7 @@ def test_models_of_a_plan_meet_photographed_faces_and_cameras(given: Path, tmp_p
     runner = Runner(source, plan, tmp_path, configs=ROOT / "configs", overrides=SMALL)
     for _ in range(2):
         assert runner.run()
-    write_page(runner.results, tmp_path / "RESULTS.md")
+    runner.sum_up()
     found = json.loads((runner.results / "native" / "native.json").read_text())
     assert [model["name"] for model in found["models"]] == ["phi_hr", "phi_bt"]
     assert str(tmp_path) not in json.dumps(found)

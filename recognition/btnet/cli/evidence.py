@@ -32,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--full", action="store_true", help="every table and curve, in hours; default: phi_hr and phi_bt"
     )
     parser.add_argument("--status", action="store_true", help="only show what is done, running and waiting")
+    parser.add_argument("--so-far", action="store_true", help="only write the page of what is measured")
     parser.add_argument(
         "--page",
         nargs=2,
@@ -83,10 +84,12 @@ def run(args: argparse.Namespace) -> int:
         if args.status:
             console.print(runner.status(alive=not alone))
             return 0
-        if not alone:
-            raise ValueError(f"{args.output}: a run is under way there; see how far with --status")
-        whole = runner.run()
-        for path in write_page(runner.results, args.output / "RESULTS.md"):
+        whole = True
+        if not args.so_far:
+            if not alone:
+                raise ValueError(f"{args.output}: a run is under way there; see how far with --status")
+            whole = runner.run()
+        for path in runner.sum_up():
             console.print(path)
     return 0 if whole else 1
 

@@ -20,7 +20,7 @@ from btnet.evidence.comparisons import compare
 from btnet.evidence.faces import Sets, Source, prepare
 from btnet.evidence.figures import Material, write_figures
 from btnet.evidence.native import camera_test, native_test
-from btnet.evidence.page import write_about
+from btnet.evidence.page import write_about, write_page
 from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
 from btnet.evidence.record import Cost, choose, measure, read_records
 from btnet.evidence.state import DONE, State, clock, key_of
@@ -97,13 +97,29 @@ class Runner:
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
         self._test_natively()
+        return not self._failed
+
+    def sum_up(self) -> list[Path]:
+        """Compare the rows that are measured, and write the page of them; a run may go on meanwhile.
+
+        Returns:
+            The files of the page.
+
+        Raises:
+            FileNotFoundError: if nothing is measured yet.
+            ValueError: if a result, a model or the test set is damaged.
+        """
+        if not read_records(self.results):
+            raise FileNotFoundError(
+                f"{self.folder}: nothing is measured there yet; run `btnet evidence` first"
+            )
         self._write_about()
         write_figures(
             Material(
                 self.results, self.runs, self.folder / "scores", self.source.trunk, self.sets.bin("test")
             )
         )
-        return not self._failed
+        return write_page(self.results, self.folder / "RESULTS.md")
 
     def _test_natively(self) -> None:
         """Models on photographed faces, and their BatchNorms on cameras; those that failed are left out."""
