@@ -66,7 +66,8 @@ config.embedding_contrast_weight = 0.0  # of the contrast of the relations withi
 config.embedding_octuplet_weight = 0.0  # of triplets over resolutions (octuplet loss)
 config.feature_cosine_weight = 0.0  # of 1 - cosine between the feature maps that eq. 2 compares
 config.feature_attention_weight = 0.0  # of 1 - cosine between these maps' attention (A-SKD)
-# The last six also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
+config.soft_influence_weight = 0.0  # of the divergence from the trunk's soft labels over the old classes
+# The last seven also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
 
 # Optimiser
 config.lr = 0.2  # peak learning rate, for the whole batch over all ranks

@@ -33,6 +33,7 @@ KEYS = [
     "embedding_contrast_weight=1",
     "embedding_octuplet_weight=1",
     "feature_attention_weight=1",
+    "soft_influence_weight=1",
     "batch_size=4",
     "num_workers=0",
     "device=cpu",

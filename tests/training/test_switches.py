@@ -37,6 +37,7 @@ SWITCHES = [
     "embedding_contrast_weight=1",
     "embedding_octuplet_weight=1",
     "feature_attention_weight=1",
+    "soft_influence_weight=1",
     "distillation_weight=1",
     "distillation_weight_end=0",
     "adapter_rank=2",
@@ -57,7 +58,7 @@ def config(trunk: Path, output: Path, *keys: str, name: str = "ms1mv3_btnet_r14"
 def test_a_run_with_every_switch_resumes_to_the_bit(trunk: Path, tmp_path: Path) -> None:
     whole = train(config(trunk, tmp_path / "whole", *SWITCHES))
     log = (whole / "train.log").read_text()
-    for name in ("embedding_contrast", "embedding_octuplet", "feature_attention", "branch_distillation"):
+    for name in ("embedding_contrast", "embedding_octuplet", "feature_attention", "soft_influence"):
         assert f"r14/{name}" in log
     save = Checkpoints.save
 

@@ -37,9 +37,13 @@ _FRESH: Final = {**_ALONE, "inherit": False, "classifier": "new", "warmup_epoch"
 _AUTHORS: Final = {"loss": "CosFace", "margin": 0.40, "embedding_loss_weight": 0.5, "learnt": "authors"}
 _COSINE: Final = {"embedding_cosine_weight": 20.0}
 _PLUS: Final = {**_COSINE, "lr": 0.1}
-# What is tried on top of the cosine at its learning rate: more that learns, more that is seen, each with and without
-# the other.
-_PLUS_GRID: Final = {"shared_jitter": (0.0, 0.04), "adapter_rank": (0, 16, 64)}
+# What is tried on top of the cosine at its learning rate: more to learn from, more that is seen, more that learns, each
+# with and without the others.
+_PLUS_GRID: Final = {
+    "soft_influence_weight": (0.0, 10.0),
+    "shared_jitter": (0.0, 0.04),
+    "adapter_rank": (0, 16),
+}
 _SELF_TAUGHT: Final = {
     "multi_resolution": "v1",
     "feature_cosine_weight": 20.0,
@@ -253,6 +257,7 @@ def full_plan() -> Plan:
                 ("relation", "embedding's cosine and relations", {"embedding_relation_weight": 200.0}),
                 ("contrast", "embedding's cosine and contrast of relations", {"embedding_contrast_weight": 5.0}),
                 ("octuplet", "embedding's cosine and octuplets", {"embedding_octuplet_weight": 10.0}),
+                ("soft", "embedding's cosine and soft labels", {"soft_influence_weight": 10.0}),
                 ("whole", "embedding's cosine and no shared tail", {"tail_from": "none"}),
             )
         ),

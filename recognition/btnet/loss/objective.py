@@ -35,6 +35,7 @@ class Objective:
         embedding_contrast_weight: of the contrast of relations: in neither (CRRCD).
         embedding_octuplet_weight: of triplets over resolutions: in neither (arXiv 2207.06726).
         feature_attention_weight: of 1 - cosine of the feature maps' attention: in neither (A-SKD, arXiv 2209.14498).
+        soft_influence_weight: of the divergence from the trunk's soft labels over the old classes: in neither.
         distillation_weight_end: `distillation_weight` moves to it in a straight line over the run; None: it stays.
     """
 
@@ -47,6 +48,7 @@ class Objective:
     embedding_contrast_weight: float = 0.0
     embedding_octuplet_weight: float = 0.0
     feature_attention_weight: float = 0.0
+    soft_influence_weight: float = 0.0
     distillation_weight_end: float | None = None
 
     def __post_init__(self) -> None:
@@ -74,6 +76,7 @@ class Objective:
             self.embedding_relation_weight,
             self.embedding_contrast_weight,
             self.embedding_octuplet_weight,
+            self.soft_influence_weight,
         )
         return any(weights)
 
@@ -91,6 +94,7 @@ class Objective:
         self,
         *,
         influence: Tensor | None = None,
+        soft_influence: Tensor | None = None,
         student_feature: Tensor | None = None,
         teacher_feature: Tensor | None = None,
         student_embedding: Tensor | None = None,
@@ -102,6 +106,7 @@ class Objective:
 
         Args:
             influence: `classifier(embedding, labels)`, a scalar (eq. 1).
+            soft_influence: `classifier.soft_influence(student_embedding, teacher_embedding)`, a scalar.
             student_feature: z_r, the branch's output at the coupling layer, [B, C, r, r].
             teacher_feature: z_s, the trunk's at the same layer for the 112 px view.
             student_embedding: of the r x r view, [B, D].
@@ -125,6 +130,8 @@ class Objective:
 
         if self.influence_weight:
             add("influence", self.influence_weight, _given(influence, "influence"))
+        if self.soft_influence_weight:
+            add("soft_influence", self.soft_influence_weight, _given(soft_influence, "soft_influence"))
         if self.compares_features:
             features = _given(student_feature, "student_feature"), _given(teacher_feature, "teacher_feature")
             if self._distils:

@@ -41,6 +41,7 @@ AGAINST_THE_TRUNK = (
     "embedding_octuplet_weight",
     "feature_cosine_weight",
     "feature_attention_weight",
+    "soft_influence_weight",
 )
 """Weights of the losses that compare with the frozen trunk, and serve a trunk as well as a branch."""
 

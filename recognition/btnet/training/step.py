@@ -97,9 +97,11 @@ class Step:
             else:
                 embedding, taps = learner.forward(view, taps=(learner.coupling,))
                 feature = taps[learner.coupling]
-            return learner.objective(
-                influence=learner.classifier(embedding, labels)
-                if learner.objective.influence_weight
+            objective, classifier = learner.objective, learner.classifier
+            return objective(
+                influence=classifier(embedding, labels) if objective.influence_weight else None,
+                soft_influence=classifier.soft_influence(embedding, teacher_embedding)
+                if objective.soft_influence_weight and teacher_embedding is not None
                 else None,
                 student_feature=feature,
                 teacher_feature=teacher_features.get(learner.coupling or ""),
