@@ -2,7 +2,7 @@
 
     python tools/smoke_wheel.py                                     every Python of 3.10 to 3.13 found here
     python tools/smoke_wheel.py --python 3.11 --numpy 1.23.5        one environment, with this numpy
-    python tools/smoke_wheel.py --torch 2.6.0 --cuda-builds         another torch, whatever it brings
+    python tools/smoke_wheel.py --torch 2.7.0 --cuda-builds         another torch, whatever it brings
 
 Of a torch whose build for this Python is a CUDA one, gigabytes large, it is only asked whether pip finds versions that
 go together; --cuda-builds installs it.
