@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from btnet import BTNet
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import build_graph
 from btnet.model.backbone import Backbone

@@ -19,8 +19,8 @@ from torch import nn
 
 from btnet import BTNet, load_trunk
 from btnet.data.face_sample import sample_faces
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from btnet.interop.insightface import export_package
 from btnet.interop.onnx import export_onnx
 from btnet.model.backbone import Backbone

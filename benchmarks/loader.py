@@ -27,7 +27,7 @@ from btnet.data.faces import FaceSet, encode_jpeg
 from btnet.data.loader import Batches
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.data.recordio import RecordReader
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.distributed import keep_freed_memory
 from results import Row, machine, publish, write_json
 

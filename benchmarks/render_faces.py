@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import torch
 
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from results import Row, machine, publish, write_json
 
 

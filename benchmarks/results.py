@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 Row = dict[str, Any]
 

@@ -23,12 +23,12 @@ import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
 from btnet.config import load_config
-from btnet.data.atomic import replacing
 from btnet.data.faces import encode_jpeg, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.record_faces import write_record_faces
-from btnet.data.synthetic import SyntheticFaces
 from btnet.evaluation.style import COLOURS, LINES, new_figure, save_figure, tidy
+from btnet.files.atomic import replacing
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context
 from btnet.training.optimizer import Schedule

@@ -36,8 +36,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from btnet import BTNet, mobilefacenet
-from btnet.data.atomic import replacing
 from btnet.evaluation.style import COLOURS, check_picture, new_figure, save_figure, tidy
+from btnet.files.atomic import replacing
 from btnet.inference import Recognizer
 from btnet.inference.backend import TorchBackend
 from btnet.inference.model_folder import EvaluatedModel

@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.evaluation.style import COLOURS, SERIES, new_figure, save_figure, tidy
 
 DOCS: Final = Path(__file__).parent

@@ -28,9 +28,9 @@ TWO_STEPS = (
 )  # fmt: skip
 FACES = """
 import numpy, os
-from btnet.data.image_codec import encode_png
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import encode_png
+from btnet.images.resize import resize
+from btnet.synthetic.faces import SyntheticFaces
 os.mkdir("faces")
 for i, (face, _) in enumerate(SyntheticFaces(2, 1)):
     open(f"faces/{i}.png", "wb").write(encode_png(face if i else resize(face, 14)))

@@ -11,7 +11,6 @@ import pytest
 
 import miniatures
 from btnet.cli import main
-from btnet.data.survface import read_survface_identification
 from btnet.evaluation.identification import open_set
 from btnet.evaluation.templates import TemplateOptions, identity_means
 from btnet.evaluation.verification import tar_at_fars
@@ -20,6 +19,7 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.model_folder import load_model
 from btnet.inference.native import STRATEGIES, embed_crops
+from btnet.public_sets.survface import read_survface_identification
 
 LANDMARKS = (miniatures.TEMPLATE + 10).astype(np.float32)
 

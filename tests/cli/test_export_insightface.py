@@ -11,8 +11,8 @@ import torch
 
 from btnet import BTNet
 from btnet.cli import main
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from tiny_models import tiny_btnet
 
 FACES = np.random.default_rng(0).integers(0, 256, (2, 112, 112, 3), dtype=np.uint8)

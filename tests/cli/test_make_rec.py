@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from btnet.cli import make_bin, make_rec
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import RecordFaces, decode_image, encode_jpeg
-from btnet.data.image_codec import encode_png
 from btnet.data.recordio import RecordReader
+from btnet.images.codec import encode_png
 
 
 def picture(seed: int, width: int = 112, height: int = 112) -> NDArray[np.uint8]:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from btnet.cli import main
-from btnet.data.native_set import NativeSet
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference import select
 from btnet.inference.model_folder import load_model
 from btnet.inference.native import STRATEGIES
-from btnet.inference.native_strategies import NativeEmbeddings, embed_natively, native_choices, score_choices
 from btnet.inference.optical import OpticalSelector
+from btnet.native_test.native_set import NativeSet
+from btnet.native_test.strategies import NativeEmbeddings, embed_natively, native_choices, score_choices
 from tiny_models import tiny_btnet
 
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.draws import bell
-from btnet.data.synthetic import SyntheticFaces
 from btnet.inference.alignment import TEMPLATE, crop_transform
+from btnet.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(4, 2)
 IMAGES = torch.from_numpy(np.stack([FACES[i][0] for i in range(8)])).permute(0, 3, 1, 2)

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin, write_bin
-from btnet.data.image_codec import encode_jpeg, encode_png
-from btnet.data.safe_pickle import load_plain_pickle
+from btnet.files.safe_pickle import load_plain_pickle
+from btnet.images.codec import encode_jpeg, encode_png
 
 CORE = np.array(0).__reduce__()[0].__module__.removesuffix(".multiarray")  # numpy.core or numpy._core
 OTHER_CORE = "numpy._core" if CORE == "numpy.core" else "numpy.core"

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
 from btnet.inference.alignment import TEMPLATE
 from btnet.inference.crops import fit_crops
 from btnet.inference.selection import select
+from btnet.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(4, 3)
 IMAGES = torch.from_numpy(np.stack([FACES[i][0] for i in range(12)])).permute(0, 3, 1, 2)

@@ -5,8 +5,8 @@ import torch
 
 from btnet.data import degradation as module
 from btnet.data.degradation import Degradation
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
+from btnet.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(4, 3)
 IMAGES = torch.from_numpy(np.stack([FACES[i][0] for i in range(12)])).permute(0, 3, 1, 2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from btnet.data import image_codec, record_faces
+from btnet.data import record_faces
 from btnet.data.faces import (
     CorruptImageError,
     FaceSet,
@@ -23,9 +23,10 @@ from btnet.data.faces import (
     encode_jpeg,
     open_faces,
 )
-from btnet.data.image_codec import encode_png
 from btnet.data.record_faces import write_record_faces
 from btnet.data.recordio import Header, RecordReader, RecordWriter
+from btnet.images import codec
+from btnet.images.codec import encode_png
 
 ASSETS = Path(__file__).parents[1] / "assets" / "recordio"
 META = json.loads((ASSETS / "meta.json").read_text())
@@ -331,9 +332,9 @@ def test_synthetic_specs_render_what_they_say() -> None:
     assert len(open_faces("synthetic")) == 64 * 16
 
 
-@pytest.mark.parametrize("rgb_flag", [image_codec._RGB_FLAG, None])
+@pytest.mark.parametrize("rgb_flag", [codec._RGB_FLAG, None])
 def test_colours_come_as_rgb_whatever_opencv(rgb_flag: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_codec, "_RGB_FLAG", rgb_flag)
+    monkeypatch.setattr(codec, "_RGB_FLAG", rgb_flag)
     image = picture(1)
     np.testing.assert_array_equal(decode_image(encode_png(image), "x"), image)
     red = np.zeros((16, 16, 3), np.uint8)

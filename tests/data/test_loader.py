@@ -17,8 +17,8 @@ import torch
 from btnet.data.faces import CorruptImageError, FaceSet, RecordFaces, encode_jpeg
 from btnet.data.loader import Batches, GlobalOrder, Order
 from btnet.data.record_faces import write_record_faces
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
+from btnet.synthetic.faces import SyntheticFaces
 from jobs import alive, descendants, wait_until
 
 

@@ -14,7 +14,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.distributed import Context

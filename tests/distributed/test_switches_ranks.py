@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.data.synthetic import SyntheticFaces
 from btnet.model.iresnet import IResNet
 from btnet.model.trunk_file import write_weights
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model, memory_format
 from btnet.training.step import Step

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.distributed import Context
 from btnet.training.run import train

@@ -8,15 +8,15 @@ import numpy as np
 import torch
 
 from btnet.data.bin_sets import write_bin
-from btnet.data.image_codec import encode_jpeg, encode_png
 from btnet.data.pairs import draw_pairs
 from btnet.data.record_faces import write_record_faces
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import encode_jpeg, encode_png
+from btnet.images.resize import resize
 from btnet.interop.onnx import export_onnx
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
 from btnet.model.trunk_file import write_weights
+from btnet.synthetic.faces import SyntheticFaces
 from commands import checkout
 
 PEOPLE, IMAGES = 4, 6

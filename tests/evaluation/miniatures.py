@@ -14,12 +14,12 @@ from torch import nn
 
 from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
-from btnet.data.image_codec import encode_png
 from btnet.data.pairs import draw_pairs
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import encode_png
+from btnet.images.resize import resize
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

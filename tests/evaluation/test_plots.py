@@ -9,7 +9,6 @@ from btnet.evaluation.plots import (
     Images,
     draw_roc_panels,
     plot_faces_and_roc,
-    plot_faces_at_resolutions,
     plot_roc,
 )
 from btnet.evaluation.verification import roc_curve
@@ -43,11 +42,10 @@ def png_size(path: Path) -> tuple[int, int]:
 def test_pictures_are_written_whole_and_leave_nothing_else(tmp_path: Path) -> None:
     curves = {"phi_hr": curve(1), "phi_bt": curve(3)}
     plot_roc(curves, tmp_path / "new" / "roc.png", title="112&14", dpi=80)
-    plot_faces_at_resolutions(drawn_faces(), (112, 28, 14, 7), tmp_path / "new" / "faces.png", dpi=80)
     panels = {"112&112": {"phi_hr": curve(3)}, "112&14": curves}
     plot_faces_and_roc(drawn_faces(), (112, 14), panels, tmp_path / "new" / "both.png", dpi=80)
 
-    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["both.png", "faces.png", "roc.png"]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["both.png", "roc.png"]
     for path in (tmp_path / "new").iterdir():
         width, height = png_size(path)
         assert 400 < width <= 800
@@ -66,14 +64,15 @@ def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
 
 def test_bad_input_is_answered_with_what_is_expected(tmp_path: Path) -> None:
     path = tmp_path / "x.png"
+    panels = {"112&14": {"phi_hr": curve(1)}}
     with pytest.raises(ValueError, match="no curves to plot"):
         plot_roc({}, path)
     with pytest.raises(ValueError, match="2 FAR and 3 TAR"):
         plot_roc({"phi_hr": (np.zeros(2), np.zeros(3))}, path)
     with pytest.raises(ValueError, match=r"expected uint8 RGB \[N, S, S, 3\]"):
-        plot_faces_at_resolutions(drawn_faces().transpose(0, 3, 1, 2), (7,), path)
+        plot_faces_and_roc(drawn_faces().transpose(0, 3, 1, 2), (7,), panels, path)
     with pytest.raises(ValueError, match="make no picture"):
-        plot_faces_at_resolutions(drawn_faces(), (), path)
+        plot_faces_and_roc(drawn_faces(), (), panels, path)
     with pytest.raises(ValueError, match="at least one test"):
         plot_faces_and_roc(drawn_faces(), (7,), {}, path)
     assert not path.exists()

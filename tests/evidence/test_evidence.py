@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from btnet.cli import main
-from btnet.data.image_codec import encode_png
 from btnet.data.record_faces import RecordFaces
-from btnet.data.synthetic import SyntheticFaces
 from btnet.evidence.faces import Source, prepare
 from btnet.evidence.plan import Plan, Row
 from btnet.evidence.runner import Runner
+from btnet.images.codec import encode_png
+from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_trunk
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from btnet.analysis.feature_maps import see
-from btnet.data.synthetic import SyntheticFaces
 from btnet.data.views import normalise, resize
 from btnet.evidence.agreement import agreement, cosines
 from btnet.evidence.figure_maps import MAPS_PX, maps_of_rendered_face, read_levels, read_models, rendered_face
@@ -19,6 +18,7 @@ from btnet.evidence.figure_pictures import shown_models
 from btnet.evidence.figures import read_figures, seconds_of_figures
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel
+from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_btnet
 
 MODEL = tiny_btnet()

@@ -10,18 +10,18 @@ import pytest
 import torch
 
 from btnet.data.bin_sets import write_bin
-from btnet.data.image_codec import encode_jpeg
-from btnet.data.native_scene import Conditions
 from btnet.data.record_faces import write_record_faces
-from btnet.data.synthetic import SyntheticFaces
 from btnet.evidence.faces import Sets
 from btnet.evidence.join import join_branches
 from btnet.evidence.native import camera_test, native_test
 from btnet.evidence.native_tables import native_sections
 from btnet.evidence.split import verification_pairs
+from btnet.images.codec import encode_jpeg
 from btnet.inference.model_folder import load_model
 from btnet.model.btnet import BTNet
+from btnet.native_test.scene import Conditions
 from btnet.report.table import Table, to_markdown
+from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_btnet
 
 

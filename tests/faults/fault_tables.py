@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 from single_faults import Outcome
 
 __all__ = ["held", "shortcomings", "tables", "write"]

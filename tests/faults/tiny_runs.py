@@ -16,8 +16,8 @@ from safetensors import safe_open
 import miniatures
 from btnet.data.faces import encode_jpeg
 from btnet.data.record_faces import write_record_faces
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import saved
 from jobs import ROOT, Job, btnet_command, train_command
 

@@ -43,7 +43,7 @@ def users(*modules: str) -> set[str]:
 
 def test_pickles_are_read_by_the_restricted_reader_alone() -> None:
     assert users("pickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve") == {
-        "recognition/btnet/data/safe_pickle.py",
+        "recognition/btnet/files/safe_pickle.py",
         "recognition/btnet/data/bin_sets.py",
     }
     found = {name for name, _ in calls(PACKAGE / "data/bin_sets.py") if name.startswith("pickle.")}
@@ -85,7 +85,7 @@ def test_nothing_is_evaluated_but_the_users_own_config_files() -> None:
 def test_images_are_decoded_in_one_place_behind_one_check() -> None:
     decoders = ("cv2.imdecode", "cv2.imread", "Image.open")
     found = {path for path in PACKAGE.rglob("*.py") for name, _ in calls(path) if name in decoders}
-    assert found == {PACKAGE / "data/image_codec.py"}
+    assert found == {PACKAGE / "images/codec.py"}
 
 
 def test_trusted_checkpoints_are_read_by_the_resuming_run_alone_and_say_so() -> None:

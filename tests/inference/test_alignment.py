@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from btnet.data.interpolation import INTERPOLATIONS
-from btnet.data.resize import resize
+from btnet.images.interpolation import INTERPOLATIONS
+from btnet.images.resize import resize
 from btnet.inference import alignment
 from btnet.inference.alignment import TEMPLATE, align_face, crop_transform, face_size, template
 

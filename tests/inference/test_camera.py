@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from btnet.cli import main
-from btnet.data.image_codec import encode_png
+from btnet.images.codec import encode_png
 from btnet.inference import Recognizer
 from btnet.inference.camera import LEAST_FACES, CameraSet, adapt_branch, camera_file, measured_statistics
 from btnet.inference.crops import fit_crops

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from btnet.data.native_scene import Conditions
-from btnet.data.synthetic import SyntheticFaces
 from btnet.inference import Recognizer, select
 from btnet.inference.alignment import TEMPLATE
 from btnet.inference.backend import TorchBackend
 from btnet.inference.fusion import fuse, fusion_weights, one_hot
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.native_capture import capture_faces
 from btnet.inference.optical import NUM_FEATURES, OpticalSelector, blur_features
-from btnet.inference.optical_fit import best_cuts, fit_selector
+from btnet.native_test.capture import capture_faces
+from btnet.native_test.scene import Conditions
+from btnet.native_test.selector_fit import best_cuts, fit_selector
+from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import CANONICAL, crops_of, tiny_btnet
 
 RESOLUTIONS = (112, 28, 14, 7)

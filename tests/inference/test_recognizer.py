@@ -12,8 +12,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from btnet.inference import Recognizer
 from btnet.inference.alignment import TEMPLATE, align_face
 from btnet.inference.backend import TorchBackend

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from btnet import BTNet
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from btnet.interop.insightface import export_package
 from btnet.interop.onnx import export_onnx
 from btnet.model.trunk_file import backbone_of

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from btnet.cli import main
-from btnet.data.interpolation import INTERPOLATIONS
 from btnet.data.views import normalise, resize, resize_normalised
+from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.arcface_torch import get_model, with_btnet
 from btnet.interop.checkpoints import export_checkpoints
 from btnet.interop.network_names import trunk_name

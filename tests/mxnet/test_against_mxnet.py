@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from btnet.data.image_codec import encode_jpeg
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.data.record_index import rebuild_index
 from btnet.data.recordio import Header, RecordReader, RecordWriter
+from btnet.images.codec import encode_jpeg
 
 mxnet_recordio: Any = pytest.importorskip(
     "mxnet.recordio", reason="needs MXNet 1.9.1: make test-mxnet builds its environment"

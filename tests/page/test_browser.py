@@ -7,12 +7,12 @@ import threading
 
 import pytest
 
-from btnet.data.synthetic import SyntheticFaces
 from btnet.inference.backend import TorchBackend
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.recognizer import Recognizer
 from btnet.page.scores import compare_at
 from btnet.page.server import make_server
+from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_btnet
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

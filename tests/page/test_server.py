@@ -12,8 +12,8 @@ from http.server import ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from btnet.data.image_codec import decode_image
-from btnet.data.resize import resize
+from btnet.images.codec import decode_image
+from btnet.images.resize import resize
 from btnet.inference.backend import TorchBackend
 from btnet.inference.gallery import unit
 from btnet.inference.model_folder import EvaluatedModel

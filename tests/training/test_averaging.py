@@ -14,8 +14,8 @@ from torch.optim.swa_utils import update_bn
 
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.data.synthetic import SyntheticFaces
 from btnet.data.views import flip, flip_mask, normalise, resize
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints

@@ -10,7 +10,7 @@ import torch
 
 from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.distributed import Context
 from btnet.training.learner import Draws
 from btnet.training.run import train

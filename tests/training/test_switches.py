@@ -13,8 +13,8 @@ from btnet import BTNet
 from btnet.cli import main
 from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
-from btnet.data.synthetic import SyntheticFaces
 from btnet.inference.recognizer import Recognizer
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.run import train
 

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from btnet.analysis.maps import correlation, feature_maps, show, stage_ends, summed
-from btnet.data.resize import resize
 from btnet.evaluation.style import TIMES, math_name, new_figure
+from btnet.images.resize import resize
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 
 __all__ = ["HEADER", "ModelMaps", "StageMap", "draw", "rows", "see"]

@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 from btnet.model.backbone import Backbone
 
 __all__ = ["correlation", "feature_maps", "show", "stage_ends", "summed"]

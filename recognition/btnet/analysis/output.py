@@ -8,8 +8,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from btnet.data.atomic import replacing
 from btnet.evaluation.style import save_figure
+from btnet.files.atomic import replacing
 
 __all__ = ["write_picture_and_table"]
 

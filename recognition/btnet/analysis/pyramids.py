@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.analysis.maps import correlation, feature_maps, show, summed
-from btnet.data.resize import resize
 from btnet.evaluation.style import TIMES, new_figure
+from btnet.images.resize import resize
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.coupling import pyramid

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.faces import FaceSet, open_faces
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 
 __all__ = ["read_face", "sample_faces"]
 

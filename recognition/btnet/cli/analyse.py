@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from btnet.cli.branch_options import add_branch_arguments
+
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.figure import Figure
@@ -98,14 +100,7 @@ def _architecture(parser: argparse.ArgumentParser) -> Analysis:
     parser.add_argument(
         "network", nargs="?", default="r50", help="r18, r50, mbf ..., or a trunk's .pt file (default: r50)"
     )
-    parser.add_argument(
-        "--resolutions", type=int, nargs="+", default=[56, 28, 14, 7], metavar="PX", help="of the branches"
-    )
-    parser.add_argument(
-        "--tail-from",
-        metavar="UNIT",
-        help="where the shared tail starts (default: behind the coupling layer)",
-    )
+    add_branch_arguments(parser)
 
     def analyse(args: argparse.Namespace) -> Drawn:
         from btnet.analysis import architecture as analysis

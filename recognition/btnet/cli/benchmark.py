@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from btnet.data.image_files import ImageFiles
-from btnet.data.interpolation import INTERPOLATIONS
+from btnet.images.interpolation import INTERPOLATIONS
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
+from btnet.public_sets.image_files import ImageFiles
 
 __all__ = [
     "LoadedModels",
@@ -51,7 +51,7 @@ class LoadedModels:
     matched: str | None
 
 
-def add_model_arguments(parser: argparse.ArgumentParser, *, interpolation: str = "bilinear") -> None:
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the models and how they see faces."""
     parser.add_argument(
         "models",
@@ -74,7 +74,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, *, interpolation: str =
     parser.add_argument(
         "--interpolation",
         choices=INTERPOLATIONS,
-        default=interpolation,
+        default="bilinear",
         help="how faces are resized (default: %(default)s)",
     )
     parser.add_argument(

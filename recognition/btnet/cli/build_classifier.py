@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from btnet.data.faces import open_faces
-from btnet.data.interpolation import INTERPOLATIONS
+from btnet.images.interpolation import INTERPOLATIONS
 from btnet.model.trunk_file import load_trunk
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 if TYPE_CHECKING:
     from btnet.inference.compatibility import Compatibility

@@ -8,7 +8,7 @@ from typing import Any
 
 from btnet.cli.benchmark import percent, plain, print_table
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark
-from btnet.data.identification_set import NOBODY, IdentificationSet
+from btnet.public_sets.identification_set import NOBODY, IdentificationSet
 
 __all__ = ["run_closed_set"]
 

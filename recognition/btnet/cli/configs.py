@@ -7,7 +7,7 @@ import ast
 from pathlib import Path
 
 from btnet.config import packaged_configs
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from btnet.data.interpolation import INTERPOLATIONS
+from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
 from btnet.model.btnet import BTNet
 

@@ -15,19 +15,19 @@ from rich.table import Table
 from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet
-from btnet.data.file_digest import sha256
-from btnet.data.image_codec import encode_jpeg, encode_png
 from btnet.data.pairs import draw_pairs
 from btnet.data.record_faces import write_record_faces
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
 from btnet.evaluation.plots import plot_faces_and_roc
 from btnet.evaluation.verification import roc_curve
+from btnet.files.digest import sha256
+from btnet.images.codec import encode_jpeg, encode_png
+from btnet.images.resize import resize
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.onnx_session import open_session
 from btnet.inference.verification_report import SetResults, print_accuracy, print_gains
 from btnet.inference.verify import Pair, verify
 from btnet.interop.onnx import check_onnx, export_onnx
+from btnet.synthetic.faces import SyntheticFaces
 
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14

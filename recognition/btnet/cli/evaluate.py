@@ -18,10 +18,9 @@ from btnet.cli.benchmark import (
     steps,
 )
 from btnet.data.bin_sets import read_bin
-from btnet.data.file_digest import sha256
-from btnet.data.pair_set import read_lfw_pairs
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
+from btnet.files.digest import sha256
 from btnet.inference.feature_pass import read_all
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.native import parse_strategies
@@ -34,8 +33,9 @@ from btnet.inference.verify import (
     pair_label,
     parse_pair,
     verify,
-    verify_pairs,
+    verify_listed,
 )
+from btnet.public_sets.pair_set import read_lfw_pairs
 from btnet.training.distributed import distributed_context
 
 
@@ -145,25 +145,20 @@ def _verify_set(
     path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
     images, issame = read_bin(path)
+    [strategy] = parse_strategies(args.strategy)
 
     def one(
         model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
     ) -> list[VerificationResult]:
-        options = {"interpolation": args.interpolation, "batch_size": args.batch_size}
-        if all(None not in pair for pair in known):
-            return verify(model, images, issame, known, progress=progress, **options)
-        positions = np.arange(len(images))
-        [strategy] = parse_strategies(args.strategy)
-        return verify_pairs(
+        return verify(
             model,
             images,
-            positions[::2],
-            positions[1::2],
             issame,
             known,
             strategy=strategy,
+            interpolation=args.interpolation,
+            batch_size=args.batch_size,
             progress=progress,
-            **options,
         )
 
     return SetResults(path, sha256(path), issame, _by_model(path.stem, models, pairs, len(images), one))
@@ -181,7 +176,7 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
     def one(
         model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
     ) -> list[VerificationResult]:
-        return verify_pairs(
+        return verify_listed(
             model,
             images,
             first,

@@ -68,10 +68,10 @@ def run(args: argparse.Namespace) -> int:
     # Matplotlib and torch's checkpoints take seconds to import: --help need not wait.
     from rich.console import Console
 
-    from btnet.data.folder_lock import only_run
     from btnet.evidence.page import write_page
     from btnet.evidence.plan import full_plan, quick_plan
     from btnet.evidence.runner import Runner
+    from btnet.files.folder_lock import only_run
 
     console = Console(highlight=False)
     if args.page is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli.benchmark import steps
 from btnet.cli.native_test import add_conditions, conditions_of
-from btnet.data.interpolation import INTERPOLATIONS
+from btnet.images.interpolation import INTERPOLATIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     from btnet.data.faces import open_faces
     from btnet.data.pairs import stack_faces
     from btnet.inference.model_folder import load_model
-    from btnet.inference.optical_fit import fit_selector
+    from btnet.native_test.selector_fit import fit_selector
     from btnet.training.distributed import distributed_context
 
     conditions = conditions_of(args)

@@ -21,7 +21,12 @@ from btnet.cli.benchmark import (
     settle_unreadable,
     steps,
 )
-from btnet.data.ijb import (
+from btnet.inference.feature_file import FeatureFile
+from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
+from btnet.inference.model_folder import EvaluatedModel
+from btnet.inference.results import networks_of, result_document, write_result
+from btnet.inference.verify import answers, pair_label, parse_pair
+from btnet.public_sets.ijb import (
     IJB,
     TemplateList,
     TemplatePairs,
@@ -29,11 +34,6 @@ from btnet.data.ijb import (
     read_ijb,
     read_template_pairs,
 )
-from btnet.inference.feature_file import FeatureFile
-from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import networks_of, result_document, write_result
-from btnet.inference.verify import answers, pair_label, parse_pair
 from btnet.training.distributed import distributed_context
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from pathlib import Path
 from btnet.data.face_list import FaceList, list_folder, read_face_list
 from btnet.data.packing import CANONICAL_SIZE, pack_faces
 from btnet.data.record_index import index_path, rebuild_index
-from btnet.data.resize import INTERPOLATIONS
+from btnet.images.resize import INTERPOLATIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from btnet.cli.branch_options import add_branch_arguments
 from btnet.model.cost import Cost, model_costs
 from btnet.model.names import trunk_of
 
@@ -22,14 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "networks", nargs="*", default=["r50"], help="r18, r50, mbf ..., or a trunk's .pt file (default: r50)"
     )
-    parser.add_argument(
-        "--resolutions", type=int, nargs="+", default=[56, 28, 14, 7], metavar="PX", help="of the branches"
-    )
-    parser.add_argument(
-        "--tail-from",
-        metavar="UNIT",
-        help="where the shared tail starts (default: behind the coupling layer)",
-    )
+    add_branch_arguments(parser)
     parser.add_argument(
         "--adapter-rank", type=int, default=0, metavar="R", help="of adapters in the tail (default: none)"
     )

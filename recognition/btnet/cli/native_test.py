@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from btnet.cli.benchmark import add_model_arguments, load_models, print_table, steps
-from btnet.data.native_scene import Conditions
+from btnet.native_test.scene import Conditions
 
 _RANGES = tuple(field.name for field in fields(Conditions) if isinstance(field.default, tuple))
 
@@ -74,15 +74,15 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, FileNotFoundError: for models, faces or files that are missing or damaged.
     """
-    from btnet.data.file_digest import sha256
-    from btnet.data.native_set import NativeSet
     from btnet.data.pairs import read_pairs
+    from btnet.files.digest import sha256
     from btnet.inference.camera import apply_cameras
-    from btnet.inference.native_capture import capture_pairs
-    from btnet.inference.native_report import native_document, native_rows
-    from btnet.inference.native_strategies import FARS, embed_natively, native_choices, score_choices
     from btnet.inference.optical import OpticalSelector
     from btnet.inference.results import write_result
+    from btnet.native_test.capture import capture_pairs
+    from btnet.native_test.native_set import NativeSet
+    from btnet.native_test.report import native_document, native_rows
+    from btnet.native_test.strategies import FARS, embed_natively, native_choices, score_choices
     from btnet.training.distributed import distributed_context
 
     if args.make is None and not args.models:

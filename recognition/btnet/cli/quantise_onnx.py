@@ -9,8 +9,8 @@ import numpy as np
 
 from btnet.data.bin_sets import read_bin
 from btnet.data.face_sample import sample_faces
-from btnet.data.resize import resize
 from btnet.evaluation.verification import kfold_accuracy
+from btnet.images.resize import resize
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
 from btnet.interop.quantisation import quantise_onnx

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.image_codec import decode_image
+from btnet.images.codec import decode_image
 from btnet.inference.selection import INDICATORS, RULES
 
 if TYPE_CHECKING:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for a damaged result, or an output that is no .html.
     """
     # Matplotlib and torch take seconds to import: --help need not wait.
-    from btnet.data.atomic import replacing
+    from btnet.files.atomic import replacing
     from btnet.report.build import read_picture, report_sections
     from btnet.report.page import html_page, markdown_page
     from btnet.report.results import find_results, read_results

@@ -7,7 +7,7 @@ from typing import Any
 
 from btnet.cli.benchmark import percent, plain, print_table
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark, add_native_arguments
-from btnet.data.survface import read_survface_identification, read_survface_verification
+from btnet.public_sets.survface import read_survface_identification, read_survface_verification
 
 _FPIRS = (0.3, 0.2, 0.1, 0.01)
 _FARS = (0.3, 0.1, 0.01, 0.001)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from btnet.data.bin_sets import read_bin, write_bin
 from btnet.data.faces import open_faces
 from btnet.data.recordio import RecordReader, RecordWriter
-from btnet.data.resize import INTERPOLATIONS, resize
+from btnet.images.resize import INTERPOLATIONS, resize
 
 if TYPE_CHECKING:
-    from btnet.data.synthetic import SyntheticFaces
+    from btnet.synthetic.faces import SyntheticFaces
 
 __all__ = [
     "INTERPOLATIONS",
@@ -27,7 +27,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # The renderer prepares its tables on import; who reads records does not need them.
     if name == "SyntheticFaces":
-        from btnet.data.synthetic import SyntheticFaces
+        from btnet.synthetic.faces import SyntheticFaces
 
         return SyntheticFaces
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,8 +13,8 @@ from torch import Tensor
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.degradation import Degradation
 from btnet.data.draws import draw, uniform
-from btnet.data.interpolation import check_interpolation
-from btnet.data.resize import resize
+from btnet.images.interpolation import check_interpolation
+from btnet.images.resize import resize
 
 __all__ = ["BranchView"]
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from btnet.data.draws import bell, draw, uniform
-from btnet.data.interpolation import check_interpolation
-from btnet.data.jpeg import jpeg
-from btnet.data.resize import resize
+from btnet.images.interpolation import check_interpolation
+from btnet.images.jpeg import jpeg
+from btnet.images.resize import resize
 
 __all__ = ["Degradation"]
 

@@ -9,22 +9,21 @@ from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import open_faces
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 
 __all__ = ["sample_faces"]
 
 
 def sample_faces(
-    spec: str | os.PathLike[str], num_faces: int, *, size: int, interpolation: str = "bilinear", seed: int = 0
+    spec: str | os.PathLike[str], num_faces: int, *, size: int, interpolation: str = "bilinear"
 ) -> NDArray[np.uint8]:
-    """Draw faces without replacement.
+    """Draw faces without replacement, always the same.
 
     Args:
         spec: a `.bin` verification set, or what `open_faces` takes (`.rec`, folder, `synthetic:...`).
         num_faces: at most; fewer if the set has fewer.
         size: in px they are resized to.
         interpolation: one of `btnet.data.INTERPOLATIONS`.
-        seed: of the draw.
 
     Returns:
         uint8 RGB [N, size, size, 3].
@@ -34,7 +33,7 @@ def sample_faces(
     """
     if num_faces < 1:
         raise ValueError(f"{num_faces} faces: expected at least 1")
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     if os.fspath(spec).endswith(".bin"):
         images = read_bin(spec)[0]
         chosen = [images[i] for i in generator.permutation(len(images))[:num_faces]]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.folder_faces import FolderFaces
-from btnet.data.image_codec import CorruptImageError, decode_image, encode_jpeg
 from btnet.data.record_faces import RecordFaces
+from btnet.images.codec import CorruptImageError, decode_image, encode_jpeg
 
 __all__ = [
     "CorruptImageError",
@@ -81,7 +81,7 @@ def _open(spec: str | os.PathLike[str]) -> FaceSet:
                 f"{text}: expected synthetic:IDS:PER_ID or synthetic:IDS:PER_ID:SEED, all whole numbers"
             )
         # Only here: rendering pulls in more than reading files does.
-        from btnet.data.synthetic import SyntheticFaces
+        from btnet.synthetic.faces import SyntheticFaces
 
         return SyntheticFaces(int(match[1] or 64), int(match[2] or 16), seed=int(match[3] or 0))
     path = Path(text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.image_codec import decode_image
+from btnet.images.codec import decode_image
 
 __all__ = ["IMAGE_ENDINGS", "FolderFaces"]
 

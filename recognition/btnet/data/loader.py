@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from btnet.data.faces import FaceSet
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 
 # per worker
 _BATCHES_AHEAD = 2

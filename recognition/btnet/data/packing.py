@@ -13,9 +13,9 @@ from rich.progress import track
 from btnet.data.bin_sets import write_bin
 from btnet.data.face_files import FaceFiles
 from btnet.data.face_list import FaceList
-from btnet.data.image_codec import decode_image, encode_jpeg
 from btnet.data.record_faces import write_record_faces
-from btnet.data.resize import resize
+from btnet.images.codec import decode_image, encode_jpeg
+from btnet.images.resize import resize
 
 __all__ = ["CANONICAL_SIZE", "pack_faces", "pack_pairs"]
 

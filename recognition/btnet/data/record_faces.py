@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
-from btnet.data.image_codec import decode_image
 from btnet.data.recordio import Header, RecordReader, RecordWriter
+from btnet.files.atomic import replacing
+from btnet.images.codec import decode_image
 
 __all__ = ["RecordFaces", "class_names_path", "read_class_names", "write_record_faces"]
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
 from btnet.data.record_parts import HEADER, MAGIC, find_parts
+from btnet.files.atomic import replacing
 
 __all__ = ["RecordIndex", "index_path", "rebuild_index", "write_index"]
 

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import temporary_name
 from btnet.data.record_index import RecordIndex, index_path, write_index
 from btnet.data.record_parts import HEADER, MAGIC, MAX_RECORD_BYTES, find_parts, frame_record
+from btnet.files.atomic import temporary_name
 
 __all__ = ["Header", "RecordReader", "RecordWriter"]
 

@@ -16,10 +16,10 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
-from btnet.data.image_codec import decode_image
 from btnet.data.record_faces import read_class_names
 from btnet.data.shard_index import is_url, read_index
+from btnet.files.atomic import replacing
+from btnet.images.codec import decode_image
 
 __all__ = ["ShardFaces"]
 

@@ -21,8 +21,8 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
 from btnet.data.folder_faces import IMAGE_ENDINGS
+from btnet.files.atomic import replacing
 
 __all__ = ["FORMAT", "MEMBER", "Shard", "is_url", "read_index", "write_index"]
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from btnet.data.draws import draw
-from btnet.data.interpolation import check_interpolation
-from btnet.data.resize import INTERPOLATIONS, resize, resize_float
+from btnet.images.interpolation import check_interpolation
+from btnet.images.resize import INTERPOLATIONS, resize, resize_float
 
 __all__ = [
     "INTERPOLATIONS",

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.image_codec import decode_image
-from btnet.data.resize import resize
 from btnet.data.views import normalise
 from btnet.doctor.finding import Finding
+from btnet.images.codec import decode_image
+from btnet.images.resize import resize
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
 

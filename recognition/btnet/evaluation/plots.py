@@ -14,10 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from btnet.data.resize import resize
 from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
+from btnet.images.resize import resize
 
-__all__ = ["draw_roc_panels", "plot_faces_and_roc", "plot_faces_at_resolutions", "plot_roc"]
+__all__ = ["draw_roc_panels", "plot_faces_and_roc", "plot_roc"]
 
 Images = npt.NDArray[np.uint8]
 Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
@@ -74,43 +74,13 @@ def draw_roc_panels(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
     return figure
 
 
-def plot_faces_at_resolutions(
-    images: Images,
-    resolutions: Sequence[int],
-    path: str | Path,
-    *,
-    interpolation: str = "bilinear",
-    title: str = "The same faces, pixel by pixel",
-    dpi: int = 150,
-) -> None:
-    """Draw faces in columns and resolutions in rows, enlarged so that every pixel shows.
-
-    Args:
-        images: uint8 RGB [N, S, S, 3].
-        resolutions: of the rows, in px, e.g. (112, 28, 14, 7).
-        path: PNG or SVG to write; it appears complete or not at all.
-        interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
-        title: above the faces.
-        dpi: dots per inch.
-
-    Raises:
-        ValueError: if there are no images or resolutions, or the images are not uint8 [N, S, S, 3].
-    """
-    mosaic = _mosaic(images, resolutions, interpolation)
-    figure = new_figure(_INCHES_WIDE, _inches_high(mosaic) + 0.5)
-    _draw_faces(figure.add_subplot(), mosaic, resolutions, title)
-    save_figure(figure, path, dpi)
-
-
 def plot_faces_and_roc(
     images: Images,
     resolutions: Sequence[int],
     panels: Mapping[str, Mapping[str, Curve]],
     path: str | Path,
     *,
-    interpolation: str = "bilinear",
     faces_title: str = "The same faces, pixel by pixel",
-    roc_title: str = "Verification of people never trained on",
     dpi: int = 150,
 ) -> None:
     """Draw the demo's picture: faces at each resolution above, ROC curves of each test below.
@@ -121,16 +91,15 @@ def plot_faces_and_roc(
         panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
             colour in all panels.
         path: PNG or SVG to write; it appears complete or not at all.
-        interpolation: how faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
         faces_title: above the faces.
-        roc_title: above the curves.
         dpi: dots per inch.
 
     Raises:
-        ValueError: as `plot_faces_at_resolutions` and `plot_roc`; or if there is no panel.
+        ValueError: if there are no images or resolutions, or the images are not uint8 [N, S, S, 3]; as `plot_roc`; or
+            if there is no panel.
     """
     _check_panels(panels)
-    mosaic = _mosaic(images, resolutions, interpolation)
+    mosaic = _mosaic(images, resolutions)
     heights = (_inches_high(mosaic) + 0.5, 4.1)
     figure = new_figure(_INCHES_WIDE, sum(heights))
     grid = figure.add_gridspec(2, 1, height_ratios=heights)
@@ -142,7 +111,7 @@ def plot_faces_and_roc(
     for axes, (test, curves) in zip(all_axes, panels.items(), strict=True):
         _draw_roc(axes, curves, test, models)
     all_axes[0].set_ylabel("true accept rate")
-    below.suptitle(roc_title, fontsize=12, fontweight="bold")
+    below.suptitle("Verification of people never trained on", fontsize=12, fontweight="bold")
     legend_below(below, list(all_axes))
     save_figure(figure, path, dpi)
 
@@ -197,7 +166,7 @@ def _draw_faces(axes: Axes, mosaic: Images, resolutions: Sequence[int], title: s
     axes.set_title(title, fontsize=12, fontweight="bold")
 
 
-def _mosaic(images: Images, resolutions: Sequence[int], interpolation: str) -> Images:
+def _mosaic(images: Images, resolutions: Sequence[int]) -> Images:
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
         raise ValueError(
             f"images are {images.dtype} of shape {list(images.shape)}, expected uint8 RGB [N, S, S, 3]"
@@ -211,7 +180,7 @@ def _mosaic(images: Images, resolutions: Sequence[int], interpolation: str) -> I
     mosaic: Images = np.full((step_y * len(resolutions), step_x * len(images), 3), 255, dtype=np.uint8)
     for row, resolution in enumerate(resolutions):
         for column, image in enumerate(images):
-            shrunk = resize(image, resolution, interpolation)
+            shrunk = resize(image, resolution)
             # Nearest: each pixel becomes a block, also where the sizes do not divide.
             rows = np.arange(height) * resolution // height
             columns = np.arange(width) * resolution // width

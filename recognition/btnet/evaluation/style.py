@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 __all__ = [
     "COLOURS",

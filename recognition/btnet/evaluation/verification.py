@@ -24,7 +24,6 @@ from btnet.evaluation.rates import (
 )
 
 __all__ = [
-    "flip_sum",
     "fold_accuracies",
     "impostor_thresholds",
     "kfold_accuracy",
@@ -41,23 +40,6 @@ __all__ = [
 # arcface_torch: squared distances of unit vectors lie in [0, 4]; VAL is read off a ten times finer grid.
 _ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
 _VAL_THRESHOLDS = np.arange(0, 4, 0.001)
-
-
-def flip_sum(embeddings: npt.NDArray[Any], flipped: npt.NDArray[Any]) -> Floats:
-    """Add the embeddings of images and of their mirror images, then L2-normalise.
-
-    Args:
-        embeddings: [N, D], un-normalised as networks return them.
-        flipped: those of the mirrored images, [N, D].
-
-    Returns:
-        float64 [N, D], rows of unit length.
-
-    Raises:
-        ValueError: if the shapes differ, or an embedding is NaN or infinite.
-    """
-    first, second = _embeddings(embeddings, flipped)
-    return _normalise(first + second)
 
 
 def pair_scores(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:
@@ -130,10 +112,10 @@ def kfold_correct(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds:
     return _judged_rightly(distances, same, _folds(len(distances), num_folds))
 
 
-def fold_accuracies(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds: int = 10) -> Floats:
-    """Accuracy of each fold of `kfold_accuracy`, float64 [num_folds]: arguments and errors of `kfold_correct`."""
-    correct = kfold_correct(scores, issame, num_folds)
-    return np.array([correct[fold].mean() for fold in _folds(len(correct), num_folds)])
+def fold_accuracies(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> Floats:
+    """Accuracy of each of the ten folds of `kfold_accuracy`, float64 [10]: arguments and errors of `kfold_correct`."""
+    correct = kfold_correct(scores, issame)
+    return np.array([correct[fold].mean() for fold in _folds(len(correct), 10)])
 
 
 def val_at_far(

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
 from btnet.data.bin_sets import write_bin
 from btnet.data.face_list import list_folder, read_face_list
 from btnet.data.faces import open_faces
@@ -27,6 +26,7 @@ from btnet.data.packing import pack_faces, pack_pairs
 from btnet.data.pairs import read_pair_list
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.evidence.split import TOO_CLOSE, nested_part, split_identities, verification_pairs
+from btnet.files.atomic import replacing
 from btnet.loss import load_classifier, save_classifier
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from btnet.analysis.feature_maps import ModelMaps, StageMap, see
 from btnet.analysis.pyramids import LevelPicture, pyramids
-from btnet.data.resize import resize
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.resize import resize
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
+from btnet.synthetic.faces import SyntheticFaces
 
 __all__ = ["MAPS_PX", "maps_of_rendered_face", "read_levels", "read_models", "rendered_face"]
 

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 
 from btnet.analysis.architecture import architecture
 from btnet.analysis.upsampling_error import upsampling_error
-from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
-from btnet.data.file_digest import sha256
 from btnet.evaluation.verification import fold_accuracies
 from btnet.evidence.agreement import agreement, cosines
 from btnet.evidence.figure_maps import maps_of_rendered_face
 from btnet.evidence.plan import RESOLUTIONS
 from btnet.evidence.record import Record, read_records, read_scores
+from btnet.files.atomic import replacing
+from btnet.files.digest import sha256
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
 from btnet.model.cost import model_costs

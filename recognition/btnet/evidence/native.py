@@ -13,31 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
-from btnet.data.file_digest import sha256
-from btnet.data.native_scene import Conditions
 from btnet.data.pairs import stack_faces
 from btnet.data.record_faces import RecordFaces
 from btnet.evaluation.bootstrap import paired_bootstrap
 from btnet.evaluation.verification import kfold_accuracy, kfold_correct, pair_scores, roc_auc, tar_at_fars
 from btnet.evidence.faces import Sets
 from btnet.evidence.join import join_branches
+from btnet.files.digest import sha256
 from btnet.inference.camera import adapt_branch
 from btnet.inference.crops import fit_crops
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.native import DEFAULT_STRATEGY, embed_crops, selected_resolutions
-from btnet.inference.native_capture import capture_faces, capture_pairs
-from btnet.inference.native_report import native_document
-from btnet.inference.native_strategies import (
+from btnet.inference.results import result_document, write_result
+from btnet.model.btnet import BTNet
+from btnet.native_test.capture import capture_faces, capture_pairs
+from btnet.native_test.report import native_document
+from btnet.native_test.scene import Conditions
+from btnet.native_test.selector_fit import fit_selector
+from btnet.native_test.strategies import (
     FARS,
     NativeScore,
     embed_natively,
     native_choices,
     score_choices,
 )
-from btnet.inference.optical_fit import fit_selector
-from btnet.inference.results import result_document, write_result
-from btnet.model.btnet import BTNet
 
 __all__ = ["CAMERAS", "NATIVE", "camera_test", "native_test"]
 
@@ -56,6 +56,8 @@ CAMERAS: Final = {
 }
 """Small faces only: the trunk, which no camera may move, sees none of them."""
 
+_LEARN, _TEST = "train", "test"
+_PAIRS_OF_CAMERA = 1000
 _FACES_OF_CAMERA: Final = (32, 128, 512)
 _REFERENCE: Final = DEFAULT_STRATEGY.label
 _LEARNT: Final = ("optical", "fused, max", "fused, optical")
@@ -67,8 +69,6 @@ def native_test(
     folder: Path,
     results: Path,
     *,
-    learn: str = "train",
-    test: str = "test",
     num_faces: int = 2000,
     seed: int = 0,
     mirror: bool = True,
@@ -83,9 +83,7 @@ def native_test(
         sets: of the run.
         folder: of the run; joined models and selectors are kept below it.
         results: folder of the result files.
-        learn: the set that selectors are fitted on.
-        test: the set that is photographed.
-        num_faces: of `learn`, to fit a selector.
+        num_faces: of people to train on, to fit a selector.
         seed: of all draws.
         mirror: add the embedding of the mirror image.
 
@@ -98,17 +96,17 @@ def native_test(
     loaded = {name: _load(name, runs, folder / NATIVE) for name, runs in models.items()}
     path = results / NATIVE / f"{NATIVE}.json"
     made_of = {
-        **_made_of(loaded, sets, learn, test, seed),
+        **_made_of(loaded, sets, seed),
         "num_faces": num_faces,
         "mirror": mirror,
         "conditions": _plain(asdict(Conditions())),
     }
     if _is_made(path, made_of):
         return path
-    images, issame = read_bin(sets.bin(test))
-    people = np.load(sets.identities(test), allow_pickle=False)
-    pairs = capture_pairs(images, issame, Conditions(), seed=seed, source=sets.bin(test).name)
-    faces = _drawn(RecordFaces(sets.rec(learn)), num_faces, seed)
+    images, issame = read_bin(sets.bin(_TEST))
+    people = np.load(sets.identities(_TEST), allow_pickle=False)
+    pairs = capture_pairs(images, issame, Conditions(), seed=seed, source=sets.bin(_TEST).name)
+    faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
     scores: dict[str, list[NativeScore]] = {}
     selectors: dict[str, Any] = {}
     for name, model in loaded.items():
@@ -126,7 +124,7 @@ def native_test(
         scores,
         list(loaded.values()),
         list(loaded),
-        name=test,
+        name=_TEST,
         checksum=pairs.digest(),
         interpolation=", ".join(sorted({model.interpolation or "bilinear" for model in loaded.values()})),
         mirror=mirror,
@@ -144,11 +142,7 @@ def camera_test(
     folder: Path,
     results: Path,
     *,
-    learn: str = "train",
-    test: str = "test",
-    num_pairs: int = 1000,
     num_faces: int = 1500,
-    prior: float = 0.0,
     seed: int = 0,
     cameras: Mapping[str, Conditions] = CAMERAS,
 ) -> Path:
@@ -159,11 +153,8 @@ def camera_test(
         sets: of the run.
         folder: of the run.
         results: folder of the result files.
-        learn: whose people stand before the camera, unlabelled.
-        test: whose people are verified.
-        num_pairs: the first so many of `test`.
-        num_faces: photographed of `learn`; the counts in the table are of each branch, as far as they reach.
-        prior: see `adapt_branch`.
+        num_faces: photographed of people to train on, unlabelled; the counts in the table are of each branch, as far
+            as they reach.
         seed: of all draws.
         cameras: by name.
 
@@ -179,18 +170,17 @@ def camera_test(
         raise ValueError(f"{model[0]}: has no branches, and the trunk must not move")
     path = results / NATIVE / "camera.json"
     made_of = {
-        **_made_of({"phi_bt": loaded}, sets, learn, test, seed),
-        "prior": prior,
-        "num_pairs": num_pairs,
+        **_made_of({"phi_bt": loaded}, sets, seed),
+        "num_pairs": _PAIRS_OF_CAMERA,
         "num_faces": num_faces,
         "cameras": {name: _plain(asdict(conditions)) for name, conditions in cameras.items()},
     }
     if _is_made(path, made_of):
         return path
-    images, issame = read_bin(sets.bin(test))
-    images, issame = images[: 2 * num_pairs], issame[:num_pairs]
-    people = np.load(sets.identities(test), allow_pickle=False)[:num_pairs]
-    faces = _drawn(RecordFaces(sets.rec(learn)), num_faces, seed)
+    images, issame = read_bin(sets.bin(_TEST))
+    images, issame = images[: 2 * _PAIRS_OF_CAMERA], issame[:_PAIRS_OF_CAMERA]
+    people = np.load(sets.identities(_TEST), allow_pickle=False)[:_PAIRS_OF_CAMERA]
+    faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
     views = loaded.interpolation or "bilinear"
     gallery = embed_images(network.trunk, images[::2], interpolation=views)
     own = {r: network.bn_set(r) for r in network.resolutions}
@@ -207,9 +197,7 @@ def camera_test(
                 rows = np.flatnonzero(chosen == r)[:count]
                 if len(rows) < min(count, _FACES_OF_CAMERA[0]):
                     continue
-                camera = adapt_branch(
-                    network, r, fit_crops([strangers[row] for row in rows], r, views), prior=prior
-                )
+                camera = adapt_branch(network, r, fit_crops([strangers[row] for row in rows], r, views))
                 adapted[r], num_bytes = own[r] | camera.tensors, num_bytes + camera.num_bytes
             for r, bn_set in adapted.items():
                 network.load_bn_set(r, bn_set)
@@ -242,7 +230,7 @@ def camera_test(
         protocol="gallery at 112 px by the trunk, probes of one camera, image plus mirror, max + ceil, 10 folds",
         interpolation=views,
         models=[{"name": "phi_bt", "path": "phi_bt", "networks": made_of["networks"]["phi_bt"]}],
-        sets=[{"name": test, "sha256": sha256(sets.bin(test)), "num_pairs": len(issame), "results": found}],
+        sets=[{"name": _TEST, "sha256": sha256(sets.bin(_TEST)), "num_pairs": len(issame), "results": found}],
     )
     document |= {"made_of": made_of, "comparisons": comparisons}
     write_result(path, document)
@@ -263,16 +251,14 @@ def _drawn(faces: RecordFaces, count: int, seed: int) -> NDArray[np.uint8]:
     return stack_faces(faces, np.random.default_rng(seed).permutation(len(faces))[:count])
 
 
-def _made_of(
-    models: Mapping[str, EvaluatedModel], sets: Sets, learn: str, test: str, seed: int
-) -> dict[str, Any]:
+def _made_of(models: Mapping[str, EvaluatedModel], sets: Sets, seed: int) -> dict[str, Any]:
     return {
         "networks": {
             name: {str(r): model.fingerprint(r) for r in model.native_resolutions}
             for name, model in models.items()
         },
-        "learn": RecordFaces(sets.rec(learn)).fingerprint(),
-        "test": sha256(sets.bin(test)),
+        "learn": RecordFaces(sets.rec(_LEARN)).fingerprint(),
+        "test": sha256(sets.bin(_TEST)),
         "seed": seed,
     }
 

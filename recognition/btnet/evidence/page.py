@@ -10,7 +10,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from btnet.data.atomic import replacing
 from btnet.evaluation.style import save_figure
 from btnet.evidence.captions import captions
 from btnet.evidence.figure_pictures import figure_pictures
@@ -19,6 +18,7 @@ from btnet.evidence.native_tables import native_sections
 from btnet.evidence.pictures import pictures
 from btnet.evidence.record import read_records
 from btnet.evidence.sections import sections
+from btnet.files.atomic import replacing
 from btnet.report.page import html_page, markdown_page
 from btnet.report.section import Picture, picture_of
 

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
-from btnet.data.file_digest import sha256
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.evidence.plan import Job, Sweep
+from btnet.files.atomic import replacing
+from btnet.files.digest import sha256
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.results import write_result

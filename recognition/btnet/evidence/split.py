@@ -12,6 +12,7 @@ __all__ = ["TOO_CLOSE", "Split", "nested_part", "split_identities", "verificatio
 TOO_CLOSE = 0.55
 """Cosine of two prototypes from which on they may be one person."""
 
+_MOST_TESTED = 1000
 _ROWS_AT_A_TIME = 1024
 
 
@@ -35,22 +36,20 @@ def split_identities(
     *,
     share: float,
     seed: int,
-    largest: int = 1000,
     limit: float = TOO_CLOSE,
 ) -> Split:
     """Draw the people to test on, and drop those to train on who look like one of them.
 
     Args:
         prototypes: mean embedding of each person under the trunk, of length 1, [C, D].
-        share: of the people that is tested on, in (0, 1).
+        share: of the people that is tested on, in (0, 1); at most 1 000 of them.
         seed: of the draw.
-        largest: number of people that is tested on.
         limit: cosine from which on two are too close.
 
     Raises:
         ValueError: if nobody is left to train on, or fewer than two to test on.
     """
-    count = min(largest, round(share * len(prototypes)))
+    count = min(_MOST_TESTED, round(share * len(prototypes)))
     if count < 2:
         raise ValueError(
             f"{len(prototypes)} people: {share:g} of them are {count} to test on, expected at least 2; give more people"

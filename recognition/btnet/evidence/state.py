@@ -15,8 +15,8 @@ from typing import Final
 
 from rich.table import Table
 
-from btnet.data.atomic import replacing
 from btnet.evidence.plan import Job
+from btnet.files.atomic import replacing
 
 __all__ = ["Entry", "State", "clock"]
 

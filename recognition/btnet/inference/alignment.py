@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.transform import SimilarityTransform
 
-from btnet.data.interpolation import check_interpolation
+from btnet.images.interpolation import check_interpolation
 
 __all__ = ["TEMPLATE", "align_face", "crop_transform", "face_size", "template"]
 

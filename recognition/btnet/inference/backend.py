@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.named_errors import naming
+from btnet.files.named_errors import naming
 from btnet.inference.camera import apply_cameras
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model

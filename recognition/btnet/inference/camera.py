@@ -21,8 +21,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from btnet.data.atomic import replacing
 from btnet.data.views import normalise
+from btnet.files.atomic import replacing
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet

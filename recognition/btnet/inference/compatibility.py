@@ -78,13 +78,13 @@ def check_compatibility(
     same_runtime: bool,
     far: float | None = None,
     batch_size: int = 32,
-    mirror: bool = True,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Compatibility:
     """Compare the models on labelled pairs.
 
     Of each pair the first face is the gallery's, at canonical size, and the second the probe, shrunk to r px
-    by its model's own interpolation. A model without a branch for r sees the shrunk face enlarged.
+    by its model's own interpolation; embeddings of mirror images are added. A model without a branch for r sees the
+    shrunk face enlarged.
 
     Args:
         old: embedded the gallery.
@@ -95,7 +95,6 @@ def check_compatibility(
         same_runtime: whether bits can be expected to be equal where the networks are.
         far: M is the true accept rate at this false accept rate; 10-fold accuracy by default.
         batch_size: faces per forward pass, for both models.
-        mirror: add the embeddings of mirror images.
         progress: called with the number of faces embedded.
 
     Raises:
@@ -116,7 +115,7 @@ def check_compatibility(
             views = fit_crops(faces[start : start + batch_size], resolution, model.interpolation)
             chosen = resolution if resolution in model.resolutions else model.canonical_size
             views = fit_crops(views, chosen, model.interpolation)
-            found[start : start + batch_size] = model.run(chosen, views, mirror=mirror)
+            found[start : start + batch_size] = model.run(chosen, views, mirror=True)
             progress(len(views))
         return found
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 
 __all__ = ["MIN_SIDE", "as_rgb", "fit_crops"]
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from btnet.data.interpolation import check_interpolation
 from btnet.data.views import normalise, resize
+from btnet.images.interpolation import check_interpolation
 from btnet.model.backbone import Backbone
 
 __all__ = ["embed_images"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 from btnet.inference.embedding import embed_images
 from btnet.model.backbone import Backbone
 from btnet.model.overlay import fingerprint

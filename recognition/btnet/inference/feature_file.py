@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from btnet import __version__
-from btnet.data.atomic import temporary_name
+from btnet.files.atomic import temporary_name
 
 __all__ = ["FeatureFile"]
 

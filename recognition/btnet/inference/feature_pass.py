@@ -142,7 +142,7 @@ def image_sizes(
 
 
 def read_all(
-    images: Images, *, num_workers: int = 2, progress: Callable[[int], None] = lambda _: None
+    images: Images, *, progress: Callable[[int], None] = lambda _: None
 ) -> tuple[list[Image], dict[int, str]]:
     """All images in memory, black ones of one pixel in the place of those that cannot be read.
 
@@ -151,7 +151,7 @@ def read_all(
     """
     read: list[Image] = []
     unreadable: dict[int, str] = {}
-    for block, found in _in_blocks(len(images), images.__getitem__, num_workers):
+    for block, found in _in_blocks(len(images), images.__getitem__, 2):
         for row, result in zip(block, found, strict=True):
             if isinstance(result, str):
                 unreadable[row] = result

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet import __version__
-from btnet.data.atomic import replacing
-from btnet.data.npz import read_npz
+from btnet.files.atomic import replacing
+from btnet.files.npz import read_npz
 
 __all__ = ["Gallery", "Match", "unit"]
 

@@ -9,12 +9,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.ijb import IJB
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 from btnet.inference.alignment import align_face
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.feature_pass import FeatureTask, fill_features
 from btnet.inference.model_folder import EvaluatedModel, no_answer
+from btnet.public_sets.ijb import IJB
 
 __all__ = ["ALIGNMENTS", "Seen", "embed_ijb"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.feature_pass import FeatureTask, Images, fill_features
 from btnet.inference.model_folder import EvaluatedModel

@@ -8,7 +8,7 @@ from typing import Any
 
 import onnx
 
-from btnet.data.file_digest import sha256
+from btnet.files.digest import sha256
 from btnet.inference.onnx_session import open_session
 from btnet.model.manifest import NAME, read_manifest
 

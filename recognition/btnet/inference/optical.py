@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 __all__ = ["NUM_FEATURES", "OpticalSelector", "blur_features"]
 

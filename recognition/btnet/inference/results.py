@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.manifest import versions
 

@@ -13,7 +13,7 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 from btnet.inference.native import DEFAULT_STRATEGY, Strategy, embed_crops
 
-__all__ = ["VerificationResult", "answers", "parse_pair", "verify", "verify_pairs"]
+__all__ = ["VerificationResult", "answers", "parse_pair", "verify", "verify_listed"]
 
 FARS = (1e-2, 1e-3)
 
@@ -84,11 +84,9 @@ def verify(
     issame: NDArray[np.bool_],
     pairs: Iterable[Pair],
     *,
+    strategy: Strategy = DEFAULT_STRATEGY,
     interpolation: str = "bilinear",
     batch_size: int = 32,
-    mirror: bool = True,
-    num_folds: int = 10,
-    fars: Sequence[float] = FARS,
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
 ) -> list[VerificationResult]:
@@ -102,14 +100,13 @@ def verify(
         model: in memory or from `load_model`.
         images: uint8 RGB [2 P, H, W, 3], pair i being images 2 i and 2 i + 1, as `read_bin` gives them.
         issame: whether a pair shows one person, [P].
-        pairs: resolutions in px.
+        pairs: resolutions in px, or None for what each face's size selects.
+        strategy: of that selection.
         interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`.
         batch_size: images per forward pass.
-        mirror: add the embeddings of the mirror images.
-        num_folds: of the accuracy.
-        fars: false accept rates at which the true accept rate is given.
         progress: called with the number of images embedded after each side.
-        embed: `embed_images`, or one that knows some answers (`btnet.inference.embedding_store`).
+        embed: `embed_images`, or one that knows some answers (`btnet.inference.embedding_store`); not asked where
+            each face selects its network.
 
     Returns:
         One result per pair of resolutions, in the order given.
@@ -120,57 +117,39 @@ def verify(
     """
     if len(images) != 2 * len(issame):
         raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
-    return verify_pairs(
-        model,
-        images,
-        np.arange(0, len(images), 2),
-        np.arange(1, len(images), 2),
-        issame,
-        pairs,
-        interpolation=interpolation,
-        batch_size=batch_size,
-        mirror=mirror,
-        num_folds=num_folds,
-        fars=fars,
-        progress=progress,
-        embed=embed,
-    )
+    views = _Views(model, images, strategy, interpolation, batch_size, progress, embed)
+    positions = np.arange(len(images)).reshape(-1, 2)
+    return _verify(views, positions[:, 0], positions[:, 1], issame, pairs, num_folds=10)
 
 
-def verify_pairs(
+def verify_listed(
     model: EvaluatedModel,
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
+    images: Sequence[NDArray[np.uint8]],
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     issame: NDArray[np.bool_],
     pairs: Iterable[Pair],
     *,
+    num_folds: int,
     strategy: Strategy = DEFAULT_STRATEGY,
     interpolation: str = "bilinear",
     batch_size: int = 32,
-    mirror: bool = True,
-    num_folds: int = 10,
-    fars: Sequence[float] = FARS,
     progress: Callable[[int], None] = lambda _: None,
-    embed: Embed = embed_images,
 ) -> list[VerificationResult]:
-    """Verify images of any size, each of them in as many pairs as one likes; see `verify`.
+    """Verify faces of any size, each of them in as many pairs as one likes; see `verify`.
 
     Args:
         model: in memory or from `load_model`.
-        images: uint8 RGB, each once: an array [N, H, W, 3], or a list of arrays [H, W, 3].
+        images: uint8 RGB [H, W, 3], each once.
         first: position of each pair's first image, [P].
         second: of its second, [P].
         issame: whether a pair shows one person, [P].
         pairs: resolutions in px, or None for what each face's size selects.
-        strategy: of that selection.
-        interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`.
-        batch_size: images per forward pass.
-        mirror: add the embeddings of the mirror images.
         num_folds: of the accuracy, consecutive pairs.
-        fars: false accept rates at which the true accept rate is given.
+        strategy: as in `verify`, and so the rest.
+        interpolation: how the faces are resized.
+        batch_size: images per forward pass.
         progress: called with the number of images embedded.
-        embed: see `verify`; used where `images` is an array and the resolution is given.
 
     Returns:
         One result per pair of resolutions, in the order given.
@@ -178,28 +157,26 @@ def verify_pairs(
     Raises:
         ValueError: if the model has no network for a resolution, or as `kfold_accuracy` and `embed_images`.
     """
-    views: dict[Side, _View] = {}
+    views = _Views(model, images, strategy, interpolation, batch_size, progress)
+    return _verify(views, first, second, issame, pairs, num_folds=num_folds)
 
-    def embedded(rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
-        if side not in views:
-            shape = (len(images), model.embedding_size)
-            views[side] = _View(np.empty(shape, dtype=np.float32), np.zeros(len(images), dtype=np.bool_))
-        view = views[side]
-        new = np.unique(rows[~view.done[rows]])
-        if len(new):
-            view.embeddings[new], view.name = _embed(
-                model, images, new, side, strategy, interpolation, batch_size, mirror, progress, embed
-            )
-            view.done[new] = True
-        return view.embeddings[rows], view.name
 
+def _verify(
+    views: _Views,
+    first: NDArray[np.int64],
+    second: NDArray[np.int64],
+    issame: NDArray[np.bool_],
+    pairs: Iterable[Pair],
+    *,
+    num_folds: int,
+) -> list[VerificationResult]:
     results = []
     for pair in pairs:
-        left, left_name = embedded(first, pair[0])
-        right, right_name = embedded(second, pair[1])
+        left, left_name = views(first, pair[0])
+        right, right_name = views(second, pair[1])
         scores = pair_scores(left, right)
         accuracy, std = kfold_accuracy(left, right, issame, num_folds)
-        tar = {far: tar_at_far(scores, issame, far) for far in fars}
+        tar = {far: tar_at_far(scores, issame, far) for far in FARS}
         results.append(VerificationResult(pair, accuracy, std, tar, (left_name, right_name), scores))
     return results
 
@@ -213,40 +190,54 @@ class _View:
     name: str = ""
 
 
-def _embed(
-    model: EvaluatedModel,
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    side: Side,
-    strategy: Strategy,
-    interpolation: str,
-    batch_size: int,
-    mirror: bool,
-    progress: Callable[[int], None],
-    embed: Embed,
-) -> tuple[NDArray[np.float32], str]:
-    choice = None if side is None else model.network_for(side)
-    if side is not None and choice is None:
-        raise ValueError(no_answer(model, side))
-    name = f"selected by size, {strategy.label}" if choice is None else choice.name
-    if choice is None or not isinstance(images, np.ndarray):
-        found = embed_crops(
-            model,
-            [images[row] for row in rows],
-            strategy if side is None else side,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            mirror=mirror,
-            progress=progress,
+@dataclass
+class _Views:
+    """Embeddings of some images at any resolution, each made when it is asked for first."""
+
+    model: EvaluatedModel
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
+    strategy: Strategy
+    interpolation: str
+    batch_size: int
+    progress: Callable[[int], None]
+    embed: Embed = embed_images
+    by_side: dict[Side, _View] = field(default_factory=dict)
+
+    def __call__(self, rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
+        """Of these images at this resolution, [len(rows), D], and the name of the network."""
+        if side not in self.by_side:
+            shape = (len(self.images), self.model.embedding_size)
+            empty = np.empty(shape, dtype=np.float32)
+            self.by_side[side] = _View(empty, np.zeros(len(self.images), dtype=np.bool_))
+        view = self.by_side[side]
+        new = np.unique(rows[~view.done[rows]])
+        if len(new):
+            view.embeddings[new], view.name = self._embed(new, side)
+            view.done[new] = True
+        return view.embeddings[rows], view.name
+
+    def _embed(self, rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
+        choice = None if side is None else self.model.network_for(side)
+        if side is not None and choice is None:
+            raise ValueError(no_answer(self.model, side))
+        name = f"selected by size, {self.strategy.label}" if choice is None else choice.name
+        if choice is None or not isinstance(self.images, np.ndarray):
+            found = embed_crops(
+                self.model,
+                [self.images[row] for row in rows],
+                self.strategy if side is None else side,
+                interpolation=self.interpolation,
+                batch_size=self.batch_size,
+                mirror=True,
+                progress=self.progress,
+            )
+            return found, name
+        found = self.embed(
+            choice.network,
+            self.images[rows],
+            view_size=side,
+            interpolation=self.interpolation,
+            batch_size=self.batch_size,
         )
+        self.progress(len(rows))
         return found, name
-    found = embed(
-        choice.network,
-        images[rows],
-        view_size=side,
-        interpolation=interpolation,
-        batch_size=batch_size,
-        mirror=mirror,
-    )
-    progress(len(rows))
-    return found, name

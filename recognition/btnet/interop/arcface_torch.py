@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks

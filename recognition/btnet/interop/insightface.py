@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from btnet.data.file_digest import sha256
+from btnet.files.digest import sha256
 from btnet.interop.onnx import export_onnx
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -27,7 +27,6 @@ def export_package(
     input_size: int | None = None,
     precision: str = "fp32",
     interpolation: str | None = None,
-    model_id: str | None = None,
 ) -> Path:
     """Write a folder that `insightface.model_zoo.get_model(folder, model_task="recognition")` loads.
 
@@ -42,7 +41,6 @@ def export_package(
         input_size: of the faces,
         precision: of the weights, and
         interpolation: of the resizing.
-        model_id: name of the package: letters, digits, `.`, `_`, `-`. Default: the folder's name.
 
     Returns:
         The folder.
@@ -51,7 +49,7 @@ def export_package(
         ValueError: for another name, or as `btnet.interop.export_onnx`.
     """
     folder = Path(folder)
-    model_id = folder.resolve().name if model_id is None else model_id
+    model_id = folder.resolve().name
     if not _MODEL_ID.fullmatch(model_id):
         raise ValueError(
             f"model id {model_id!r}: insightface takes letters, digits, '.', '_' and '-', at most 128, the "

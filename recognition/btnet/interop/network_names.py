@@ -10,8 +10,8 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from btnet.data.interpolation import check_interpolation
 from btnet.data.views import resize_normalised
+from btnet.images.interpolation import check_interpolation
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from btnet import __version__
-from btnet.data.atomic import replacing
-from btnet.data.interpolation import check_interpolation
 from btnet.data.views import normalise, resize_normalised
+from btnet.files.atomic import replacing
+from btnet.images.interpolation import check_interpolation
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
 from btnet.model.adapter import merge_adapters

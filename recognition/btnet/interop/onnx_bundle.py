@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import onnx
 from onnx.external_data_helper import set_external_data
 
-from btnet.data.file_digest import sha256
+from btnet.files.digest import sha256
 from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import build_graph, check_session
@@ -33,7 +32,6 @@ def export_bundle(
     *,
     input_size: int | None = None,
     precision: str = "fp32",
-    metadata: Mapping[str, str] | None = None,
 ) -> OnnxBundle:
     """Write the trunk and every branch as ONNX files that share the trunk's weights.
 
@@ -47,7 +45,6 @@ def export_bundle(
         folder: created if absent; files of the same names are replaced, the manifest last.
         input_size: as `btnet.interop.export_onnx`, for all files. Default: each network's own.
         precision: likewise.
-        metadata: likewise.
 
     Returns:
         The bundle as written.
@@ -71,7 +68,6 @@ def export_bundle(
                 resolution=size,
                 input_size=input_size,
                 precision=precision,
-                metadata=metadata,
                 fold=False,
             )
             name, used = f"embed_r{size}.onnx", [trunk]

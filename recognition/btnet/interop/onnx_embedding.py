@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
 from btnet.data.views import normalise
+from btnet.images.resize import resize
 
 __all__ = ["embed_with_session", "onnx_input_size"]
+
+_BATCH = 32
 
 
 def onnx_input_size(session: Any, where: str) -> int:
@@ -34,18 +36,14 @@ def embed_with_session(
     *,
     view_size: int,
     interpolation: str = "bilinear",
-    batch_size: int = 32,
-    mirror: bool = True,
 ) -> NDArray[np.float32]:
-    """Embed faces seen at `view_size` px; the session's own size may be another, as `embed_images`.
+    """Embed faces and their mirror images seen at `view_size` px; the session's own size may be another.
 
     Args:
         session: onnxruntime's, of a recognition file that takes RGB in [-1, 1].
         images: uint8 RGB [N, H, W, 3], N at least 1.
         view_size: in px.
         interpolation: one of `btnet.data.INTERPOLATIONS`.
-        batch_size: images per run.
-        mirror: add the embedding of the mirror image.
 
     Returns:
         float32 [N, D], not normalised.
@@ -53,12 +51,10 @@ def embed_with_session(
     size = onnx_input_size(session, "session")
     name = session.get_inputs()[0].name
     embeddings = []
-    for start in range(0, len(images), batch_size):
-        batch = torch.from_numpy(np.require(images[start : start + batch_size], requirements=["C", "W"]))
+    for start in range(0, len(images), _BATCH):
+        batch = torch.from_numpy(np.require(images[start : start + _BATCH], requirements=["C", "W"]))
         views = resize(resize(batch.permute(0, 3, 1, 2), view_size, interpolation), size, interpolation)
         x = normalise(views)
-        [embedding] = session.run(None, {name: x.numpy()})
-        if mirror:
-            embedding = embedding + session.run(None, {name: x.flip(-1).numpy()})[0]
-        embeddings.append(embedding)
+        seen, mirrored = (session.run(None, {name: view.numpy()})[0] for view in (x, x.flip(-1)))
+        embeddings.append(seen + mirrored)
     return np.concatenate(embeddings)

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from btnet.data.named_errors import naming
+from btnet.files.named_errors import naming
 
 __all__ = ["FLATTENING", "Affine", "Convolution", "OnnxGraph", "Product"]
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.named_errors import naming
 from btnet.data.views import normalise
+from btnet.files.named_errors import naming
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_graph import OnnxGraph
 from btnet.interop.onnx_match import match
@@ -40,9 +40,7 @@ class ImportedTrunk:
     difference: float
 
 
-def import_onnx(
-    path: str | Path, faces: NDArray[np.uint8] | None = None, *, batch_size: int = 32
-) -> ImportedTrunk:
+def import_onnx(path: str | Path, faces: NDArray[np.uint8] | None = None) -> ImportedTrunk:
     """Read a recognition ONNX of IResNet or MobileFaceNet kind as a trunk that branches can train from.
 
     Exporters merge a BatchNorm into the convolution or product before it. In eval mode nothing is lost; but a
@@ -53,7 +51,6 @@ def import_onnx(
         path: float32 or float16; BatchNorms merged or not; node names do not matter.
         faces: uint8 RGB [N, S, S, 3] at the trunk's size S, aligned as the model expects; a few hundred. Not
             needed if no BatchNorm is merged.
-        batch_size: images per forward pass of the estimation.
 
     Returns:
         The trunk, checked against onnxruntime.
@@ -75,7 +72,7 @@ def import_onnx(
         )
     trunk = backbone_of(found.state, where=str(path))
     if faces is not None and found.merged:
-        restore_norms(trunk, found.merged, faces, batch_size=batch_size)
+        restore_norms(trunk, found.merged, faces)
     session = open_session(path, graph.understood())
     difference = _difference(path, session, trunk, takes_grey_levels=found.takes_grey_levels)
     if not difference < _TOLERANCES[graph.dtype]:

@@ -14,17 +14,17 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
 from btnet.data.views import normalise
+from btnet.files.atomic import replacing
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import onnx_input_size
 
 __all__ = ["quantise_onnx"]
 
+_BATCH = 16
 
-def quantise_onnx(
-    source: str | Path, target: str | Path, faces: NDArray[np.uint8], *, batch_size: int = 16
-) -> Path:
+
+def quantise_onnx(source: str | Path, target: str | Path, faces: NDArray[np.uint8]) -> Path:
     """Quantise convolutions and the product to int8, by onnxruntime's static quantisation.
 
     Weights are int8 per channel, activations uint8 with the range they have on `faces`, in QDQ form. The
@@ -34,8 +34,7 @@ def quantise_onnx(
         source: float32 file of `export_onnx`.
         target: ends in `.onnx`; replaced if it exists.
         faces: uint8 RGB [N, S, S, 3] at the file's input size; some hundred, of the resolution that the file will
-            meet. Whole batches are used.
-        batch_size: faces per run of the calibration.
+            meet. Whole batches of 16 are used.
 
     Returns:
         `target`.
@@ -62,7 +61,7 @@ def quantise_onnx(
 
     class Faces(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
-            self._batches = _batches(faces, batch_size)
+            self._batches = _batches(faces)
 
         def get_next(self) -> dict[str, Any] | None:
             batch = next(self._batches, None)
@@ -87,9 +86,9 @@ def quantise_onnx(
     return target
 
 
-def _batches(faces: NDArray[np.uint8], batch_size: int) -> Iterator[Any]:
-    for start in range(0, len(faces) - len(faces) % batch_size or len(faces), batch_size):
-        batch = torch.from_numpy(faces[start : start + batch_size]).permute(0, 3, 1, 2)
+def _batches(faces: NDArray[np.uint8]) -> Iterator[Any]:
+    for start in range(0, len(faces) - len(faces) % _BATCH or len(faces), _BATCH):
+        batch = torch.from_numpy(faces[start : start + _BATCH]).permute(0, 3, 1, 2)
         yield normalise(batch).numpy()
 
 

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 __all__ = ["ClassifierFile", "load_classifier", "save_classifier"]
 

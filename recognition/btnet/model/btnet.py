@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from btnet.data.named_errors import naming
+from btnet.files.named_errors import naming
 from btnet.model import coupling
 from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from btnet import __version__
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 NAME = "btnet.json"
 FORMAT_VERSION = 1

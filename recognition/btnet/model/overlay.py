@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 from btnet.model.adapter import merge_adapters
 from btnet.model.tensor_file import read_tensors
 
@@ -208,7 +208,6 @@ def _adapter_rank(section: Any) -> int | None:
     return None
 
 
-def _shorten(problems: Iterable[str], limit: int = 6) -> str:
-    listed = list(problems)
-    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more
+def _shorten(problems: Iterable[str]) -> str:
+    first, rest = (listed := list(problems))[:6], listed[6:]
+    return ", ".join(first) + (f" and {len(rest)} more" if rest else "")

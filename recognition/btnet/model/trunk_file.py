@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from btnet.data.atomic import replacing
-from btnet.data.named_errors import naming
+from btnet.files.atomic import replacing
+from btnet.files.named_errors import naming
 from btnet.model.added import backbone_of_others
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet

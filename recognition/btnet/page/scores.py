@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.resize import resize
+from btnet.images.resize import resize
 from btnet.inference.crops import fit_crops
 from btnet.inference.gallery import unit
 from btnet.inference.recognizer import Recognizer

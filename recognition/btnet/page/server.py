@@ -12,11 +12,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from btnet.data.image_codec import encode_png
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import encode_png
 from btnet.inference.recognizer import Recognizer
 from btnet.inference.request_queue import QueueFullError, RequestQueue
 from btnet.page.scores import compare_at
+from btnet.synthetic.faces import SyntheticFaces
 
 __all__ = ["make_server"]
 

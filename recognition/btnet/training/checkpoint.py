@@ -32,7 +32,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from btnet.data.safe_pickle import instructions
+from btnet.files.safe_pickle import instructions
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 

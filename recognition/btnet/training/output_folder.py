@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from btnet.data.folder_lock import only_run
+from btnet.files.folder_lock import only_run
 from btnet.model.manifest import NAME as MANIFEST
 from btnet.training.checkpoint import remove_folder, saved
 from btnet.training.distributed import Context
@@ -18,7 +18,7 @@ from btnet.training.setup import trunk_file
 
 CHECKPOINTS = "checkpoints"
 _PROBE = ".probe"
-_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `btnet.data.atomic`
+_TEMPORARY = re.compile(r"\..+\.\d+\.tmp")  # of `btnet.files.atomic`
 
 
 def resumes(config: Any) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from btnet.data.atomic import replacing
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
-from btnet.data.folder_lock import only_run
 from btnet.data.loader import Batches, GlobalOrder
+from btnet.files.atomic import replacing
+from btnet.files.folder_lock import only_run
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
 from btnet.loss import ShardedClassifier

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.atomic import replacing
+from btnet.files.atomic import replacing
 
 __all__ = ["BLOCK", "CacheContents", "CacheFiles"]
 

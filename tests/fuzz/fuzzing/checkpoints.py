@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from btnet.config import load_config
-from btnet.data.synthetic import SyntheticFaces
+from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model

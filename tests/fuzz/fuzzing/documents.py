@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from btnet.config import load_config
-from btnet.data.mat_lists import read_names_and_ids
+from btnet.public_sets.mat_lists import read_names_and_ids
 from fuzzing.mutators import damage
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

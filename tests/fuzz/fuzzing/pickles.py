@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from btnet.data.bin_sets import read_bin, write_bin
-from btnet.data.image_codec import encode_jpeg, encode_png
+from btnet.images.codec import encode_jpeg, encode_png
 from fuzzing.mutators import damage, damage_pickle
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

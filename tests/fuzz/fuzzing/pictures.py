@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from btnet.data.image_codec import decode_image, encode_jpeg, encode_png
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import decode_image, encode_jpeg, encode_png
 from btnet.inference.alignment import TEMPLATE, align_face, face_size
+from btnet.synthetic.faces import SyntheticFaces
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 
 _MOST_PIXELS = 1 << 26

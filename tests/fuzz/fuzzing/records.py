@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from btnet.data.image_codec import encode_png
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.data.recordio import Header, RecordWriter
 from btnet.data.shard_faces import ShardFaces
 from btnet.data.shard_index import write_index
-from btnet.data.synthetic import SyntheticFaces
+from btnet.images.codec import encode_png
+from btnet.synthetic.faces import SyntheticFaces
 from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

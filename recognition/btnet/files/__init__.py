@@ -1,0 +1,1 @@
+"""Files read and written safely: whole or absent, plain data only, errors that name them."""

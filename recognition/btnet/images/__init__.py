@@ -1,0 +1,1 @@
+"""Images: decoded, measured before that, resized in one arithmetic, and what JPEG takes from them."""

@@ -1,0 +1,117 @@
+"""A verification set of native faces: gallery at 112 px, probes as small as they were taken, sizes known. One file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.files.atomic import replacing
+from btnet.images.codec import decode_image, encode_png
+
+__all__ = ["NativeSet"]
+
+_FORMAT_VERSION = 1
+_ARRAYS = ("images", "ends", "issame", "boxes", "pixel_px", "optical_px", "header")
+
+
+@dataclass(frozen=True, eq=False)
+class NativeSet:
+    """Pairs of an aligned gallery face and a native probe.
+
+    Attributes:
+        gallery: uint8 RGB [P, 112, 112, 3].
+        probes: uint8 RGB [s, s, 3] each, aligned, in native size.
+        issame: whether a pair shows one person, bool [P].
+        boxes: width and height in px of the detector's box around each probe, int64 [P, 2].
+        pixel_px: of the sensor that the 112 px of a probe spanned, float64 [P].
+        optical_px: of detail that the lens left, float64 [P].
+        about: how it was made: seed, conditions, source.
+    """
+
+    gallery: NDArray[np.uint8]
+    probes: Sequence[NDArray[np.uint8]]
+    issame: NDArray[np.bool_]
+    boxes: NDArray[np.int64]
+    pixel_px: NDArray[np.float64]
+    optical_px: NDArray[np.float64]
+    about: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together.
+
+        Raises:
+            ValueError: if there is not one of each per pair.
+        """
+        counts = {
+            name: len(getattr(self, name))
+            for name in ("gallery", "probes", "issame", "boxes", "pixel_px", "optical_px")
+        }
+        if len(set(counts.values())) != 1 or not len(self.issame):
+            found = ", ".join(f"{count} {name}" for name, count in counts.items())
+            raise ValueError(f"native set of {found}: expected one of each per pair, and a pair")
+
+    def digest(self) -> str:
+        """Sha256 over pictures, sizes and labels."""
+        digest = hashlib.sha256(self.gallery.tobytes())
+        for array in (*self.probes, self.issame, self.boxes, self.pixel_px, self.optical_px):
+            digest.update(f"{array.shape}".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write an .npz without pickle, images as PNG; equal sets give equal bytes.
+
+        Raises:
+            ValueError: for another ending.
+        """
+        if path.suffix != ".npz":
+            raise ValueError(f"{path}: name the native set *.npz")
+        encoded = [encode_png(image) for image in (*self.gallery, *self.probes)]
+        header = {"format_version": _FORMAT_VERSION, "about": dict(self.about)}
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(
+                file,
+                images=np.frombuffer(b"".join(encoded), np.uint8),
+                ends=np.cumsum([len(each) for each in encoded], dtype=np.int64),
+                issame=self.issame,
+                boxes=self.boxes,
+                pixel_px=self.pixel_px,
+                optical_px=self.optical_px,
+                header=np.frombuffer(json.dumps(header, sort_keys=True).encode(), np.uint8),
+            )
+
+    @classmethod
+    def load(cls, path: Path) -> NativeSet:
+        """Read a file that `save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is damaged, of another kind, or of a newer format.
+        """
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such native set; make one with `btnet native-test --make`")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in _ARRAYS}
+            header = json.loads(arrays["header"].tobytes())
+            version, about = header["format_version"], header["about"]
+            pieces = np.split(arrays["images"], arrays["ends"][:-1])
+            if len(pieces) != 2 * len(arrays["issame"]):
+                raise ValueError(f"{len(pieces)} images for {len(arrays['issame'])} pairs")
+            images = [decode_image(piece, f"image {index}") for index, piece in enumerate(pieces)]
+            num_pairs = len(images) // 2
+            gallery = np.stack(images[:num_pairs])
+        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
+            raise ValueError(f"{path}: not a whole native set ({error}); make it again") from error
+        if version != _FORMAT_VERSION:
+            raise ValueError(f"{path}: native set format {version}, this version reads {_FORMAT_VERSION}")
+        facts = {key: arrays[key] for key in ("issame", "boxes", "pixel_px", "optical_px")}
+        return cls(gallery=gallery, probes=images[num_pairs:], about=about, **facts)

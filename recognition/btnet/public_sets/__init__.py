@@ -1,0 +1,1 @@
+"""Public benchmarks as they are distributed: their lists, folders and files."""

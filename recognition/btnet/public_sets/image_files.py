@@ -1,0 +1,127 @@
+"""A list of image files below one folder: all there before work begins, read one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.data.folder_faces import IMAGE_ENDINGS
+from btnet.images.codec import decode_image
+
+__all__ = ["ImageFiles", "files_digest", "find_images", "first_of", "list_images", "need_folder"]
+
+_SHOWN = 3
+
+
+class ImageFiles:
+    """Images named by a protocol, in its order; `files[i]` is decoded uint8 RGB [H, W, 3].
+
+    Attributes:
+        root: folder that the names start from.
+        names: paths below it, separated by slashes.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        """Look at every file once (its presence and size; no content).
+
+        Raises:
+            FileNotFoundError: naming how many are missing, and the first of them.
+            ValueError: if there is no name at all.
+        """
+        self.root, self.names = root, list(names)
+        if not self.names:
+            raise ValueError(f"{root}: the protocol names no image")
+        missing, self._num_bytes = [], []
+        for name in self.names:
+            try:
+                self._num_bytes.append((root / name).stat().st_size)
+            except (FileNotFoundError, NotADirectoryError):
+                missing.append(name)
+        if missing:
+            raise FileNotFoundError(
+                f"{root}: {len(missing)} of {len(self.names)} images are not there, "
+                f"{first_of(missing)}; unpack the data set again, or point to the folder that holds it"
+            )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Decode one image.
+
+        Raises:
+            CorruptImageError: if it does not decode.
+        """
+        path = self.root / self.names[index]
+        return decode_image(path.read_bytes(), str(path))
+
+    def digest(self) -> str:
+        """Sha256 over names and sizes in bytes, in order; contents are not read."""
+        digest = hashlib.sha256()
+        for name, num_bytes in zip(self.names, self._num_bytes, strict=True):
+            digest.update(f"{name}\0{num_bytes}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()
+
+
+def first_of(names: Sequence[str]) -> str:
+    """The first few of many names, for messages."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def need_folder(path: Path, layout: str) -> Path:
+    """The folder itself, if it is one.
+
+    Raises:
+        NotADirectoryError: naming it and the layout that was expected.
+    """
+    if not path.is_dir():
+        raise NotADirectoryError(f"{path}: no such folder; expected {layout}")
+    return path
+
+
+def list_images(folder: Path) -> list[str]:
+    """Names of the images in a folder, numbers in them in order of size (distractors_2 before distractors_10).
+
+    Raises:
+        ValueError: if it holds none.
+    """
+    names = [entry.name for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_ENDINGS)]
+    shown = [name for name in names if not name.startswith(".")]
+    if not shown:
+        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder")
+    return sorted(shown, key=lambda name: [(len(part), part) for part in re.findall(r"\d+|\D+", name)])
+
+
+def find_images(folder: Path) -> list[Path]:
+    """All images in a folder and below it, in order of their paths; hidden files and folders are passed over.
+
+    Raises:
+        NotADirectoryError: if there is no such folder.
+        ValueError: if there is no image.
+    """
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder}: not a folder; give one that holds face images")
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and path.is_file()
+    ]
+    if not found:
+        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder or below it")
+    return sorted(found)
+
+
+def files_digest(images: ImageFiles, protocol: Iterable[Path]) -> str:
+    """Checksum of a data set: contents of the protocol's files, names and sizes of the images."""
+    digest = hashlib.sha256(images.digest().encode())
+    for path in protocol:
+        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
