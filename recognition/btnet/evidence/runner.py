@@ -287,7 +287,8 @@ class Runner:
         if row.tail_at:
             trunk = load_trunk(trunk_file(str(self.source.trunk)))
             settings["tail_from"] = default_tail(trunk.units(), trunk.canonical_size, row.tail_at)
-        if row.is_cached and self._cache_fits(row):
+        moves = settings.get("shared_jitter")  # and the trunk, too, sees each face anew
+        if row.is_cached and not moves and self._cache_fits(row):
             settings["teacher_cache"] = str(self._cache(row))
         texts = [f"{key}={value}" for key, value in settings.items()]
         return load_config(self.configs / (row.config or BRANCH), [*texts, *self.overrides])
