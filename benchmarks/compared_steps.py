@@ -14,12 +14,13 @@ from btnet.data.faces import open_faces
 from btnet.data.loader import Batch
 from btnet.data.views import normalise, resize
 from btnet.loss import save_classifier
+from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.iresnet import IResNet
 from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import MODEL
 from btnet.training.distributed import Context
-from btnet.training.setup import CLASSIFIER, MODEL, build_model, memory_format
+from btnet.training.setup import build_model, build_step
 from btnet.training.step import Step
-from btnet.training.teacher import make_teacher
 from reference_step import ReferenceStep
 
 BASE = Path(__file__).parents[1] / "configs" / "base.py"
@@ -121,6 +122,7 @@ class Bench:
             compile=compiled,
             loss="CosFace",
             margin=0.4,
+            flip=False,
         )
         if precision == "auto":
             precision = "fp32" if self.device.type == "cpu" else "bf16"
@@ -129,15 +131,7 @@ class Bench:
         built = build_model(config, self.faces, context)
         for learner in built.learners:
             learner.train()
-        step = Step(
-            context=context,
-            learners=built.learners,
-            teacher=make_teacher(built.trunk, built.learners, context, memory_format(config)),
-            mirror=False,
-            seed=0,
-            clip=config.clip,
-            memory_format=memory_format(config),
-        )
+        step = build_step(config, built, context)
         return step, built.model
 
     def apply(self, step: Step) -> Callable[[], dict[str, Tensor]]:

@@ -32,8 +32,7 @@ from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context
 from btnet.training.optimizer import Schedule
-from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step
+from btnet.training.setup import build_model, build_step
 from results import machine, publish
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo_hr"
@@ -53,16 +52,8 @@ def train_stage(
         context = Context(rank, world_size, torch.device("cpu"), torch.float32)
         config = load_config(CONFIG, [f"rec={rec}", f"network_args={NETWORK}", "device=cpu"])
         faces = open_faces(rec)
-        learners = build_model(config, faces, context).learners
-        step = Step(
-            context=context,
-            learners=learners,
-            teacher=None,
-            mirror=config.flip,
-            seed=config.seed,
-            clip=config.clip,
-            memory_format=memory_format(config),
-        )
+        built = build_model(config, faces, context)
+        step, learners = build_step(config, built, context), built.learners
         checkpoints = Checkpoints(
             Path(folder), keep=1, context=context, learners=learners, identity={"global_batch": GLOBAL_BATCH}
         )

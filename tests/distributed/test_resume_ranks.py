@@ -20,9 +20,7 @@ from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.distributed import Context
 from btnet.training.learner import average_statistics
 from btnet.training.run import train
-from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step
-from btnet.training.teacher import make_teacher
+from btnet.training.setup import build_model, build_step
 from gloo import run_on_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -50,15 +48,7 @@ class Training:
         keys = [*NETWORK, "rec=synthetic", *([f"trunk={folder / 'trunk'}"] if branch else [])]
         config = load_config(CONFIGS / name, keys)
         self.built = build_model(config, FACES, self.context)
-        self.step = Step(
-            context=self.context,
-            learners=self.built.learners,
-            teacher=make_teacher(self.built.trunk, self.built.learners, self.context, memory_format(config)),
-            mirror=True,
-            seed=1,
-            clip=5.0,
-            memory_format=memory_format(config),
-        )
+        self.step = build_step(config, self.built, self.context)
         self.order = GlobalOrder(
             len(FACES),
             batch_size=GLOBAL_BATCH // ranks,

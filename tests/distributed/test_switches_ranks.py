@@ -14,9 +14,7 @@ from btnet.model.iresnet import IResNet
 from btnet.model.trunk_file import write_weights
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.distributed import Context
-from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step
-from btnet.training.teacher import make_teacher
+from btnet.training.setup import build_model, build_step
 from gloo import run_on_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -45,15 +43,7 @@ def weights_after_steps(rank: int, world_size: int, trunk: Path) -> dict[str, Te
     context = Context(rank, world_size, torch.device("cpu"), torch.float32)
     config = load_config(CONFIGS / "ms1mv3_btnet_r14", [*KEYS, f"trunk={trunk}"])
     built = build_model(config, FACES, context)
-    step = Step(
-        context=context,
-        learners=built.learners,
-        teacher=make_teacher(built.trunk, built.learners, context, memory_format(config)),
-        mirror=True,
-        seed=1,
-        clip=1.0,
-        memory_format=memory_format(config),
-    )
+    step = build_step(config, built, context)
     order = GlobalOrder(
         len(FACES),
         batch_size=GLOBAL_BATCH // world_size,

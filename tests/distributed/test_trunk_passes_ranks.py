@@ -26,7 +26,7 @@ def passes(rank: int, folder: str) -> dict[str, Any]:
     torch.manual_seed(0)
     trunk = IResNet((1, 1, 1, 1), widths=(4, 4, 4, 4), embedding_size=8).eval().requires_grad_(False)
     faces = open_faces(DATA)
-    teacher = TrunkTeacher(trunk, ("layer3.0",), True, context, torch.channels_last)
+    teacher = TrunkTeacher(trunk, ("layer3.0",), True, context)
 
     def build(where: str, fingerprint: str) -> Any:
         return cached(

@@ -15,8 +15,7 @@ from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.distributed import Context
 from btnet.training.run import train
-from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step
+from btnet.training.setup import build_model, build_step
 from gloo import run_on_ranks
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -39,15 +38,7 @@ def views_and_statistics(rank: int, trunk: Path) -> dict[str, Any]:
     keys = [*SMALL, *SWITCHES, "rec=synthetic:10:14", f"trunk={trunk}"]
     config = load_config(CONFIGS / "ms1mv3_btnet_r14", [*keys, "freeze_classifier=False", "classifier=new"])
     built = build_model(config, FACES, context)
-    step = Step(
-        context=context,
-        learners=built.learners,
-        teacher=None,
-        mirror=True,
-        seed=1,
-        clip=5.0,
-        memory_format=memory_format(config),
-    )
+    step = build_step(config, built, context)
     batch_size = GLOBAL_BATCH // ranks
     order = GlobalOrder(len(FACES), batch_size=batch_size, num_epochs=1, seed=1, rank=rank, world_size=ranks)
     loader = Batches(

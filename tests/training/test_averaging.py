@@ -21,8 +21,7 @@ from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.distributed import Context
 from btnet.training.run import train
-from btnet.training.setup import Model, build_model, memory_format
-from btnet.training.step import Step
+from btnet.training.setup import Model, build_model, build_step
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
@@ -106,18 +105,9 @@ def test_the_published_overlay_holds_the_mean_of_the_last_steps(
     assert moved > 5
 
 
-def measured(built: Model, config: Any, faces: SyntheticFaces) -> Step:
-    step = Step(
-        context=ALONE,
-        learners=built.learners,
-        teacher=None,
-        mirror=True,
-        seed=config.seed,
-        clip=0.0,
-        memory_format=memory_format(config),
-    )
+def measured(built: Model, config: Any, faces: SyntheticFaces) -> None:
+    step = build_step(config, built, ALONE)
     measure_statistics(step, faces, size=112, interpolation="bilinear", num_workers=0, epoch=7)
-    return step
 
 
 def test_statistics_are_those_of_an_independent_pass_over_the_training_set(trunk: Path) -> None:

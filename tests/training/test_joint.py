@@ -14,9 +14,7 @@ from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.distributed import Context
 from btnet.training.learner import Draws
 from btnet.training.run import train
-from btnet.training.setup import build_model, memory_format
-from btnet.training.step import Step
-from btnet.training.teacher import make_teacher
+from btnet.training.setup import build_model, build_step
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
@@ -45,15 +43,7 @@ def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def losses_and_state(config: Any) -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:
     """Losses of each step, and all state at the end, of the learners by name."""
     built = build_model(config, FACES, ALONE)
-    step = Step(
-        context=ALONE,
-        learners=built.learners,
-        teacher=make_teacher(built.trunk, built.learners, ALONE, memory_format(config)),
-        mirror=True,
-        seed=config.seed,
-        clip=0.5,
-        memory_format=memory_format(config),
-    )
+    step = build_step(config, built, ALONE)
     order = GlobalOrder(len(FACES), batch_size=config.batch_size, num_epochs=2, seed=config.seed)
     loader = Batches(
         FACES,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,7 @@ def trunk(seed: int = 0) -> IResNet:
 
 def teacher(network: IResNet | None = None, **changes: Any) -> TrunkTeacher:
     values: dict[str, Any] = {"couplings": COUPLINGS, "embeds": True, "context": CONTEXT}
-    values |= {"memory_format": torch.channels_last} | changes
-    return TrunkTeacher(network or trunk(), **values)
+    return TrunkTeacher(network or trunk(), **values | changes)
 
 
 def open_cache(folder: Path, source: TrunkTeacher | None = None, **changes: Any) -> CachedTeacher:
@@ -100,7 +100,7 @@ def test_read_answers_are_the_trunks_to_float16(layout: torch.memory_format, tmp
     keys = [5, 69, 0, 64, 33, 12]
     images, numbers, mirrored = batch(Faces(), keys)
     assert 0 < int(mirrored.sum()) < len(keys)
-    source = teacher(network, memory_format=layout)
+    source = teacher(network, context=replace(CONTEXT, memory_format=layout))
     features, embedding = open_cache(tmp_path / "cache", source)(images, numbers, mirrored)
     expected, expected_embedding = source(images, numbers, mirrored)
     assert embedding is not None
@@ -158,7 +158,11 @@ def test_what_was_made_of_something_else_is_refused_with_the_reason(tmp_path: Pa
         ("its trunk fingerprint is t, that of this run u", None, {"trunk_fingerprint": "u"}),
         ("its data fingerprint is noise of 70, .*noise of 71", None, {"faces": Faces(71)}),
         ("its precision is float32, .*bfloat16", teacher(context=half), {}),
-        ("its layout is channels_last", teacher(memory_format=torch.contiguous_format), {}),
+        (
+            "its layout is channels_last",
+            teacher(context=replace(CONTEXT, memory_format=torch.contiguous_format)),
+            {},
+        ),
         (r"it has layer2.0 \[8, 8, 4\], and this run asks for layer3.0 \[4, 4, 6\]", None, {}),
         ("asks for embedding", teacher(couplings=COUPLINGS[:1]), {}),
     ]

@@ -8,9 +8,9 @@ from pathlib import Path
 from btnet.data.faces import open_faces
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.model.trunk_file import load_trunk
+from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes
-from btnet.training.setup import trunk_file, write_classifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     """
     with distributed_context(args.device) as context:
         faces = open_faces(args.rec, corrupt=args.corrupt)
-        trunk = load_trunk(trunk_file(args.trunk)).to(context.device)
+        trunk = load_trunk(args.trunk).to(context.device)
         centres = embed_prototypes(
             faces,
             trunk,

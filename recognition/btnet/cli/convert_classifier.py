@@ -10,8 +10,9 @@ from torch import Tensor
 from btnet.data.faces import open_faces
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss import load_classifier
-from btnet.model.trunk_file import load_trunk
-from btnet.training.setup import MODEL, classifier_file, trunk_file, write_classifier
+from btnet.loss.classifier_file import classifier_file
+from btnet.model.trunk_file import MODEL, load_trunk
+from btnet.training.classifiers import write_classifier
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             "--rec is missing: shards do not name their classes; give the set they were trained on"
         )
-    trunk = load_trunk(trunk_file(args.trunk or str(source / MODEL)))
+    trunk = load_trunk(args.trunk or source / MODEL)
     faces = open_faces(args.rec)
     weight = merge_classifier_shards(source, num_classes=faces.num_classes)
     if weight.shape[1] != trunk.embedding_size:
@@ -74,6 +75,6 @@ def run(args: argparse.Namespace) -> None:
 
 def _centres(source: Path) -> Tensor:
     """From a file of ours, or from shards of another number of ranks."""
-    if source.suffix == ".safetensors" or classifier_file(str(source)).is_file():
-        return load_classifier(classifier_file(str(source))).weight
+    if source.suffix == ".safetensors" or classifier_file(source).is_file():
+        return load_classifier(source).weight
     return merge_classifier_shards(source)

@@ -13,7 +13,6 @@ from btnet.model.backbone import Backbone
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
 from btnet.training.distributed import distributed_context
-from btnet.training.setup import memory_format, trunk_file
 from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import cached
 
@@ -41,11 +40,10 @@ def build_cache(config: Any, resolutions: Sequence[int]) -> None:
     Raises:
         ValueError, OSError: as `btnet.training.teacher_cache.cached`.
     """
-    trunk = load_trunk(trunk_file(config.trunk))
-    with distributed_context(config.device, config.precision) as context:
-        trunk.to(context.device)
-        trunk.to(memory_format=memory_format(config))  # type: ignore[call-overload]
-        teacher = TrunkTeacher(trunk, _couplings(trunk, resolutions), True, context, memory_format(config))
+    trunk = load_trunk(config.trunk)
+    with distributed_context(config.device, config.precision, channels_last=config.channels_last) as context:
+        context.place(trunk)
+        teacher = TrunkTeacher(trunk, _couplings(trunk, resolutions), True, context)
         cached(
             teacher,
             Path(config.teacher_cache),

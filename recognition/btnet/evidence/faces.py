@@ -30,9 +30,9 @@ from btnet.files.atomic import replacing
 from btnet.loss import load_classifier, save_classifier
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
+from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes
-from btnet.training.setup import trunk_file, write_classifier
 
 __all__ = ["PARTS", "Sets", "Source", "identities_of_pairs", "prepare"]
 
@@ -100,7 +100,7 @@ def prepare(source: Source, folder: Path) -> Sets:
         FileNotFoundError: if something is not there.
     """
     sets = Sets(folder)
-    trunk = fingerprint(load_trunk(trunk_file(str(source.trunk))).state_dict())
+    trunk = fingerprint(load_trunk(source.trunk).state_dict())
     made_of = {
         "trunk_fingerprint": trunk,
         "faces": str(source.faces.resolve()),
@@ -167,7 +167,7 @@ def _of_own_faces(source: Source, sets: Sets) -> dict[str, Any]:
 def _build_classifier(source: Source, sets: Sets, name: str) -> None:
     with distributed_context() as context:
         faces = open_faces(str(sets.rec(name)))
-        trunk = load_trunk(trunk_file(str(source.trunk))).to(context.device)
+        trunk = load_trunk(source.trunk).to(context.device)
         write_classifier(sets.classifier(name), embed_prototypes(faces, trunk, context), faces, trunk)
 
 

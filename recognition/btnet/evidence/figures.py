@@ -27,9 +27,8 @@ from btnet.files.digest import sha256
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
 from btnet.model.cost import model_costs
-from btnet.model.trunk_file import load_trunk
+from btnet.model.trunk_file import load_trunk, trunk_file
 from btnet.report.verification_scores import pair_key
-from btnet.training.setup import trunk_file
 
 __all__ = ["FIGURES", "Material", "read_figures", "seconds_of_figures", "write_figures"]
 
@@ -80,7 +79,7 @@ class Material:
 
     def load_trunk(self) -> Backbone:
         """The given trunk."""
-        return load_trunk(trunk_file(str(self.trunk)))
+        return load_trunk(self.trunk)
 
     def load(self, record: Record) -> EvaluatedModel | None:
         """What a record's numbers are of: its first seed's run, or the given trunk; None where it is gone."""
@@ -154,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _digest(material: Material, name: str, of_models: bool) -> str:
     """Of all that decides a figure's numbers."""
-    made_of = [str(_FORMAT), name, sha256(trunk_file(str(material.trunk))), sha256(material.test)]
+    made_of = [str(_FORMAT), name, sha256(trunk_file(material.trunk)), sha256(material.test)]
     if of_models:
         files = [f"{record.name}-s{record.seed}.json" for record in material.records]
         made_of += [sha256(material.results / file) for file in files]

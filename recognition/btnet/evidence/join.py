@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from btnet.model.manifest import read_manifest, write_manifest
+from btnet.model.trunk_file import MODEL
 
 __all__ = ["join_branches"]
 
@@ -42,7 +43,7 @@ def join_branches(runs: Sequence[Path], output: Path, *, role: str = "phi_bt") -
                 )
             files[resolution] = run / f"overlay_r{resolution}.safetensors"
     output.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(runs[0] / "model.pt", output / "model.pt")
+    shutil.copyfile(runs[0] / MODEL, output / MODEL)
     for path in files.values():
         shutil.copyfile(path, output / path.name)
     write_manifest(

@@ -31,7 +31,6 @@ from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
-from btnet.training.setup import trunk_file
 
 __all__ = ["Runner"]
 
@@ -285,7 +284,7 @@ class Runner:
         if row.resolution:
             settings["branches"] = [row.resolution]
         if row.tail_at:
-            trunk = load_trunk(trunk_file(str(self.source.trunk)))
+            trunk = load_trunk(self.source.trunk)
             settings["tail_from"] = default_tail(trunk.units(), trunk.canonical_size, row.tail_at)
         moves = settings.get("shared_jitter")  # and the trunk, too, sees each face anew
         if row.is_cached and not moves and self._cache_fits(row):
@@ -299,13 +298,12 @@ class Runner:
 
     def _digest(self, job: Job, config: Any) -> str:
         """Of all that decides what a job learns."""
-        file = trunk_file(str(self._trunk(job.row)))
         base = load_config(self.configs / BASE)
         # Differences from the base alone: a key that a later version adds does not undo what is done.
         decisive = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
         decisive |= {
             "config": job.row.config,
-            "trunk": fingerprint(load_trunk(file).state_dict()),
+            "trunk": fingerprint(load_trunk(self._trunk(job.row)).state_dict()),
             "data": RecordFaces(self.sets.rec(job.row.data)).fingerprint(),
             "own_classifier": job.row.settings.get("classifier"),
         }
@@ -321,7 +319,7 @@ class Runner:
         if not self._trunk(row).exists() or not self.sets.rec(row.data).is_file():
             return False
         needed = cache_bytes(
-            load_trunk(trunk_file(str(self._trunk(row)))),
+            load_trunk(self._trunk(row)),
             RESOLUTIONS,
             len(RecordFaces(self.sets.rec(row.data))),
         )

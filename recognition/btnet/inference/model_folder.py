@@ -16,7 +16,7 @@ from btnet.model.iresnet import IResNet
 from btnet.model.manifest import NAME, read_manifest
 from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import check_tensors, fingerprint
-from btnet.model.trunk_file import load_trunk, read_weights
+from btnet.model.trunk_file import MODEL, load_trunk, read_weights
 
 __all__ = ["EvaluatedModel", "NetworkChoice", "load_matched", "load_model"]
 
@@ -202,7 +202,7 @@ def _load_folder(folder: Path, manifest: Mapping[str, Any]) -> BTNet | Backbone:
         return BTNet.load(folder)
     input_size = manifest.get("input_size") or manifest["arch"].get("canonical_size")
     if input_size == manifest["arch"].get("canonical_size"):
-        return load_trunk(folder / "model.pt")
+        return load_trunk(folder / MODEL)
     return _load_native(folder, manifest["arch"], input_size)
 
 
@@ -214,8 +214,8 @@ def _load_native(folder: Path, arch: Mapping[str, Any], input_size: int) -> Back
         problem = f"has the unknown {', '.join(unknown)}" if unknown else "lacks blocks"
         raise ValueError(f"{folder / NAME}: the architecture {problem}; it is not a {kind.__name__} of btnet")
     network = kind(**arch, input_size=input_size)
-    weights = read_weights(folder / "model.pt")
-    check_tensors(weights, network.state_dict(), str(folder / "model.pt"))
+    weights = read_weights(folder / MODEL)
+    check_tensors(weights, network.state_dict(), str(folder / MODEL))
     network.load_state_dict(weights)
     return network.eval()
 

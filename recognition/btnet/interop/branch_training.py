@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from btnet.data.views import resize_normalised
 from btnet.interop.arcface_torch import merge_classifier_shards, shard_sizes
 from btnet.loss import branch_distillation, load_classifier
+from btnet.loss.classifier_file import classifier_file
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import load_trunk
-from btnet.training.setup import classifier_file, trunk_file
 
 __all__ = ["BranchTraining"]
 
@@ -49,7 +49,7 @@ class BranchTraining(nn.Module):
         interpolation: str = "bilinear",
     ) -> None:
         super().__init__()
-        self.model = BTNet(load_trunk(trunk_file(str(trunk))), (resolution,), interpolation=interpolation)
+        self.model = BTNet(load_trunk(trunk), (resolution,), interpolation=interpolation)
         self.resolution = resolution
         self.coupling = self.model.trunk.coupling_layer(resolution)
         self.distillation_weight = distillation_weight
@@ -108,7 +108,7 @@ class BranchTraining(nn.Module):
         """
         shard: Any = head
         rows = (shard.class_start, shard.class_start + shard.num_local)
-        path = classifier_file(str(source))
+        path = classifier_file(source)
         if path.is_file() or not Path(source).is_dir():
             found = load_classifier(path, expected_trunk=self.model.trunk_fingerprint(), rows=rows)
             weight, num_classes = found.weight, len(found.class_names)

@@ -21,12 +21,20 @@ from torch import Tensor
 
 from btnet.files.atomic import replacing
 
-__all__ = ["ClassifierFile", "load_classifier", "save_classifier"]
+__all__ = ["CLASSIFIER", "ClassifierFile", "classifier_file", "load_classifier", "save_classifier"]
+
+CLASSIFIER = "classifier.safetensors"
+"""The classifier's file in the folder of a run."""
 
 _FORMAT = "btnet-classifier"
 _VERSION = 1
 _DTYPES = ("F64", "F32", "F16", "BF16")
 _FIELDS = ("class_names", "trunk_fingerprint", "data_fingerprint")
+
+
+def classifier_file(path: str | PathLike[str]) -> Path:
+    """The classifier's file, where its run folder was given."""
+    return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def load_classifier(
     """Read a classifier, or refuse it with the reason.
 
     Args:
-        path: the file.
+        path: the file, or a run folder.
         expected_trunk: fingerprint of the trunk in use; None: any.
         expected_data: fingerprint of the training set in use; None: any.
         expected_class_names: of the training set in use, in the order of its labels; None: any. What is
@@ -113,7 +121,7 @@ def load_classifier(
             or order of classes; or if `rows` reaches beyond it.
         FileNotFoundError: if there is none.
     """
-    path = Path(path)
+    path = classifier_file(path)
     if not path.exists():
         raise FileNotFoundError(
             f"{path}: no such classifier; export one from a run, or build one with tools/build_classifier.py"

@@ -16,7 +16,7 @@ from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
-from btnet.model.trunk_file import adopt, load_trunk, write_weights
+from btnet.model.trunk_file import MODEL, adopt, load_trunk, write_weights
 
 PRESETS = ("paper", "authors")
 
@@ -252,7 +252,7 @@ class BTNet(nn.Module):
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder / "model.pt", self.trunk.state_dict())
+        write_weights(folder / MODEL, self.trunk.state_dict())
         for r in self.resolutions:
             self.overlay(r).save(folder / f"overlay_r{r}.safetensors")
         write_manifest(
@@ -275,7 +275,7 @@ class BTNet(nn.Module):
         folder = Path(folder)
         with naming(folder):
             manifest = read_manifest(folder)
-            trunk = load_trunk(folder / "model.pt")
+            trunk = load_trunk(folder / MODEL)
             overlays = [Overlay.load(folder / f"overlay_r{r}.safetensors") for r in manifest["resolutions"]]
             model = cls(
                 trunk,

@@ -19,9 +19,17 @@ from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import check_tensors
 from btnet.model.weights_file import load_weights
 
+MODEL = "model.pt"
+"""The trunk's file in the folder of a run."""
+
+
+def trunk_file(path: str | Path) -> Path:
+    """The trunk's file, where its run folder was given."""
+    return Path(path) / MODEL if Path(path).is_dir() else Path(path)
+
 
 def load_trunk(path: str | Path) -> Backbone:
-    """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`) in eval mode.
+    """Load an arcface_torch backbone file (`model.pt`, `backbone.pth`), or that of a run folder, in eval mode.
 
     Depth, width, canonical size and embedding size follow from the keys; backbones that were added
     (`btnet.model.added`) read them with their `of_state`. A whole training checkpoint
@@ -37,13 +45,14 @@ def load_trunk(path: str | Path) -> Backbone:
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read the state dict of a backbone, on the CPU, without building the backbone.
+    """Read the state dict of a backbone, on the CPU, without building the backbone; of a file or a run folder.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: if torch cannot read it as weights.
     """
-    if not Path(path).is_file():
+    path = trunk_file(path)
+    if not path.is_file():
         raise FileNotFoundError(f"{path}: no such trunk file; give an arcface_torch model.pt or backbone.pth")
     state = load_weights(path)
     if isinstance(state, Mapping) and isinstance(state.get("state_dict_backbone"), Mapping):

@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 # The other ranks wait while the first one verifies.
 _TIMEOUT = timedelta(hours=2)
@@ -28,12 +28,14 @@ class Context:
         world_size: number of processes.
         device: where it computes.
         precision: of activations under autocast; float32 means no autocast.
+        memory_format: of images and convolutions.
     """
 
     rank: int
     world_size: int
     device: torch.device
     precision: torch.dtype
+    memory_format: torch.memory_format = torch.channels_last
 
     @property
     def is_main(self) -> bool:
@@ -43,6 +45,11 @@ class Context:
     def autocast(self) -> torch.autocast:
         """Compute activations in the run's precision."""
         return torch.autocast(self.device.type, dtype=self.precision, enabled=self.precision != torch.float32)
+
+    def place(self, module: nn.Module) -> None:
+        """Move a module to the device, its convolutions in the memory format."""
+        module.to(self.device)
+        module.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def barrier(self) -> None:
         """Wait for all processes."""
@@ -68,13 +75,16 @@ class Context:
 
 
 @contextmanager
-def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[Context]:
+def distributed_context(
+    device: str = "", precision: str = "fp32", *, channels_last: bool = True
+) -> Iterator[Context]:
     """The context of a process started by torchrun, or alone.
 
     Args:
         device: "cpu", "cuda", or "" for cuda where there is one.
         precision: fp32, bf16, fp16 or auto (bf16 where a GPU has it, fp16 on other GPUs, fp32 on a CPU:
             there bf16 is slower).
+        channels_last: memory format of images and convolutions.
 
     Raises:
         ValueError: for an unknown precision, or a device that is not there.
@@ -91,7 +101,8 @@ def distributed_context(device: str = "", precision: str = "fp32") -> Iterator[C
         attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=world_size, timeout=_TIMEOUT)
     try:
-        yield Context(rank, world_size, chosen, _precision(precision, chosen))
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        yield Context(rank, world_size, chosen, _precision(precision, chosen), layout)
     finally:
         if world_size > 1:
             dist.destroy_process_group()

@@ -12,9 +12,9 @@ from typing import Any
 
 from btnet.files.folder_lock import only_run
 from btnet.model.manifest import NAME as MANIFEST
+from btnet.model.trunk_file import trunk_file
 from btnet.training.checkpoint import remove_folder, saved
 from btnet.training.distributed import Context
-from btnet.training.setup import trunk_file
 
 CHECKPOINTS = "checkpoints"
 _PROBE = ".probe"

@@ -27,7 +27,6 @@ def embed_prototypes(
     batch_size: int = 64,
     interpolation: str = "bilinear",
     num_workers: int = 2,
-    memory_format: torch.memory_format = torch.channels_last,
 ) -> Tensor:
     """Embed every image and its mirror image and average by class; each rank embeds its share.
 
@@ -38,7 +37,6 @@ def embed_prototypes(
         batch_size: images per forward pass and rank.
         interpolation: for images that have not the trunk's size.
         num_workers: loader processes per rank.
-        memory_format: of the images.
 
     Returns:
         Rows of length 1, float32 [num_classes, D], the same on all ranks.
@@ -57,7 +55,7 @@ def embed_prototypes(
     )
 
     def embed(images: Tensor) -> Tensor:
-        x = normalise(images).contiguous(memory_format=memory_format)
+        x = normalise(images).contiguous(memory_format=context.memory_format)
         embedding: Tensor = trunk(x) + trunk(x.flip(-1))
         return embedding
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from btnet.files.folder_lock import only_run
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
 from btnet.loss import ShardedClassifier
+from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import write_weights
+from btnet.model.trunk_file import MODEL, write_weights
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
 from btnet.training.meters import DivergedError, LossWindow
@@ -37,18 +40,10 @@ from btnet.training.output_folder import (
     sweep,
 )
 from btnet.training.report import Report, logger
-from btnet.training.setup import (
-    CLASSIFIER,
-    MODEL,
-    Model,
-    alignment_jitter,
-    build_model,
-    memory_format,
-    write_classifier,
-)
+from btnet.training.setup import Model, build_model, build_step
 from btnet.training.signals import stop_request
 from btnet.training.step import Step
-from btnet.training.teacher import Teacher, make_teacher
+from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import cached
 
 
@@ -76,7 +71,7 @@ def train(config: Any) -> Path:
         logger.warning("%s: this run has ended; there is nothing to go on with", folder)
         return folder
     with (
-        distributed_context(config.device, config.precision) as context,
+        distributed_context(config.device, config.precision, channels_last=config.channels_last) as context,
         prepared_folder(config, context),
     ):
         return _Run(config, context, folder).run()
@@ -103,16 +98,7 @@ class _Run:
         self.schedule = Schedule(
             config.lr, config.warmup_epoch * self.order.steps_per_epoch, self.order.total_steps
         )
-        self.step = Step(
-            context=context,
-            learners=learners,
-            teacher=self._teacher(),
-            mirror=config.flip,
-            seed=config.seed,
-            clip=config.clip,
-            memory_format=memory_format(config),
-            jitter=alignment_jitter(config, "shared_jitter"),
-        )
+        self.step = self._cached(build_step(config, self.built, context))
         if self.averaging is not None:
             for learner in learners:
                 learner.average = WeightAverage(
@@ -135,12 +121,11 @@ class _Run:
             size = self.checkpoints.size_bytes()
             check_space(self.folder, checkpoint_bytes=size, keep=config.keep_checkpoints)
 
-    def _teacher(self) -> Teacher | None:
+    def _cached(self, step: Step) -> Step:
         config = self.config
-        teacher = make_teacher(self.built.teacher, self.built.learners, self.context, memory_format(config))
         if not config.teacher_cache:
-            return teacher
-        if teacher is None:
+            return step
+        if not isinstance(step.teacher, TrunkTeacher):
             raise ValueError(
                 f"teacher_cache={config.teacher_cache}: nothing in this run learns from a teacher; remove the key"
             )
@@ -149,14 +134,15 @@ class _Run:
                 f"teacher_cache={config.teacher_cache} with shared_jitter={config.shared_jitter}: the trunk sees each "
                 "face anew in every epoch, and a cache keeps one answer; remove one of the two keys"
             )
-        return cached(
-            teacher,
+        teacher = cached(
+            step.teacher,
             Path(config.teacher_cache),
             self.faces,
             trunk_fingerprint=fingerprint(self.built.teacher.state_dict()),
             interpolation=config.interpolation,
             num_workers=config.num_workers,
         )
+        return replace(step, teacher=teacher)
 
     def run(self) -> Path:
         config = self.config

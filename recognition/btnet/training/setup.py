@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,25 +14,18 @@ from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
 from btnet.data.views import MultiResolution, resize
-from btnet.loss import (
-    MARGINS,
-    Objective,
-    ShardedClassifier,
-    load_classifier,
-    save_classifier,
-)
+from btnet.loss import Objective
 from btnet.model.adapter import is_adapter
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.names import create
-from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
+from btnet.training.classifiers import branch_classifier, trunk_classifier
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner, View
-from btnet.training.prototypes import embed_prototypes
+from btnet.training.step import Step
+from btnet.training.teacher import make_teacher
 
-PROTOTYPE, NEW = "prototype", "new"
-MODEL, CLASSIFIER = "model.pt", "classifier.safetensors"
 AGAINST_THE_TRUNK = (
     "embedding_cosine_weight",
     "embedding_relation_weight",
@@ -95,12 +87,25 @@ def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
     return model
 
 
+def build_step(config: Any, built: Model, context: Context) -> Step:
+    """One step of a run, with the teacher that its objectives ask for."""
+    return Step(
+        context=context,
+        learners=built.learners,
+        teacher=make_teacher(built.teacher, built.learners, context),
+        mirror=config.flip,
+        seed=config.seed,
+        clip=config.clip,
+        jitter=alignment_jitter(config, "shared_jitter"),
+    )
+
+
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     for key in ("size_band", "degradation", "alignment_jitter"):
         if config[key]:
             raise ValueError(f"{key}={config[key]}: is for branches; remove it where a trunk is trained")
     if config.trunk:
-        network = load_trunk(trunk_file(config.trunk)).requires_grad_(True)
+        network = load_trunk(config.trunk).requires_grad_(True)
         if config.input_size not in (0, network.input_size):
             raise ValueError(
                 f"trunk with input_size={config.input_size}: a network for another size that starts from a trunk is "
@@ -113,9 +118,8 @@ def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
             f"multi_resolution={config.multi_resolution!r} with input_size={network.input_size}: faces that go "
             f"down and up again have {network.canonical_size} px; drop one of the two keys"
         )
-    network.to(context.device)
-    network.to(memory_format=memory_format(config))  # type: ignore[call-overload]
-    classifier = _trunk_classifier(config, faces, network, context)
+    context.place(network)
+    classifier = trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
     objective = Objective(distillation_weight=0.0, **_weights_against_the_trunk(config))
     is_taught = objective.compares_features or objective.compares_embeddings
@@ -144,8 +148,8 @@ def _frozen_self(config: Any, context: Context) -> Backbone:
             f"{', '.join(AGAINST_THE_TRUNK)} of a trunk compare it with the one it starts from; set trunk=MODEL.pt, "
             "or these weights to 0"
         )
-    frozen = load_trunk(trunk_file(config.trunk)).to(context.device)
-    frozen.to(memory_format=memory_format(config))  # type: ignore[call-overload]
+    frozen = load_trunk(config.trunk)
+    context.place(frozen)
     return frozen
 
 
@@ -163,7 +167,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         raise ValueError(
             "multi_resolution and input_size are for trunks; remove them where branches are trained"
         )
-    trunk = load_trunk(trunk_file(config.trunk))
+    trunk = load_trunk(config.trunk)
     model = BTNet(
         trunk,
         config.branches,
@@ -172,8 +176,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         adapter_rank=config.adapter_rank,
         shared_norms=config.shared_tail_norms,
     )
-    model.to(context.device)
-    model.to(memory_format=memory_format(config))  # type: ignore[call-overload]
+    context.place(model)
     objective = Objective(
         influence_weight=config.influence_weight,
         distillation_weight=config.distillation_weight,
@@ -185,11 +188,9 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     for r in model.resolutions:
         if not config.inherit:
             _start_afresh(model, r)
-        if learners and config.freeze_classifier:
-            classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=True)
-            classifier.weight = learners[0].classifier.weight  # one matrix for all branches
-        else:
-            classifier = _branch_classifier(config, faces, trunk, context)
+        classifier = branch_classifier(
+            config, faces, trunk, context, first=learners[0].classifier if learners else None
+        )
         owned = model.owned(r)
         learnt = model.learnt_parameters(r, config.learnt)
         for key, value in owned.items():
@@ -227,16 +228,6 @@ def create_network(config: Any) -> Backbone:
     if config.input_size:
         arguments["input_size"] = config.input_size
     return create(config.network, **arguments)
-
-
-def trunk_file(path: str) -> Path:
-    """The trunk's file, where its run folder was given."""
-    return Path(path) / MODEL if Path(path).is_dir() else Path(path)
-
-
-def memory_format(config: Any) -> torch.memory_format:
-    """Layout of images and convolutions."""
-    return torch.channels_last if config.channels_last else torch.contiguous_format
 
 
 def _trunk_view(config: Any, network: Backbone) -> View:
@@ -285,111 +276,4 @@ def _branch_view(config: Any, resolution: int) -> View:
         seed=config.seed,
         size_band=config.size_band,
         changes=changes,
-    )
-
-
-def _trunk_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
-    """The classifier a trunk learns with."""
-    classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
-    if config.classifier == PROTOTYPE:
-        if not config.trunk:
-            raise ValueError(
-                "classifier='prototype': a trunk that starts from nothing has none; remove the key"
-            )
-        classifier.load_full_weight(_prototypes(config, faces, network.eval(), context))
-    elif config.classifier not in ("", NEW):
-        found = load_classifier(
-            classifier_file(config.classifier),
-            expected_class_names=faces.class_names,
-            rows=(classifier.start, classifier.stop),
-        )
-        classifier.load_local_weight(found.weight)
-    return classifier
-
-
-def _branch_classifier(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> ShardedClassifier:
-    """The old classifier, frozen, or where a branch's own one starts."""
-    frozen = config.freeze_classifier
-    if config.classifier == NEW and frozen:
-        raise ValueError(
-            "classifier='new' with freeze_classifier=True: random centres teach nothing; let them learn, or name "
-            "the trunk's"
-        )
-    classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=frozen)
-    if config.classifier == PROTOTYPE:
-        classifier.load_full_weight(_prototypes(config, faces, trunk, context))
-    elif config.classifier != NEW:
-        found = load_classifier(
-            _old_classifier_file(config),
-            expected_trunk=fingerprint(trunk.state_dict()),
-            expected_data=faces.fingerprint(),
-            expected_class_names=faces.class_names,
-            rows=(classifier.start, classifier.stop),
-        )
-        classifier.load_local_weight(found.weight)
-    return classifier
-
-
-def _classifier(
-    config: Any, num_classes: int, embedding_size: int, context: Context, *, frozen: bool
-) -> ShardedClassifier:
-    name = config.loss.lower()
-    if name not in MARGINS:
-        raise ValueError(f"loss {config.loss!r}: expected one of {', '.join(MARGINS)}")
-    arguments = {"scale": config.scale} | ({} if config.margin is None else {"margin": config.margin})
-    classifier = ShardedClassifier(
-        MARGINS[name](**arguments),
-        num_classes,
-        embedding_size,
-        sample_rate=1.0 if frozen else config.sample_rate,
-        frozen=frozen,
-        seed=config.seed,
-        device=context.device,
-    )
-    return classifier.to(context.device)
-
-
-def classifier_file(path: str) -> Path:
-    """The classifier's file, where its run folder was given."""
-    return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
-
-
-def write_classifier(path: Path, centres: Tensor, faces: FaceSet, trunk: Backbone) -> None:
-    """Write class centres with the names of the set's classes and the fingerprints of set and trunk.
-
-    Raises:
-        ValueError: if there is not one centre per class.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_classifier(
-        path,
-        centres,
-        faces.class_names,
-        trunk_fingerprint=fingerprint(trunk.state_dict()),
-        data_fingerprint=faces.fingerprint(),
-    )
-
-
-def _old_classifier_file(config: Any) -> Path:
-    """The file the config names, or the one beside the trunk."""
-    if config.classifier:
-        return classifier_file(config.classifier)
-    path = trunk_file(config.trunk).parent / CLASSIFIER
-    if not path.is_file():
-        raise ValueError(
-            f"{config.trunk}: has no {CLASSIFIER} beside it; set classifier=FILE, or classifier=prototype "
-            "to make one from the trunk's embeddings of the training set"
-        )
-    return path
-
-
-def _prototypes(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> Tensor:
-    return embed_prototypes(
-        faces,
-        trunk,
-        context,
-        batch_size=config.batch_size,
-        interpolation=config.interpolation,
-        num_workers=config.num_workers,
-        memory_format=memory_format(config),
     )

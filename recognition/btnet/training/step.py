@@ -23,13 +23,12 @@ class Step:
     """Everything a step needs that does not change between steps.
 
     Attributes:
-        context: device and precision.
+        context: device, precision and memory format.
         learners: who learns.
         teacher: see `btnet.training.teacher`; None where no objective asks for one.
         mirror: flip images with probability 1/2.
         seed: of the flips.
         clip: largest gradient norm of each network; 0 for no limit.
-        memory_format: of the images.
         jitter: moves the faces before anybody sees them; None for none.
     """
 
@@ -39,7 +38,6 @@ class Step:
     mirror: bool
     seed: int
     clip: float
-    memory_format: torch.memory_format
     jitter: AlignmentJitter | None = None
 
     def __call__(self, batch: Batch, epoch: int, rate: float, progress: float = 0.0) -> dict[str, Tensor]:
@@ -80,7 +78,7 @@ class Step:
 
     def enter(self, images: Tensor) -> Tensor:
         """A view, uint8 [B, 3, H, W], as networks eat it."""
-        return normalise(images).contiguous(memory_format=self.memory_format)
+        return normalise(images).contiguous(memory_format=self.context.memory_format)
 
     def _losses(
         self,

@@ -37,20 +37,18 @@ class TrunkTeacher:
         trunk: in eval mode.
         couplings: coupling layers that are asked for.
         embeds: whether it is run to its end.
-        context: device and precision.
-        memory_format: of the images.
+        context: device, precision and memory format.
     """
 
     trunk: Backbone
     couplings: tuple[str, ...]
     embeds: bool
     context: Context
-    memory_format: torch.memory_format
 
     @torch.no_grad()
     def __call__(self, images: Tensor, keys: Tensor, mirrored: Tensor) -> Answer:
         """See `Teacher`; which images these are does not matter here."""
-        x = normalise(images).contiguous(memory_format=self.memory_format)
+        x = normalise(images).contiguous(memory_format=self.context.memory_format)
         with self.context.autocast():
             return in_parts(self._answer, x)
 
@@ -63,13 +61,11 @@ class TrunkTeacher:
         return features, embedding
 
 
-def make_teacher(
-    trunk: Backbone, learners: Sequence[Learner], context: Context, memory_format: torch.memory_format
-) -> TrunkTeacher | None:
+def make_teacher(trunk: Backbone, learners: Sequence[Learner], context: Context) -> TrunkTeacher | None:
     """The teacher that the learners' objectives ask for; None where none does."""
     couplings = tuple(sorted({item.coupling for item in learners if item.coupling is not None}))
     objectives = [learner.objective for learner in learners]
     embeds = any(o.compares_embeddings for o in objectives)
     if not (couplings or embeds):
         return None
-    return TrunkTeacher(trunk, couplings, embeds, context, memory_format)
+    return TrunkTeacher(trunk, couplings, embeds, context)

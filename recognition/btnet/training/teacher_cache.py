@@ -110,7 +110,7 @@ def cached(
         num_images=len(faces),
         canonical_size=teacher.trunk.input_size,
         precision=str(context.precision).removeprefix("torch."),
-        layout="channels_last" if teacher.memory_format == torch.channels_last else "contiguous",
+        layout="channels_last" if teacher.context.memory_format == torch.channels_last else "contiguous",
         interpolation=interpolation,
         shapes=_shapes(teacher),
     )
@@ -206,7 +206,7 @@ def _shapes(teacher: TrunkTeacher) -> dict[str, tuple[int, ...]]:
     key = torch.zeros(1, dtype=torch.int64)
     shapes = {}
     for name, value in _by_name(teacher(black, key, key.bool())).items():
-        if value.ndim == 4 and teacher.memory_format == torch.channels_last:
+        if value.ndim == 4 and teacher.context.memory_format == torch.channels_last:
             value = value.permute(0, 2, 3, 1)
         shapes[name] = tuple(value.shape[1:])
     return shapes
