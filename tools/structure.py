@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> None:
     last = read(args.rev[-1])
     for cycle in import_cycles(last):
         print("cycle:", " ".join(cycle))
+    for cycle in package_cycles(last):
+        print("packages:", " ".join(cycle))
     for places in duplicates(last, args.block):
         print("duplicate:", " ".join(f"{path}:{line}" for path, line in places))
 
@@ -62,6 +64,22 @@ def import_cycles(source: Source) -> list[list[str]]:
     return sorted(sorted(part) for part in _components(graph) if len(part) > 1 or part[0] in graph[part[0]])
 
 
+def package_cycles(source: Source) -> list[list[str]]:
+    """Sets of packages (`btnet.data`, ...) that need each other; imports inside functions count here."""
+    graph: dict[str, set[str]] = defaultdict(set)
+    for path, text in source.items():
+        name = _package(_module(path))
+        graph[name] |= {
+            _package(module)
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.ImportFrom) and not node.level
+            for module in [node.module or ""]
+            if module.count(".") and module.split(".")[0] == name.split(".")[0]
+        } - {name}
+    known = {name: sorted(graph[name] & graph.keys()) for name in graph}
+    return sorted(sorted(part) for part in _components(known) if len(part) > 1)
+
+
 def duplicates(source: Source, block: int) -> list[list[tuple[str, int]]]:
     """Places of equal code of `block` lines or more, each as (path, first line); one entry for each run."""
     seen: dict[tuple[str, ...], list[tuple[str, int]]] = defaultdict(list)
@@ -84,6 +102,7 @@ def _figures(source: Source, block: int) -> dict[str, str]:
         "longest file": f"{lengths[longest]} ({longest.removeprefix(PACKAGE_ROOT + '/')})",
         "files over 300 lines": str(sum(length > 300 for length in lengths.values())),
         "import cycles": str(len(import_cycles(source))),
+        "cycles of packages": str(len(package_cycles(source))),
         f"duplicate blocks ({block} lines)": str(len(duplicates(source, block))),
     }
 
@@ -92,6 +111,10 @@ def _module(path: str) -> str:
     return (
         path.removeprefix(f"{PACKAGE_ROOT}/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     )
+
+
+def _package(module: str) -> str:
+    return ".".join(module.split(".")[:2])
 
 
 def _imports(name: str, tree: ast.Module, modules: Mapping[str, ast.Module]) -> Iterator[str]:

@@ -41,5 +41,17 @@ def test_a_longer_repeated_run_is_told_once_and_texts_do_not_count() -> None:
     assert find({"a.py": one, "b.py": other}, 7) == []
 
 
-def test_the_package_has_no_import_cycle() -> None:
-    assert STRUCTURE["import_cycles"](STRUCTURE["read"]("")) == []
+def test_packages_that_need_each_other_are_found_wherever_the_import_stands() -> None:
+    source = {
+        "recognition/p/a/one.py": "from p.b.two import x",
+        "recognition/p/b/two.py": "def f():\n    from p.a.one import y\n",
+        "recognition/p/c/three.py": "from p.a.one import y",
+    }
+    assert STRUCTURE["import_cycles"](source) == []
+    assert STRUCTURE["package_cycles"](source) == [["p.a", "p.b"]]
+
+
+def test_the_package_has_no_cycle_of_modules_or_of_packages() -> None:
+    source = STRUCTURE["read"]("")
+    assert STRUCTURE["import_cycles"](source) == []
+    assert STRUCTURE["package_cycles"](source) == []

@@ -98,8 +98,8 @@ def run(args: argparse.Namespace) -> None:
 def _read(path: Path) -> list[NDArray[np.uint8]]:
     from btnet.cli.recognizer_options import read_crop
     from btnet.data.faces import open_faces
+    from btnet.data.image_files import find_images
     from btnet.inference.crops import as_rgb
-    from btnet.public_sets.image_files import find_images
 
     if path.suffix == ".rec":
         faces = open_faces(path)

@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from btnet.data.image_files import ImageFiles
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
-from btnet.public_sets.image_files import ImageFiles
 
 __all__ = [
     "LoadedModels",

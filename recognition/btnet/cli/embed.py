@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
 from btnet.data.folder_faces import IMAGE_ENDINGS
-from btnet.public_sets.image_files import find_images
+from btnet.data.image_files import find_images
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20

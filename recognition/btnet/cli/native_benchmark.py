@@ -18,12 +18,12 @@ from btnet.cli.benchmark import (
     settle_unreadable,
     steps,
 )
+from btnet.data.image_files import ImageFiles
 from btnet.inference.feature_pass import image_sizes
 from btnet.inference.native import parse_strategies
 from btnet.inference.native_features import embed_native_set
 from btnet.inference.results import networks_of, result_document, write_result
 from btnet.public_sets.identification_set import Group
-from btnet.public_sets.image_files import ImageFiles
 from btnet.training.distributed import distributed_context
 
 __all__ = ["Embedded", "NativeBenchmark", "add_native_arguments"]

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.image_files import first_of
 from btnet.files.atomic import replacing
 from btnet.files.safe_pickle import load_plain_pickle
 from btnet.images.codec import CorruptImageError, decode_image, encode_png
-from btnet.public_sets.image_files import first_of
 
 __all__ = ["read_bin", "write_bin"]
 

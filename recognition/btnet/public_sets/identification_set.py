@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.public_sets.image_files import ImageFiles, files_digest, first_of
+from btnet.data.image_files import ImageFiles, files_digest, first_of
 
 __all__ = ["NOBODY", "Group", "IdentificationSet", "make_set"]
 

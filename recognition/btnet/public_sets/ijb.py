@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from btnet.public_sets.image_files import ImageFiles, files_digest, need_folder
+from btnet.data.image_files import ImageFiles, files_digest, need_folder
 
 __all__ = [
     "IJB",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.folder_faces import IMAGE_ENDINGS
-from btnet.public_sets.image_files import ImageFiles, files_digest, need_folder
+from btnet.data.image_files import ImageFiles, files_digest, need_folder
 
 __all__ = ["PairSet", "make_pair_set", "read_lfw_pairs"]
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.folder_faces import FolderFaces
+from btnet.data.image_files import need_folder
 from btnet.public_sets.identification_set import IdentificationSet, make_set
-from btnet.public_sets.image_files import need_folder
 
 __all__ = ["DISTANCES", "read_scface"]
 

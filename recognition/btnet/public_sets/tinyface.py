@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from btnet.data.image_files import list_images, need_folder
 from btnet.public_sets.identification_set import NOBODY, IdentificationSet, make_set
-from btnet.public_sets.image_files import list_images, need_folder
 from btnet.public_sets.mat_lists import read_names_and_ids
 
 __all__ = ["read_tinyface"]
