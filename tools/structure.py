@@ -64,20 +64,22 @@ def import_cycles(source: Source) -> list[list[str]]:
     return sorted(sorted(part) for part in _components(graph) if len(part) > 1 or part[0] in graph[part[0]])
 
 
-def package_cycles(source: Source) -> list[list[str]]:
-    """Sets of packages (`btnet.data`, ...) that need each other; imports inside functions count here."""
+def package_imports(source: Source) -> dict[str, list[str]]:
+    """What each package (`btnet.data`, ...) imports of the others, inside functions too."""
     graph: dict[str, set[str]] = defaultdict(set)
     for path, text in source.items():
         name = _package(_module(path))
         graph[name] |= {
-            _package(module)
+            _package(node.module)
             for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.ImportFrom) and not node.level
-            for module in [node.module or ""]
-            if module.count(".") and module.split(".")[0] == name.split(".")[0]
+            if isinstance(node, ast.ImportFrom) and node.module and "." in node.module
         } - {name}
-    known = {name: sorted(graph[name] & graph.keys()) for name in graph}
-    return sorted(sorted(part) for part in _components(known) if len(part) > 1)
+    return {name: sorted(graph[name] & graph.keys()) for name in graph}
+
+
+def package_cycles(source: Source) -> list[list[str]]:
+    """Sets of packages that need each other."""
+    return sorted(sorted(part) for part in _components(package_imports(source)) if len(part) > 1)
 
 
 def duplicates(source: Source, block: int) -> list[list[tuple[str, int]]]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import runpy
 from pathlib import Path
 from typing import Any
@@ -55,3 +56,17 @@ def test_the_package_has_no_cycle_of_modules_or_of_packages() -> None:
     source = STRUCTURE["read"]("")
     assert STRUCTURE["import_cycles"](source) == []
     assert STRUCTURE["package_cycles"](source) == []
+
+
+def test_packages_import_those_that_the_documented_layers_put_above_them() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "structure.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`.*`) \|", text[text.index("## Layers") :], flags=re.MULTILINE)
+    layer = {name: i for i, row in enumerate(rows) for name in re.findall(r"`(\w+)`", row)}
+    folders = {
+        path.parent.name for path in (Path(__file__).parents[2] / "recognition/btnet").glob("*/__init__.py")
+    }
+    assert layer.keys() == folders
+    imports = STRUCTURE["package_imports"](STRUCTURE["read"](""))
+    for name in layer:
+        needed = {other.removeprefix("btnet.") for other in imports[f"btnet.{name}"]} & layer.keys()
+        assert all(layer[other] < layer[name] for other in needed), name
