@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
+from btnet.evaluation.style import COLOURS, SERIES, new_figure, save_figure, tidy
 from btnet.images.resize import resize
 from btnet.synthetic.faces import SyntheticFaces
-from btnet.evaluation.style import COLOURS, SERIES, new_figure, save_figure, tidy
 
 DOCS: Final = Path(__file__).parent
 SIZES: Final = (112, 28, 14, 7)
