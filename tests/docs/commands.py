@@ -25,7 +25,10 @@ SMALL = (
     "device=cpu",
 )
 # Not ours: their words are not looked at. A block that is run may not contain them.
-FOREIGN = ("pip", ".venv/bin/pip", "srun", "sbatch", "head=$(scontrol", "git", "cd", "echo", "docker")
+FOREIGN = (
+    "pip", ".venv/bin/pip", "git", "cd", "echo", "docker",
+    "srun", "sbatch", "head=$(scontrol", "trap", "run=$!", "wait",
+)  # fmt: skip
 
 
 class _ParsedError(Exception):
@@ -38,6 +41,8 @@ def ours(words: list[str]) -> list[str]:
     Raises:
         ValueError: for options that torchrun does not have.
     """
+    if words[-1:] == ["&"]:
+        words = words[:-1]
     if "torchrun" in words:
         launched = _torchrun(words[words.index("torchrun") + 1 :])
         return ["python", launched.training_script, *launched.training_script_args]

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from btnet.data.folder_faces import FolderFaces
+from btnet.files.text import is_whole, read_lines
 
 __all__ = ["FaceList", "ListedFace", "list_folder", "read_face_list"]
 
@@ -67,12 +68,12 @@ def read_face_list(path: Path, root: Path) -> FaceList:
 
 
 def _read_lines(path: Path) -> Iterator[ListedFace]:
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         if not line.strip():
             continue
         # Names may hold spaces; the label is the last field.
         name, *label = line.strip().rsplit(maxsplit=1)
-        if len(label) != 1 or not label[0].isdecimal():
+        if len(label) != 1 or not is_whole(label[0]):
             raise ValueError(
                 f"{path}: line {number} is {line[:80]!r}, expected `archive/identity/name.jpg label`"
             )

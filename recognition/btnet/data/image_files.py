@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
@@ -15,7 +16,7 @@ from btnet.images.codec import decode_image
 
 __all__ = ["ImageFiles", "files_digest", "find_images", "first_of", "list_images", "need_folder"]
 
-_SHOWN = 3
+_SHOWN, _LONGEST = 3, 100
 
 
 class ImageFiles:
@@ -40,7 +41,11 @@ class ImageFiles:
         for name in self.names:
             try:
                 self._num_bytes.append((root / name).stat().st_size)
-            except (FileNotFoundError, NotADirectoryError):
+            except (FileNotFoundError, NotADirectoryError, ValueError):  # ValueError: no name of a file
+                missing.append(name)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
                 missing.append(name)
         if missing:
             raise FileNotFoundError(
@@ -71,7 +76,7 @@ class ImageFiles:
 def first_of(names: Sequence[str]) -> str:
     """The first few of many names, for messages."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return ", ".join(name[:_LONGEST] for name in names[:_SHOWN]) + more
 
 
 def need_folder(path: Path, layout: str) -> Path:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
+from btnet.files.text import read_lines
 
 __all__ = ["draw_pairs", "read_pair_list", "read_pairs", "stack_faces"]
 
@@ -113,7 +114,7 @@ def read_pair_list(path: Path) -> tuple[list[str], list[bool]]:
     """
     names: list[str] = []
     issame: list[bool] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(read_lines(path), start=1):
         fields = line.split("\t") if "\t" in line else line.split()
         if len(fields) != 3 or fields[2].strip() not in ("0", "1"):
             raise ValueError(

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from btnet.data.recordio import Header, RecordReader, RecordWriter
 from btnet.files.atomic import replacing
+from btnet.files.named_errors import naming
 from btnet.images.codec import decode_image
 
 __all__ = ["RecordFaces", "class_names_path", "read_class_names", "write_record_faces"]
@@ -40,7 +41,8 @@ def read_class_names(set_path: Path, num_classes: int) -> list[str]:
     path = class_names_path(set_path)
     if not path.is_file():
         return [str(label) for label in range(num_classes)]
-    names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    with naming(path):
+        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     if len(names) != num_classes:
         raise ValueError(
             f"{path}: {len(names)} names, but {set_path.name} has {num_classes} classes; "

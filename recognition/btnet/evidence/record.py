@@ -17,6 +17,7 @@ from btnet.evaluation.verification import kfold_accuracy
 from btnet.evidence.plan import Job, Sweep
 from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
+from btnet.files.text import read_json
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.results import write_result
@@ -223,7 +224,7 @@ def _sizes(job: Job, model: EvaluatedModel) -> dict[str, int]:
 
 def _read(path: Path) -> Record:
     file = read_results(path)
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = read_json(path)
     more = document.get(_MORE)
     if not isinstance(more, dict):
         raise ValueError(f"{path}: has no entry {_MORE!r}; expected what `btnet evidence` writes")

@@ -52,6 +52,7 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         NotImplementedError,
         RuntimeError,
         TypeError,
+        ValueError,
         TokenError,
     ) as error:
         raise ValueError(str(error)[:200]) from error

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from btnet.data.views import normalise
 from btnet.files.atomic import replacing
+from btnet.files.named_errors import naming
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -46,7 +47,10 @@ ENOUGH_FACES: Final = 256
 
 _FORMAT_VERSION: Final = 1
 _MEAN, _VARIANCE = "running_mean", "running_var"
-_FIELDS = ("format_version", "resolution", "overlay_digest", "num_faces", "prior", "digest")
+_FIELDS: Final = {
+    "format_version": (int,), "resolution": (int,), "overlay_digest": (str,), "num_faces": (int,),
+    "prior": (int, float), "digest": (str,),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +82,11 @@ class CameraSet:
         Raises:
             ValueError: if the model has no such branch, or another one than it was measured with.
         """
+        if self.resolution not in model.resolutions:
+            sizes = ", ".join(map(str, model.resolutions))
+            raise ValueError(
+                f"{where}: for a branch of {self.resolution} px, the model has {sizes or 'none'}"
+            )
         found = _digest(model, self.resolution)
         if found != self.overlay_digest:
             raise ValueError(
@@ -113,7 +122,8 @@ class CameraSet:
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such camera set; make one with `btnet adapt-camera`")
         metadata, tensors = read_tensors(path, "btnet_camera")
-        if any(name not in metadata for name in _FIELDS) or metadata["format_version"] != _FORMAT_VERSION:
+        known = all(type(metadata.get(name)) in kinds for name, kinds in _FIELDS.items())
+        if not known or metadata["format_version"] != _FORMAT_VERSION:
             raise ValueError(
                 f"{path}: no camera set of format {_FORMAT_VERSION}; make one with `btnet adapt-camera`"
             )
@@ -121,8 +131,14 @@ class CameraSet:
             raise ValueError(
                 f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
             )
-        facts: dict[str, Any] = {name: metadata[name] for name in _FIELDS[1:-1]}
-        return cls(tensors=tensors, **facts)
+        with naming(path, OverflowError):
+            return cls(
+                tensors=tensors,
+                resolution=metadata["resolution"],
+                overlay_digest=metadata["overlay_digest"],
+                num_faces=metadata["num_faces"],
+                prior=float(metadata["prior"]),
+            )
 
 
 def camera_file(folder: str | Path, resolution: int) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,20 +53,24 @@ class OnnxBundle:
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
-        section = manifest.get("onnx")
-        if not isinstance(section, dict) or not {"networks", "files"} <= set(section):
+        try:
+            section = manifest["onnx"]
+            networks = {int(size): folder / entry["file"] for size, entry in section["networks"].items()}
+            files = {str(name): (entry["bytes"], entry["sha256"]) for name, entry in section["files"].items()}
+            _check_names(networks, files)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{folder / NAME}: leads no ONNX bundle; write one with `btnet export-onnx --bundle`"
-            )
-        networks = {int(size): folder / entry["file"] for size, entry in section["networks"].items()}
-        for path in (folder / name for name in section["files"]):
+                f"{folder / NAME}: leads no ONNX bundle ({str(error)[:200]}); write one with "
+                "`btnet export-onnx --bundle`"
+            ) from error
+        for path in (folder / name for name in files):
             if not path.is_file():
                 raise FileNotFoundError(f"{path}: missing from the bundle; copy the whole folder")
         for size, path in networks.items():
             _check_trunk(path, size, manifest["trunk_fingerprint"])
-        for name, entry in section["files"].items():
+        for name, written in files.items():
             path = folder / name
-            if path.stat().st_size != entry["bytes"] or sha256(path) != entry["sha256"]:
+            if (path.stat().st_size, sha256(path)) != written:
                 raise ValueError(
                     f"{path}: is not the file {NAME} describes, it is damaged or of another bundle; copy the "
                     "whole folder again"
@@ -73,9 +78,9 @@ class OnnxBundle:
         return cls(
             folder=folder,
             networks=networks,
-            num_bytes={name: int(entry["bytes"]) for name, entry in section["files"].items()},
-            trunk_fingerprint=str(manifest["trunk_fingerprint"]),
-            interpolation=str(manifest["interpolation"]),
+            num_bytes={name: num_bytes for name, (num_bytes, _) in files.items()},
+            trunk_fingerprint=manifest["trunk_fingerprint"],
+            interpolation=manifest["interpolation"],
         )
 
     def separate_bytes(self) -> int:
@@ -101,6 +106,14 @@ class OnnxBundle:
             sizes = ", ".join(map(str, self.networks))
             raise ValueError(f"{self.folder}: no network for {resolution} px; the bundle has {sizes} px")
         return open_session(self.networks[resolution])
+
+
+def _check_names(networks: Mapping[int, Path], files: Mapping[str, Any]) -> None:
+    """Only files of the folder itself, and a checksum for each network."""
+    outside = [name for name in files if Path(name).name != name]
+    unknown = [path.name for path in networks.values() if path.name not in files]
+    if outside or unknown or not networks:
+        raise ValueError(f"{(outside + unknown)[:3]} of {len(networks)} networks are no files of the bundle")
 
 
 def _check_trunk(path: Path, resolution: int, expected: str) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.files.atomic import replacing
+from btnet.files.text import read_json
 
 __all__ = ["NUM_FEATURES", "OpticalSelector", "blur_features"]
 
@@ -161,8 +162,8 @@ class OpticalSelector:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such optical selector; make one with `btnet fit-selector`")
+        document = read_json(path)
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
             if document["kind"] != _KIND or document["format_version"] != _FORMAT_VERSION:
                 raise ValueError(f"it is a {document['kind']!r} of format {document['format_version']}")
             cuts, pixel_cuts = (
@@ -170,7 +171,7 @@ class OpticalSelector:
                 for key in ("cuts", "pixel_cuts")
             )
             return cls(np.array(document["weights"], np.float64), cuts, pixel_cuts, document["about"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(
-                f"{path}: not an optical selector of format {_FORMAT_VERSION} ({error}); fit it again"
+                f"{path}: not an optical selector of format {_FORMAT_VERSION} ({str(error)[:200]}); fit it again"
             ) from error

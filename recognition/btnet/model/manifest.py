@@ -12,6 +12,7 @@ import torch
 
 from btnet import __version__
 from btnet.files.atomic import replacing
+from btnet.files.text import read_json
 
 NAME = "btnet.json"
 FORMAT_VERSION = 1
@@ -61,13 +62,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / NAME
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no manifest; give the output folder of a training run")
-    try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({str(error)[:200]})") from error
-    missing = [
-        key for key in ("format_version", *_KINDS) if not isinstance(manifest, dict) or key not in manifest
-    ]
+    manifest = read_json(path)
+    missing = [key for key in ("format_version", *_KINDS) if key not in manifest]
     if missing:
         raise ValueError(f"{path}: lacks {', '.join(missing)}; it is not a manifest of btnet")
     if manifest["format_version"] != FORMAT_VERSION:
@@ -81,4 +77,4 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         type(resolution) is int and 0 < resolution < 1 << 16 for resolution in manifest["resolutions"]
     ):
         raise ValueError(f"{path}: resolutions hold something else than whole numbers of px")
-    return dict(manifest)
+    return manifest

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from btnet.files.atomic import replacing
+from btnet.files.named_errors import naming
+from btnet.files.npz import read_npz
 from btnet.images.codec import decode_image, encode_png
 
 __all__ = ["NativeSet"]
 
 _FORMAT_VERSION = 1
-_ARRAYS = ("images", "ends", "issame", "boxes", "pixel_px", "optical_px", "header")
+# Name, type and number of dimensions of the arrays in the file.
+_ARRAYS: Final = {
+    "images": (np.uint8, 1), "ends": (np.int64, 1), "issame": (np.bool_, 1), "boxes": (np.int64, 2),
+    "pixel_px": (np.float64, 1), "optical_px": (np.float64, 1), "header": (np.uint8, 1),
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,20 +103,27 @@ class NativeSet:
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such native set; make one with `btnet native-test --make`")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in _ARRAYS}
+        with naming(path, KeyError, TypeError, IndexError, RecursionError):
+            arrays = read_npz(path, tuple(_ARRAYS))
+            _check_kinds(arrays)
             header = json.loads(arrays["header"].tobytes())
-            version, about = header["format_version"], header["about"]
+            if header["format_version"] != _FORMAT_VERSION:
+                raise ValueError(f"format {header['format_version']}, this version reads {_FORMAT_VERSION}")
+            about = dict(header["about"])
             pieces = np.split(arrays["images"], arrays["ends"][:-1])
             if len(pieces) != 2 * len(arrays["issame"]):
                 raise ValueError(f"{len(pieces)} images for {len(arrays['issame'])} pairs")
             images = [decode_image(piece, f"image {index}") for index, piece in enumerate(pieces)]
             num_pairs = len(images) // 2
             gallery = np.stack(images[:num_pairs])
-        except (OSError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path}: not a whole native set ({error}); make it again") from error
-        if version != _FORMAT_VERSION:
-            raise ValueError(f"{path}: native set format {version}, this version reads {_FORMAT_VERSION}")
-        facts = {key: arrays[key] for key in ("issame", "boxes", "pixel_px", "optical_px")}
-        return cls(gallery=gallery, probes=images[num_pairs:], about=about, **facts)
+            facts = {key: arrays[key] for key in ("issame", "boxes", "pixel_px", "optical_px")}
+            return cls(gallery=gallery, probes=images[num_pairs:], about=about, **facts)
+
+
+def _check_kinds(arrays: Mapping[str, NDArray[Any]]) -> None:
+    for name, (dtype, num_dimensions) in _ARRAYS.items():
+        found = arrays[name]
+        if found.dtype != dtype or found.ndim != num_dimensions:
+            raise ValueError(f"{name} is {found.dtype} {list(found.shape)}, no array of a native set")
+    if arrays["boxes"].shape[1] != 2:
+        raise ValueError(f"boxes of {arrays['boxes'].shape[1]} numbers, expected width and height")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from btnet.data.image_files import ImageFiles, files_digest, need_folder
+from btnet.files.text import read_lines
 
 __all__ = [
     "IJB",
@@ -178,15 +179,15 @@ def _there(path: Path) -> Path:
 def _load(path: Path, dtype: DTypeLike, **options: Any) -> NDArray[Any]:
     try:
         table = np.loadtxt(path, dtype=dtype, ndmin=2, **options)
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
+    except (ValueError, IndexError, OverflowError) as error:
+        raise ValueError(f"{path}: damaged ({str(error)[:200]})") from error
     if not table.size:
         raise ValueError(f"{path}: holds no line")
     return np.asarray(table)
 
 
 def _fields(path: Path, count: int) -> list[list[str]]:
-    lines = [line.split() for line in _there(path).read_text().splitlines() if line.strip()]
+    lines = [line.split() for line in read_lines(_there(path)) if line.strip()]
     for number, fields in enumerate(lines, start=1):
         if len(fields) != count:
             raise ValueError(f"{path}: line {number} has {len(fields)} fields, expected {count}")
@@ -198,5 +199,5 @@ def _fields(path: Path, count: int) -> list[list[str]]:
 def _numbers(path: Path, fields: list[list[str]], dtype: DTypeLike) -> NDArray[Any]:
     try:
         return np.array(fields).astype(dtype)
-    except ValueError as error:
-        raise ValueError(f"{path}: not numbers everywhere ({error})") from error
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: not numbers everywhere ({str(error)[:200]})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.data.image_files import ImageFiles, files_digest, need_folder
+from btnet.files.text import is_whole, read_lines
 
 __all__ = ["PairSet", "make_pair_set", "read_lfw_pairs"]
 
@@ -79,9 +81,9 @@ def read_lfw_pairs(path: Path, root: Path) -> PairSet:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; expected pairs in LFW's format")
     need_folder(root, "ROOT/NAME/NAME_0001.jpg")
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in read_lines(path) if line.strip()]
     header = lines[0] if lines else []
-    if len(header) != 2 or not all(field.isdecimal() and int(field) > 0 for field in header):
+    if len(header) != 2 or not all(is_whole(field) and int(field) > 0 for field in header):
         raise ValueError(
             f"{path}: the first line is {' '.join(header)[:80]!r}, expected the number of folds and of pairs "
             "of each kind in a fold, such as `10 300`"
@@ -105,7 +107,7 @@ def read_lfw_pairs(path: Path, root: Path) -> PairSet:
 def _two_images(path: Path, number: int, fields: list[str]) -> tuple[str, str]:
     if len(fields) == 3:
         fields = [fields[0], fields[1], fields[0], fields[2]]
-    if len(fields) != 4 or not (fields[1].isdecimal() and fields[3].isdecimal()):
+    if len(fields) != 4 or not (is_whole(fields[1]) and is_whole(fields[3])):
         raise ValueError(
             f"{path}: line {number} is {' '.join(fields)[:80]!r}, expected `NAME i j` or `NAME i OTHER j`"
         )
@@ -117,4 +119,4 @@ def _image(name: str, number: str) -> str:
 
 
 def _ending(root: Path, image: str) -> str:
-    return next((each for each in IMAGE_ENDINGS if (root / f"{image}{each}").is_file()), IMAGE_ENDINGS[0])
+    return next((each for each in IMAGE_ENDINGS if isfile(root / f"{image}{each}")), IMAGE_ENDINGS[0])

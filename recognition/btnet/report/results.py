@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from btnet.files.named_errors import naming
+from btnet.files.text import read_json
 from btnet.inference.verification_report import PROTOCOL
 from btnet.model import manifest
 
@@ -102,14 +104,11 @@ def read_results(path: Path) -> ResultFile:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such result file")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); the file is damaged, write it again") from error
-    if isinstance(content, dict) and "task" not in content and isinstance(content.get("results"), list):
+    content = read_json(path)
+    if "task" not in content and isinstance(content.get("results"), list):
         return _of_training(path, content)
     for key, kind in _HEAD.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), kind):
+        if not isinstance(content.get(key), kind):
             raise ValueError(
                 f"{path}: no result file (entry {key!r} is missing or no {kind.__name__}); {_WRITTEN_BY}"
             )
@@ -118,9 +117,11 @@ def read_results(path: Path) -> ResultFile:
         task=content["task"],
         protocol=_words(content.get("protocol", "")),
         interpolation=str(content.get("interpolation", "")),
-        models=_dicts(path, "models", content.get("models", [])),
+        models=[_model(path, entry) for entry in _dicts(path, "models", content.get("models", []))],
         sets=[_set(path, entry) for entry in _dicts(path, "sets", content["sets"])],
-        versions={str(key): str(value) for key, value in dict(content.get("versions") or {}).items()},
+        versions={
+            key: str(value) for key, value in _object(path, "versions", content.get("versions")).items()
+        },
     )
 
 
@@ -163,8 +164,25 @@ def _value(value: object) -> str:
 def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
     facts = {key: value for key, value in entry.items() if key not in ("name", "sha256", "results")}
     results = _dicts(path, "results", entry.get("results", []))
+    for result in results:
+        rates = _object(path, "tar_at_far", result.get("tar_at_far"))
+        with naming(path):
+            list(map(float, rates))
     digest = entry.get("sha256")
-    return ResultSet(str(entry.get("name", path.stem)), digest and str(digest), facts, results)
+    return ResultSet(str(entry.get("name", path.stem)), str(digest) if digest else None, facts, results)
+
+
+def _model(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:
+    return {**entry, "networks": _object(path, "networks", entry.get("networks"))}
+
+
+def _object(path: Path, key: str, value: object) -> dict[str, Any]:
+    """Empty where there is none."""
+    if value is not None and not isinstance(value, dict):
+        raise ValueError(
+            f"{path}: entry {key!r} is a {type(value).__name__}, expected an object; {_WRITTEN_BY}"
+        )
+    return value or {}
 
 
 def _dicts(path: Path, key: str, value: object) -> list[dict[str, Any]]:

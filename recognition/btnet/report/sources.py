@@ -42,8 +42,8 @@ def _models(files: Iterable[ResultFile]) -> Table:
     rows: dict[Row, None] = {}
     for file in files:
         for model in file.models:
-            networks = model.get("networks")
-            listed = [f"{size} px: {_network(about)}" for size, about in dict(networks or {}).items()]
+            networks = model.get("networks", {})
+            listed = [f"{size} px: {_network(about)}" for size, about in networks.items()]
             rows[Row(str(model.get("name", "")), ("; ".join(listed) or None, str(model.get("path", ""))))] = (
                 None
             )

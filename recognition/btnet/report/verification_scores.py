@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from btnet.files.text import is_whole
 from btnet.report.results import ResultFile, ResultSet, number, pair_label, same_place
 
 __all__ = ["HIGH_RESOLUTION", "MATCHED", "VerificationScores", "collect", "pair_key"]
@@ -82,7 +83,7 @@ def collect(files: Iterable[ResultFile]) -> list[VerificationScores]:
 
 def pair_key(pair: str) -> tuple[bool, int, int, str]:
     """Order of pairs in tables: of two sizes first, then by the smaller size, then by the larger."""
-    sizes = [int(side) if side.isdecimal() else 0 for side in pair.split("&")]
+    sizes = [int(side) if is_whole(side) else 0 for side in pair.split("&")]
     return len(set(pair.split("&"))) == 1, min(sizes), max(sizes), pair
 
 

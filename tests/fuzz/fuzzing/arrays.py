@@ -1,4 +1,4 @@
-"""Targets: galleries and the header of a teacher cache."""
+"""Targets: galleries, native sets and the header of a teacher cache."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from btnet.inference.gallery import Gallery
+from btnet.native_test.native_set import NativeSet
 from btnet.training.teacher_cache_file import CacheContents, CacheFiles
 from fuzzing.mutators import damage, damage_json, in_archive
 from fuzzing.target import Change, Target, WrongAnswerError, plain
@@ -66,6 +67,37 @@ def _read_gallery(folder: Path) -> Any:
     return plain(gallery.embeddings), gallery.names, plain(gallery.resolutions)
 
 
+def _make_native(folder: Path) -> None:
+    (folder / "native").mkdir(exist_ok=True)
+    chance = np.random.default_rng(0)
+    faces = chance.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
+    sizes = np.array([5, 7])
+    NativeSet(
+        gallery=faces,
+        probes=[faces[i, :size, :size] for i, size in enumerate(sizes)],
+        issame=np.array([True, False]),
+        boxes=np.stack([sizes, sizes], axis=1),
+        pixel_px=sizes.astype(np.float64),
+        optical_px=sizes - 0.5,
+        about={"seed": 0},
+    ).save(folder / "native" / "native.npz")
+
+
+def _read_native(folder: Path) -> Any:
+    found = NativeSet.load(folder / "native.npz")
+    if not len(found.gallery) == len(found.probes) == len(found.issame):
+        raise WrongAnswerError(f"{len(found.probes)} probes for {len(found.issame)} pairs")
+    arrays = (found.gallery, *found.probes, found.issame, found.boxes, found.pixel_px, found.optical_px)
+    return tuple(plain(array) for array in arrays)
+
+
+def _judge_native(original: Any, found: Any, change: Change) -> None:
+    """Another picture is another set, but sizes and labels have their kinds."""
+    for before, after in zip(original[-4:], found[-4:], strict=True):
+        if before[0] != after[0] or before[1][1:] != after[1][1:]:
+            raise WrongAnswerError(f"{after[:2]} in the place of {before[:2]}")
+
+
 def _accept(original: Any, found: Any, change: Change) -> None:
     """A file with right checksums holds what it holds."""
 
@@ -87,6 +119,11 @@ def _read_cache(folder: Path) -> Any:
 
 
 TARGETS = (
+    Target(
+        "native set", _make_native, _read_native,
+        limit="contents of an archive that was made anew with right checksums", judge=_judge_native,
+        mutators=(damage, in_archive(damage)),
+    ),
     Target(
         "gallery", _make_galleries, _read_gallery,
         limit="contents of an archive that was made anew with right checksums", judge=_accept,

@@ -1,7 +1,8 @@
-"""Targets: texts that are settings, and MATLAB lists of data sets' protocols."""
+"""Targets: settings, MATLAB lists of data sets' protocols, and what is kept as JSON."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -9,8 +10,12 @@ from typing import Any, Final
 import numpy as np
 
 from btnet.config import load_config
+from btnet.inference.optical import NUM_FEATURES, OpticalSelector
 from btnet.public_sets.mat_lists import read_names_and_ids
-from fuzzing.mutators import damage
+from btnet.report.build import report_sections
+from btnet.report.page import html_page, markdown_page
+from btnet.report.results import read_results
+from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 
 CONFIGS: Final = Path(__file__).parents[3] / "configs"
@@ -70,6 +75,45 @@ def _read_lists(folder: Path) -> Any:
     return tuple(names), plain(ids)
 
 
+def _make_selector(folder: Path) -> None:
+    (folder / "selector").mkdir(exist_ok=True)
+    weights = np.linspace(-0.2, 0.3, NUM_FEATURES)
+    OpticalSelector(weights, {7: 9.5, 14: 20.0}, {7: 8.0, 14: 19.0}, {"faces": 50}).save(
+        folder / "selector" / "selector.json"
+    )
+
+
+def _read_selector(folder: Path) -> Any:
+    selector = OpticalSelector.load(folder / "selector.json")
+    crops = [np.full((size, size, 3), np.arange(size, dtype=np.uint8)[:, None]) for size in (5, 12, 40)]
+    sizes, chosen = selector.optical_sizes(crops), selector.resolutions(crops, (7, 14, 28))
+    wide = selector.fusion_sizes(sizes, (7, 14, 28))
+    if not (np.isfinite(sizes).all() and np.isfinite(wide).all() and np.isin(chosen, (7, 14, 28)).all()):
+        raise WrongAnswerError(f"sizes {sizes}, {wide}, resolutions {chosen}")
+    return plain(sizes), plain(chosen), plain(wide)
+
+
+def _make_results(folder: Path) -> None:
+    (folder / "results").mkdir(exist_ok=True)
+    networks = {"14": {"name": "branch", "fingerprint": "f" * 64}}
+    results = [
+        {"model": "one", "pair": [112, 14], "accuracy": 0.91, "std": 0.01, "tar_at_far": {"0.01": 0.8}}
+    ]
+    whole = {
+        "task": "verification", "protocol": "10 folds", "interpolation": "bilinear",
+        "models": [{"name": "one", "path": "runs/one", "networks": networks}],
+        "sets": [{"name": "test", "sha256": "0" * 64, "num_pairs": 30, "results": results}],
+        "versions": {"torch": "2.13.0"},
+    }  # fmt: skip
+    (folder / "results" / "result.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
+
+
+def _read_results(folder: Path) -> Any:
+    """The tables, which are what a result file is read for."""
+    sections = report_sections([read_results(folder / "result.json")])
+    return html_page("title", "lead", sections, "made by"), markdown_page("title", "lead", sections)
+
+
 def _accept(original: Any, found: Any, change: Change) -> None:
     """Another well-formed text is another setting."""
 
@@ -82,5 +126,13 @@ TARGETS = (
     Target(
         "MATLAB lists", _make_lists, _read_lists,
         limit="names and identities: version 5 files have no checksum unless compressed", judge=_accept,
+    ),
+    Target(
+        "learnt selector", _make_selector, _read_selector, limit="that another number was meant", judge=_accept,
+        mutators=(damage, damage_json),
+    ),
+    Target(
+        "result file", _make_results, _read_results, limit="that another number or name was meant", judge=_accept,
+        mutators=(damage, damage_json),
     ),
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Targets: ONNX files, as a trunk to be imported and as the networks of a recogniser."""
+"""Targets: ONNX files, as a trunk to be imported, as the networks of a recogniser, and in a bundle."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from btnet.files.digest import sha256
 from btnet.inference.backend import OnnxBackend
+from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.model.iresnet import IResNet
+from btnet.model.manifest import write_manifest
 from btnet.model.overlay import fingerprint
-from fuzzing.mutators import damage
+from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 from fuzzing.weights import tiny_trunk
 
@@ -123,6 +126,39 @@ def _make(folder: Path) -> None:
         (folder / name / f"embed_r{size}.onnx").write_bytes(content.SerializeToString())
 
 
+def _make_bundle(folder: Path) -> None:
+    seed, trunk = folder / "bundle", tiny_trunk()
+    seed.mkdir(exist_ok=True)
+    name, size = f"embed_r{trunk.canonical_size}.onnx", trunk.canonical_size
+    weights = Path("trunk.data")
+    onnx.save_model(
+        graph_of(trunk), seed / name, save_as_external_data=True, location=weights.name, size_threshold=64
+    )
+    files = {
+        file: {"bytes": (seed / file).stat().st_size, "sha256": sha256(seed / file)}
+        for file in (name, weights.name)
+    }
+    write_manifest(
+        seed, arch=trunk.arch, trunk_fingerprint=fingerprint(trunk.state_dict()), resolutions=[],
+        interpolation="bilinear",
+        onnx={"networks": {str(size): {"file": name, "data": [weights.name]}}, "files": files},
+    )  # fmt: skip
+
+
+def _read_bundle(folder: Path) -> Any:
+    bundle = OnnxBundle.load(folder)
+    answers = {}
+    for size in bundle.networks:
+        [answers[size]] = bundle.open(size).run(None, {"data": np.zeros((1, 3, size, size), np.float32)})
+    return plain(answers), bundle.trunk_fingerprint, bundle.interpolation
+
+
+def _judge_bundle(original: Any, found: Any, change: Change) -> None:
+    """Every file has a checksum in the manifest; the manifest's own words have none."""
+    if change.file != "btnet.json" or not set(found[0].items()) <= set(original[0].items()):
+        raise WrongAnswerError(f"{change.file} was changed and gave {str(found)[:200]}")
+
+
 def damage_graph(content: bytes, chance: Random) -> bytes:
     """A number, name, shape or place in the graph changed; the file stays a whole message."""
     model = onnx.ModelProto.FromString(content)
@@ -186,5 +222,9 @@ TARGETS = (
     Target(
         "ONNX, recogniser", _make, _read_backend, limit="values of weights: ONNX has no checksum",
         judge=_accept, mutators=(damage, damage_graph), memory_mib=512,
+    ),
+    Target(
+        "ONNX bundle", _make_bundle, _read_bundle, limit="interpolation, in the manifest", judge=_judge_bundle,
+        mutators=(damage, damage_json), memory_mib=512,
     ),
 )  # fmt: skip
