@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ _NUM_BANDS: Final = 8
 # Shares of the highest frequency that pixels carry along an axis; below the first lies the light on the face.
 _EDGES: Final = np.linspace(0.1, 1.0001, _NUM_BANDS + 1)
 NUM_FEATURES: Final = 2 * (_NUM_BANDS + 1)
+_LARGEST_WEIGHT: Final = 1e6
 
 
 def blur_features(crop: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -82,15 +84,20 @@ class OpticalSelector:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Refuse weights that are not those of the features.
+        """Refuse weights that are not those of the features, and cuts at no size.
 
         Raises:
             ValueError: naming what was found.
         """
-        if self.weights.shape != (NUM_FEATURES,) or not np.isfinite(self.weights).all():
+        if self.weights.shape != (NUM_FEATURES,) or not (np.abs(self.weights) < _LARGEST_WEIGHT).all():
             raise ValueError(
-                f"optical selector of {list(self.weights.shape)} weights, expected {NUM_FEATURES} finite ones; "
-                "fit it again"
+                f"optical selector of {list(self.weights.shape)} weights, expected {NUM_FEATURES} below "
+                f"{_LARGEST_WEIGHT:g}; fit it again"
+            )
+        wrong = [cut for cut in (*self.cuts.values(), *self.pixel_cuts.values()) if not 0 <= cut < math.inf]
+        if wrong:
+            raise ValueError(
+                f"optical selector with a cut at {wrong[0]} px, expected 0 or more; fit it again"
             )
 
     def optical_sizes(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:

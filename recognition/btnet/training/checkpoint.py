@@ -175,6 +175,7 @@ class Checkpoints:
         with _named_if_damaged(path):
             _check_plan(path)
             metadata = reader.read_metadata()
+            _check_places(path, metadata)
             facts = self._facts(0)
             self._load(facts, reader)
         self._check_identity(path, facts)
@@ -183,7 +184,7 @@ class Checkpoints:
         state = {**tensors, **self._scalers()}
         with _named_if_damaged(path):
             self._load(state, reader)
-        self._put_back(state)
+            self._put_back(state)
         return int(facts["step"])
 
     def _load(self, state: dict[str, Any], reader: FileSystemReader) -> None:
@@ -269,6 +270,18 @@ def _check_plan(path: Path) -> None:
     with open(path / _PLAN, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
         for _ in instructions(source):
             pass
+
+
+def _check_places(path: Path, metadata: Metadata) -> None:
+    """Torch makes room for all that a place announces before it reads."""
+    for place in (metadata.storage_data or {}).values():
+        if (
+            not 0
+            <= place.offset
+            <= place.offset + place.length
+            <= (path / place.relative_path).stat().st_size
+        ):
+            raise ValueError(f"{place.length} bytes at {place.offset} of {place.relative_path} are not there")
 
 
 def saved(folder: Path) -> list[Path]:

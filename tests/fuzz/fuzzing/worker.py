@@ -115,8 +115,10 @@ def _run_case(seeds: Seeds, number: int, watch: _Watch) -> tuple[str, str]:
     watch.deeds.clear()
     watch.is_on = True
     try:
-        found = target.read(folder)
-        watch.is_on = False
+        try:
+            found = target.read(folder)
+        finally:
+            watch.is_on = False
         outcome, detail = "right", ""
         if found != seeds.originals[change.seed]:
             target.judge(seeds.originals[change.seed], found, change)
@@ -124,7 +126,6 @@ def _run_case(seeds: Seeds, number: int, watch: _Watch) -> tuple[str, str]:
     except WrongAnswerError as error:
         outcome, detail = "wrong", str(error)
     except BaseException as error:
-        watch.is_on = False
         outcome, detail = judge_error(target, folder, error)
     if watch.deeds:
         outcome, detail = "code run", "; ".join(watch.deeds)
