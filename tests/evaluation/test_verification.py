@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from btnet.evaluation.verification import (
     fold_accuracies,
     kfold_accuracy,
+    kfold_correct,
     pair_scores,
     roc_auc,
     roc_curve,
@@ -241,6 +242,6 @@ def test_the_folds_accuracies_are_those_whose_mean_is_the_accuracy() -> None:
     first, second = unit(53, 4, 1), unit(53, 4, 2)
     issame = np.arange(53) % 2 == 0
     second[issame] += first[issame]
-    folds = fold_accuracies(pair_scores(first, second), issame)
+    folds = fold_accuracies(kfold_correct(pair_scores(first, second), issame))
     assert (float(folds.mean()), float(folds.std())) == pytest.approx(kfold_accuracy(first, second, issame))
     assert folds.shape == (10,)

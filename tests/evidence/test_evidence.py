@@ -96,6 +96,28 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
     assert "choose another folder" in capsys.readouterr().err
 
 
+def test_what_was_measured_elsewhere_is_not_run_again(
+    given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evidence(given, tmp_path / "a", "--only", "hr", "bt_r14") == 0
+    known = ("--known", str(tmp_path / "a" / "results"))
+    capsys.readouterr()
+
+    assert evidence(given, tmp_path / "b", *known) == 0
+    assert capsys.readouterr().out.count(": done (measured elsewhere)") == 2
+    assert not (tmp_path / "b" / "runs" / "bt_r14-s1").exists()
+    [first, second] = [(tmp_path / part / "results" / "bt_r14-s1.json").read_text() for part in "ab"]
+    assert first == second
+    about = json.loads((tmp_path / "b" / "results" / "about" / "about.json").read_text())
+    assert len(about["comparisons"]) == 6
+
+    assert evidence(given, tmp_path / "c", *known, "--only", "bt_r14", "--set", "lr=0.02") == 0
+    assert (tmp_path / "c" / "runs" / "bt_r14-s1").exists()
+
+    assert evidence(given, tmp_path / "d", "--only", "bt_r15") == 2
+    assert "bt_r15: the plan has no such rows" in capsys.readouterr().err
+
+
 def test_nothing_measured_is_no_page(given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evidence(given, tmp_path, "--so-far") == 2
     assert "nothing is measured there yet" in capsys.readouterr().err

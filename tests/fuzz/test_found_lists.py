@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch.distributed.checkpoint import FileSystemReader
-from torch.distributed.checkpoint.metadata import Metadata
 
 from btnet.data.face_list import read_face_list
 from btnet.data.image_files import ImageFiles
@@ -129,21 +129,41 @@ def test_a_native_set_of_other_kinds_is_named(tmp_path: Path) -> None:
         NativeSet.load(path)
 
 
-def test_a_checkpoint_that_announces_gigabytes_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_checkpoint_whose_places_lie_outside_its_files_is_refused(tmp_path: Path) -> None:
+    checkpoints._make(tmp_path)
+    plan = tmp_path / checkpoints._STEP / ".metadata"
+    metadata = pickle.loads(plan.read_bytes())
+    for place in metadata.storage_data.values():
+        place.length = 1 << 40
+    plan.write_bytes(pickle.dumps(metadata))
+    with pytest.raises(ValueError, match=r"step_000000003: damaged checkpoint .*1099511627776 bytes at"):
+        checkpoints._read(tmp_path / checkpoints._STEP)
+
+
+@pytest.mark.parametrize("asked_for", [bytes, os.system])
+def test_a_checkpoints_plan_can_make_nothing_but_itself(
+    tmp_path: Path, asked_for: Callable[..., Any]
 ) -> None:
     checkpoints._make(tmp_path)
-    original = FileSystemReader.read_metadata
 
-    def announce(reader: FileSystemReader) -> Metadata:
-        metadata = original(reader)
-        for place in (metadata.storage_data or {}).values():
-            place.length = 1 << 40
-        return metadata
+    class Hostile:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return asked_for, ("touch here",) if asked_for is os.system else (1 << 40,)
 
-    monkeypatch.setattr(FileSystemReader, "read_metadata", announce)
-    with pytest.raises(ValueError, match=r"step_000000003: damaged checkpoint .*1099511627776 bytes at"):
-        checkpoints._read(tmp_path / "step_000000003")
+    (tmp_path / checkpoints._STEP / ".metadata").write_bytes(pickle.dumps(Hostile()))
+    with pytest.raises(ValueError, match=r"damaged checkpoint .*which no checkpoint needs"):
+        checkpoints._read(tmp_path / checkpoints._STEP)
+
+
+def test_a_checkpoints_flipped_bit_is_told(tmp_path: Path) -> None:
+    checkpoints._make(tmp_path)
+    [path] = (tmp_path / checkpoints._STEP).glob("*.distcp")
+    content = bytearray(path.read_bytes())
+    place = content.index(np.ones(2, np.float32).tobytes())  # weights of a BatchNorm
+    content[place + 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged checkpoint .*does not match its checksum"):
+        checkpoints._read(tmp_path / checkpoints._STEP)
 
 
 def _seed(make: Callable[[Path], None], folder: Path) -> Path:

@@ -31,6 +31,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--full", action="store_true", help="every table and curve, in hours; default: phi_hr and phi_bt"
     )
+    parser.add_argument(
+        "--known",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="RESULTS",
+        help="folders of result files that other runs wrote: what was measured there is not run again",
+    )
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="ROW",
+        help="rows to run; the others are left for another run",
+    )
     parser.add_argument("--status", action="store_true", help="only show what is done, running and waiting")
     parser.add_argument("--so-far", action="store_true", help="only write the page of what is measured")
     parser.add_argument(
@@ -79,7 +94,14 @@ def run(args: argparse.Namespace) -> int:
             console.print(path)
         return 0
     plan = full_plan() if args.full else quick_plan()
-    runner = Runner(_source(args), plan, args.output, configs=args.configs, overrides=args.overrides)
+    unknown = set(args.only).difference(job.row.name for job in plan.jobs())
+    if unknown:
+        raise ValueError(
+            f"--only {' '.join(sorted(unknown))}: the plan has no such rows; --status lists them"
+        )
+    runner = Runner(
+        _source(args), plan, args.output, configs=args.configs, overrides=args.overrides, known=args.known
+    )
     with only_run(args.output) as alone:
         if args.status:
             console.print(runner.status(alive=not alone))
@@ -88,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.so_far:
             if not alone:
                 raise ValueError(f"{args.output}: a run is under way there; see how far with --status")
-            whole = runner.run()
+            whole = runner.run(args.only)
         for path in runner.sum_up():
             console.print(path)
     return 0 if whole else 1

@@ -112,9 +112,8 @@ def kfold_correct(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds:
     return _judged_rightly(distances, same, _folds(len(distances), num_folds))
 
 
-def fold_accuracies(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> Floats:
-    """Accuracy of each of the ten folds of `kfold_accuracy`, float64 [10]: arguments and errors of `kfold_correct`."""
-    correct = kfold_correct(scores, issame)
+def fold_accuracies(correct: npt.NDArray[Any]) -> Floats:
+    """Accuracy of each of the ten folds of `kfold_accuracy`, float64 [10], from what `kfold_correct` returns."""
     return np.array([correct[fold].mean() for fold in _folds(len(correct), 10)])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.evaluation.bootstrap import paired_bootstrap
-from btnet.evaluation.verification import kfold_correct
-from btnet.evidence.plan import Comparison, Job, Plan, Row
-from btnet.evidence.record import read_scores
+from btnet.evidence.plan import Comparison, Plan
+from btnet.evidence.record import Record
 from btnet.inference.verify import pair_label, parse_pair
 
 __all__ = ["all_comparisons", "compare"]
@@ -58,38 +57,39 @@ def _pairs(resolution: int) -> list[str]:
     return [f"112-{resolution}", f"{resolution}-{resolution}"]
 
 
-def compare(plan: Plan, scores: Path, identities: Path) -> list[dict[str, Any]]:
+def compare(plan: Plan, records: Iterable[Record], identities: Path) -> list[dict[str, Any]]:
     """`all_comparisons` of a plan whose rows have been measured; a row of several seeds counts as their mean.
 
     Args:
         plan: with its comparisons.
-        scores: folder of the jobs' scores.
+        records: of its rows.
         identities: file of the test set's identities.
 
     Returns:
         "first", "second", "pair" and the fields of `PairedDifference` each.
     """
     people = np.load(identities, allow_pickle=False)
+    issame = people[:, 0] == people[:, 1]
+    known = list(records)
     found = []
     for comparison in all_comparisons(plan):
         for text in comparison.pairs:
             pair = pair_label(parse_pair(text))
-            first = _correct(plan.row(comparison.first), pair, scores)
-            second = _correct(plan.row(comparison.second), pair, scores)
+            first, second = (_judged(known, name, pair) for name in (comparison.first, comparison.second))
             if first is None or second is None:
                 continue
-            difference = paired_bootstrap(first[0], second[0], first[1], people)
+            difference = paired_bootstrap(first, second, issame, people)
             found.append(
                 {"first": comparison.first, "second": comparison.second, "pair": pair, **asdict(difference)}
             )
     return found
 
 
-def _correct(row: Row, pair: str, folder: Path) -> tuple[NDArray[np.float64], NDArray[np.bool_]] | None:
-    """Share of a row's seeds that judge each pair rightly."""
-    files = [path for seed in row.seeds if (path := folder / f"{Job(row, seed).name}.npz").is_file()]
-    read = [read_scores(path) for path in files]
-    if not read or any(pair not in by_pair for _, by_pair in read):
-        return None
-    decisions: Sequence[NDArray[np.bool_]] = [kfold_correct(by_pair[pair], same) for same, by_pair in read]
-    return np.mean(decisions, axis=0), read[0][0]
+def _judged(records: Iterable[Record], name: str, pair: str) -> NDArray[np.float64] | None:
+    """Share of a row's seeds that judge each pair of faces rightly."""
+    judged = [
+        record.judged_rightly[pair]
+        for record in records
+        if record.name == name and pair in record.judged_rightly
+    ]
+    return np.mean(judged, axis=0, dtype=np.float64) if judged else None

@@ -21,7 +21,7 @@ from btnet.evaluation.verification import fold_accuracies
 from btnet.evidence.agreement import agreement, cosines
 from btnet.evidence.figure_maps import maps_of_rendered_face
 from btnet.evidence.plan import RESOLUTIONS
-from btnet.evidence.record import Record, read_records, read_scores
+from btnet.evidence.record import Record, read_records
 from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
 from btnet.inference.model_folder import EvaluatedModel, load_model
@@ -50,14 +50,12 @@ class Material:
     Attributes:
         results: folder of the result files.
         runs: folder of the trainings' outputs, `ROW-sSEED` each.
-        scores: folder of the cosines of every pair.
         trunk: that was given.
         test: the .bin set of pairs.
     """
 
     results: Path
     runs: Path
-    scores: Path
     trunk: Path
     test: Path
 
@@ -191,11 +189,10 @@ def _folds(material: Material) -> dict[str, Any]:
     """Fig. 6: accuracy fold by fold, the mean over seeds, {label: {pair: numbers}}."""
     seeds: dict[str, dict[str, list[NDArray[np.float64]]]] = {}
     for record in material.records:
-        issame, by_pair = read_scores(material.scores / f"{record.name}-s{record.seed}.npz")
-        for pair in record.accuracy:
-            if record.resolution in (0, pair_key(pair)[1]) and pair in by_pair:
+        for pair, judged in record.judged_rightly.items():
+            if record.resolution in (0, pair_key(pair)[1]):
                 of_label = seeds.setdefault(record.places[_TABLE], {})
-                of_label.setdefault(pair, []).append(fold_accuracies(by_pair[pair], issame))
+                of_label.setdefault(pair, []).append(fold_accuracies(judged))
     return {
         label: {pair: np.mean(found, axis=0).tolist() for pair, found in by_pair.items()}
         for label, by_pair in seeds.items()

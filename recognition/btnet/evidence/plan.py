@@ -320,7 +320,9 @@ def full_plan() -> Plan:
             ),
         ]
         + [
-            Sweep(Row("", {}, TRUNK, {**settings, **_TRUNK_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)})
+            Sweep(
+                Row("", {}, TRUNK, {**settings, **_TRUNK_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)}
+            )
             for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
         ]
     )

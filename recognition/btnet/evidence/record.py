@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
-from btnet.evaluation.verification import kfold_accuracy
+from btnet.evaluation.verification import kfold_accuracy, kfold_correct
 from btnet.evidence.plan import Job, Sweep
-from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
 from btnet.files.text import read_json
 from btnet.inference.embedding_store import EmbeddingStore
@@ -29,6 +29,8 @@ from btnet.report.results import number, read_results
 __all__ = ["Cost", "Record", "choose", "measure", "read_records"]
 
 _MORE = "evidence"
+_KEYS = ("digest", "name", "seed", "order", "places", "resolution", "settings", "data", "cost", "num_learnt",
+         "num_parameters", "bytes_stored", "old_gallery", "judged_rightly")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Record:
     """A result file, read.
 
     Attributes:
+        digest: of all that decided what was learnt.
         name: of the row.
         seed: of the run.
         order: of the row in its plan, and so in tables.
@@ -66,8 +69,10 @@ class Record:
         num_parameters: of the trunk.
         bytes_stored: beside the trunk; for a trunk, of itself.
         old_gallery: accuracy by pair where the gallery stays as the given trunk embedded it at 112 px.
+        judged_rightly: by pair, whether each pair of faces was, bool [P] (`kfold_correct`).
     """
 
+    digest: str
     name: str
     seed: int
     order: int
@@ -81,6 +86,7 @@ class Record:
     num_parameters: int
     bytes_stored: int
     old_gallery: dict[str, float]
+    judged_rightly: dict[str, NDArray[np.bool_]]
 
 
 def measure(
@@ -96,8 +102,8 @@ def measure(
     cost: Cost,
     data: Mapping[str, Any],
     order: int,
+    digest: str,
     result: Path,
-    scores: Path,
 ) -> dict[str, float]:
     """Verify a job's model and write its result file.
 
@@ -113,8 +119,8 @@ def measure(
         cost: for the record.
         data: for the record.
         order: for the record.
+        digest: of all that decided what was learnt, for the record.
         result: JSON file to write.
-        scores: file for the cosine of every pair, for comparisons (.npz).
 
     Returns:
         Accuracy by pair.
@@ -122,13 +128,11 @@ def measure(
     model = replace(load_model(model_path), name=job.name)
     images, issame = read_bin(test)
     found = verify(model, images, issame, pairs, interpolation=interpolation, embed=store)
-    scores.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(scores) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, issame=issame, **{each.label: each.scores for each in found})
     document = report(
         [SetResults(test, sha256(test), issame, {job.name: found})], pairs, [model], [job.name], interpolation
     )
     document[_MORE] = {
+        "digest": digest,
         "name": job.row.name,
         "seed": job.seed,
         "order": order,
@@ -141,6 +145,7 @@ def measure(
         "old_gallery": _old_gallery(
             load_model(given_trunk), model, images, issame, pairs, store, interpolation
         ),
+        "judged_rightly": {each.label: _to_text(kfold_correct(each.scores, issame)) for each in found},
     }
     write_result(result, document)
     return {each.label: each.accuracy for each in found}
@@ -182,12 +187,6 @@ def mean_accuracy(record: Record) -> float:
     return float(np.mean([value for pair, value in record.accuracy.items() if pair != "112&112"]))
 
 
-def read_scores(path: Path) -> tuple[NDArray[np.bool_], dict[str, NDArray[np.float64]]]:
-    """Whether each pair shows one person, and its cosine by pair of resolutions."""
-    with np.load(path, allow_pickle=False) as found:
-        return found["issame"], {key: found[key] for key in found.files if key != "issame"}
-
-
 def _old_gallery(
     old: EvaluatedModel,
     new: EvaluatedModel,
@@ -209,6 +208,16 @@ def _old_gallery(
     return found
 
 
+def _to_text(judged: NDArray[np.bool_]) -> str:
+    """Bits in base64: 500 characters for 3 000 pairs."""
+    return base64.b64encode(np.packbits(judged).tobytes()).decode("ascii")
+
+
+def _from_text(text: str, num_pairs: int) -> NDArray[np.bool_]:
+    bits = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    return np.unpackbits(bits, count=num_pairs).astype(np.bool_)
+
+
 def _sizes(job: Job, model: EvaluatedModel) -> dict[str, int]:
     network = model.model
     trunk = network.trunk if isinstance(network, BTNet) else network
@@ -228,11 +237,24 @@ def _read(path: Path) -> Record:
     more = document.get(_MORE)
     if not isinstance(more, dict):
         raise ValueError(f"{path}: has no entry {_MORE!r}; expected what `btnet evidence` writes")
+    if missing := [key for key in _KEYS if key not in more]:
+        raise ValueError(
+            f"{path}: {', '.join(missing)} missing; it was written by an older version, run it again"
+        )
     accuracy = {
         pair_label(tuple(entry["pair"])): value
         for entry in file.sets[0].results
         if (value := number(entry.get("accuracy"))) is not None
     }
-    keys = ("name", "seed", "order", "places", "resolution", "settings", "data")
-    sizes = ("num_learnt", "num_parameters", "bytes_stored", "old_gallery")
-    return Record(**{key: more[key] for key in (*keys, *sizes)}, accuracy=accuracy, cost=Cost(**more["cost"]))
+    judged = {
+        pair: _from_text(text, file.sets[0].facts["num_pairs"])
+        for pair, text in more["judged_rightly"].items()
+    }
+    return Record(
+        **{
+            **{key: more[key] for key in _KEYS},
+            "accuracy": accuracy,
+            "cost": Cost(**more["cost"]),
+            "judged_rightly": judged,
+        }
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,21 @@ class Runner:
         folder: everything is written below it.
         configs: folder of the configs.
         overrides: `key=value` texts for every training.
+        known: folders of result files that other runs wrote; a job with the same settings, data and trunk is not run
+            again.
     """
 
     def __init__(
-        self, source: Source, plan: Plan, folder: Path, *, configs: Path, overrides: Sequence[str] = ()
+        self,
+        source: Source,
+        plan: Plan,
+        folder: Path,
+        *,
+        configs: Path,
+        overrides: Sequence[str] = (),
+        known: Sequence[Path] = (),
     ) -> None:
-        self.source, self.plan, self.folder = source, plan, folder
+        self.source, self.plan, self.folder, self.known = source, plan, folder, known
         self.configs, self.overrides = configs, list(overrides)
         self.state = State(folder)
         self.console = Console(highlight=False)
@@ -71,8 +80,11 @@ class Runner:
         """Folder of the result files: numbers alone."""
         return self.folder / "results"
 
-    def run(self) -> bool:
+    def run(self, only: Collection[str] = ()) -> bool:
         """Everything that is not done yet.
+
+        Args:
+            only: names of rows; the others, and the tests on photographed faces, are left for another run. None: all.
 
         Returns:
             Whether all jobs ended well.
@@ -85,8 +97,10 @@ class Runner:
             prepare(self.source, self.sets.folder)
         swept = {row.name: sweep for sweep in self.plan.sweeps for row in sweep.rows()}
         jobs = self.plan.jobs()
+        self._adopt(jobs)
         for number, job in enumerate(jobs, start=1):
-            self._job(job, f"{number}/{len(jobs)} {job.name}")
+            if not only or job.row.name in only:
+                self._job(job, f"{number}/{len(jobs)} {job.name}")
             if job.row.name in swept:
                 sweep = swept[job.row.name]
                 records = read_records(self.results)
@@ -95,7 +109,8 @@ class Runner:
                     path = self.folder / "choices" / f"{sweep.row.method}.json"
                     path.parent.mkdir(exist_ok=True)
                     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
-        self._test_natively()
+        if not only:
+            self._test_natively()
         return not self._failed
 
     def sum_up(self) -> list[Path]:
@@ -113,20 +128,30 @@ class Runner:
                 f"{self.folder}: nothing is measured there yet; run `btnet evidence` first"
             )
         self._write_about()
-        write_figures(
-            Material(
-                self.results, self.runs, self.folder / "scores", self.source.trunk, self.sets.bin("test")
-            )
-        )
+        write_figures(Material(self.results, self.runs, self.source.trunk, self.sets.bin("test")))
         return write_page(self.results, self.folder / "RESULTS.md")
 
+    def _adopt(self, jobs: Sequence[Job]) -> None:
+        """Take over the result files of other runs; whether they fit is asked job by job."""
+        self.results.mkdir(parents=True, exist_ok=True)
+        for folder in self.known:
+            found = {f"{record.name}-s{record.seed}": record for record in read_records(folder)}
+            for job in jobs:
+                if job.name in found and not self._record(job).exists():
+                    shutil.copyfile(folder / f"{job.name}.json", self._record(job))
+                    self.state.adopt(key_of(job), found[job.name])
+
     def _test_natively(self) -> None:
-        """Models on photographed faces, and their BatchNorms on cameras; those that failed are left out."""
-        models = {
-            label: [self._model(self.plan.row(name)) for name in names]
-            for label, names in self.plan.native.items()
-            if not self._failed.intersection(names)
-        }
+        """Models on photographed faces, and their BatchNorms on cameras; those that are not there are left out."""
+        models = {}
+        for label, names in self.plan.native.items():
+            paths = [self._model(self.plan.row(name)) for name in names]
+            if all(path.exists() for path in paths):
+                models[label] = paths
+            else:
+                self.console.print(
+                    f"photographed faces: {label} is left out, as not all of {names} were trained here"
+                )
         if not models:
             return
         branches = next((runs for runs in models.values() if len(runs) > 1), None)
@@ -176,7 +201,7 @@ class Runner:
                 "shared": {
                     key: {"seconds": e.seconds, "cpu_seconds": e.cpu_seconds} for key, e in shared.items()
                 },
-                "comparisons": compare(self.plan, self.folder / "scores", self.sets.identities("test")),
+                "comparisons": compare(self.plan, read_records(self.results), self.sets.identities("test")),
             },
         )
 
@@ -198,7 +223,8 @@ class Runner:
         key = key_of(job)
         trunk = self._trunk(job.row)
         if job.row.trunk in self._failed or not trunk.exists():
-            self._give_up(job, title, FileNotFoundError(f"its trunk {job.row.trunk} is not there"))
+            reason = f"its trunk {job.row.trunk} is not there; where it was measured elsewhere, remove its result file"
+            self._give_up(job, title, FileNotFoundError(f"{reason} to have it trained here"))
             return
         config = self._config(job)
         digest = self._digest(job, config)
@@ -245,8 +271,8 @@ class Runner:
             cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images),
             data=self._about(job.row.data),
             order=self.plan.order(job.row.name),
+            digest=entry.digest,
             result=self._record(job),
-            scores=self.folder / "scores" / f"{job.name}.npz",
         )
         return ", ".join(f"{pair} {100 * accuracy:.2f}" for pair, accuracy in record.items())
 

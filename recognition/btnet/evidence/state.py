@@ -16,6 +16,7 @@ from typing import Final
 from rich.table import Table
 
 from btnet.evidence.plan import Job
+from btnet.evidence.record import Record
 from btnet.files.atomic import replacing
 
 __all__ = ["Entry", "State", "clock"]
@@ -100,6 +101,12 @@ class State:
             entry.seconds += time.monotonic() - wall
             entry.cpu_seconds += _cpu_seconds() - cpu
             self.save()
+
+    def adopt(self, name: str, record: Record) -> None:
+        """Count a job as done whose result file another run wrote."""
+        cost = asdict(record.cost)
+        self.entries[name] = Entry(DONE, **cost, digest=record.digest, text="measured elsewhere")
+        self.save()
 
     def fail(self, name: str, error: Exception) -> None:
         """Keep why a job did not end well."""

@@ -8,12 +8,12 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-__all__ = ["load_weights"]
+__all__ = ["check_archive", "load_weights"]
 
 _NUM_PICKLES = 5  # of torch's older format: magic number, version, system, contents, keys; then raw numbers
 
@@ -42,7 +42,8 @@ def load_weights(path: str | Path) -> Any:
         warnings.simplefilter("ignore")
         try:
             if zipfile.is_zipfile(path):
-                _check_archive(path)
+                with open(path, "rb") as file:
+                    check_archive(file)
                 content = torch.load(path, map_location="cpu", weights_only=True)
             else:
                 legacy = path.read_bytes()
@@ -66,9 +67,14 @@ def load_weights(path: str | Path) -> Any:
     return content
 
 
-def _check_archive(path: Path) -> None:
-    size = path.stat().st_size
-    with zipfile.ZipFile(path) as archive:
+def check_archive(stream: BinaryIO) -> None:
+    """Check that an archive of `torch.save` holds what it announces, with the checksums it was given.
+
+    Raises:
+        ValueError, zipfile.BadZipFile: if not.
+    """
+    size = stream.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
         for member in members:
             if member.compress_type != zipfile.ZIP_STORED:

@@ -8,9 +8,11 @@ learning rate follow from the number of steps done.
 
 from __future__ import annotations
 
+import io
 import json
 import mmap
 import os
+import pickle
 import re
 import shutil
 import warnings
@@ -19,7 +21,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 import torch.distributed as dist
@@ -27,17 +29,30 @@ from torch import Tensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.filesystem import FileSystemReader, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata
+from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
 from btnet.files.safe_pickle import instructions
+from btnet.model.weights_file import check_archive
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 
 _PLAN = ".metadata"
 _FOLDER = re.compile(r"step_(\d+)")
+_NAMES_IN_PLANS = {
+    "torch": ("Size",),
+    "torch.serialization": ("_get_layout",),
+    "torch.distributed.checkpoint.filesystem": ("_StorageInfo",),
+    "torch.distributed.checkpoint.metadata": (
+        "BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta", "TensorProperties",
+        "TensorStorageMetadata", "_MEM_FORMAT_ENCODING",
+    ),
+    "pathlib": ("PosixPath",),
+    "pathlib._local": ("PosixPath",),  # Python 3.13
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -171,11 +186,9 @@ class Checkpoints:
         if not folders:
             return 0
         path = folders[-1]
-        reader = FileSystemReader(path)
+        reader = _Reader(path)
         with _named_if_damaged(path):
-            _check_plan(path)
             metadata = reader.read_metadata()
-            _check_places(path, metadata)
             facts = self._facts(0)
             self._load(facts, reader)
         self._check_identity(path, facts)
@@ -265,23 +278,42 @@ class Checkpoints:
             learner.scaler.load_state_dict(json.loads(tensors[f"{learner.name}/scaler"]))
 
 
-def _check_plan(path: Path) -> None:
-    """Refuse a damaged plan, torch's pickle of what lies where, that announces more than it holds."""
-    with open(path / _PLAN, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
-        for _ in instructions(source):
-            pass
+class _Plan(pickle.Unpickler):
+    """Reads torch's pickle of what lies where: its data classes, and nothing that runs or makes room by itself."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
+        if not is_dtype and name not in _NAMES_IN_PLANS.get(module, ()):
+            raise pickle.UnpicklingError(f"{_PLAN} asks for {module}.{name}, which no checkpoint needs")
+        return super().find_class(module, name)
 
 
-def _check_places(path: Path, metadata: Metadata) -> None:
-    """Torch makes room for all that a place announces before it reads."""
-    for place in (metadata.storage_data or {}).values():
-        if (
-            not 0
-            <= place.offset
-            <= place.offset + place.length
-            <= (path / place.relative_path).stat().st_size
-        ):
-            raise ValueError(f"{place.length} bytes at {place.offset} of {place.relative_path} are not there")
+class _Reader(FileSystemReader):
+    """Torch's, which takes the damage of a bit for another weight, and makes room for whatever a file announces."""
+
+    def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
+        """What lies where; `instructions` and `_Plan` refuse what announces more than it holds."""
+        path = Path(self.path) / _PLAN
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
+            for _ in instructions(source):
+                pass
+            source.seek(0)
+            metadata = _Plan(cast(IO[bytes], source)).load()
+        if not isinstance(metadata, Metadata):
+            raise ValueError(f"{_PLAN} holds a {type(metadata).__name__}")
+        return metadata
+
+    def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> Any:
+        """As torch's, of items that are where they should be, and match their checksums."""
+        for item in plan.items:
+            place = self.storage_data[item.storage_index]
+            path = Path(self.path) / place.relative_path
+            if not 0 <= place.offset <= place.offset + place.length <= path.stat().st_size:
+                raise ValueError(f"{place.length} bytes at {place.offset} of {path.name} are not there")
+            with open(path, "rb") as file:
+                file.seek(place.offset)
+                check_archive(io.BytesIO(file.read(place.length)))
+        return super().read_data(plan, planner)
 
 
 def saved(folder: Path) -> list[Path]:
