@@ -127,9 +127,13 @@ def read_results(path: Path) -> ResultFile:
 
 def number(value: object) -> float | None:
     """A finite number, or None: what tables show as "-"."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number beyond 1e308
+        return None
+    return found if math.isfinite(found) else None
 
 
 def pair_label(pair: object) -> str:
