@@ -20,7 +20,7 @@ def write(path: Path, content: Any) -> Path:
     ("content", "message"),
     [
         ('{"task": "verifi', "not valid JSON"),
-        ([1, 2], "no result file"),
+        ([1, 2], "expected a JSON object"),
         ({"task": "x"}, "entry 'sets' is missing"),
         ({"task": 3, "sets": []}, "entry 'task' is missing or no str"),
         ({"task": "x", "sets": [3]}, "'sets' is not a list of objects"),
