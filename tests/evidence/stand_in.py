@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from btnet.evidence.comparisons import all_comparisons
-from btnet.evidence.plan import RESOLUTIONS, Plan, Row, full_plan
+from btnet.evidence.plan import Plan, Row, full_plan
 from btnet.evidence.record import Cost, Record
 
 SETTINGS = {"lr": 0.05, "num_epoch": 8, "interpolation": "bilinear", "tail_from": ""}
 _BASE = {
     "112&112": 0.998,
+    "112&56": 0.995,
+    "56&56": 0.995,
     "112&28": 0.98,
     "112&14": 0.78,
     "112&7": 0.53,
@@ -37,7 +39,7 @@ def stand_in_records(plan: Plan | None = None, seed: int = 0) -> list[Record]:
         if row.places.keys() & {"passes", "identities"}:
             gain = _of_curve(row)
         noise = rng.normal(0, 0.002) if row.config else 0.0
-        sizes = (row.resolution,) if row.resolution else RESOLUTIONS
+        sizes = plan.sizes(row)
         pairs = ["112&112", *(f"112&{r}" for r in sizes), *(f"{r}&{r}" for r in sizes)]
         accuracy = {
             pair: _BASE[pair]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from btnet.config import load_config
 from btnet.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
-from btnet.evidence.record import Cost, Record, choose
+from btnet.evidence.record import Record, choose
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
@@ -52,21 +54,14 @@ def test_the_settings_with_the_best_mean_are_chosen_and_full_resolution_does_not
     sweep = next(sweep for sweep in full_plan().sweeps if sweep.row.method == "bt")
     rows = sweep.rows()
     accuracies = [(0.9, 0.80), (0.8, 0.88), (0.99, 0.70), (0.9, 0.80)]
+    nothing: dict[str, Any] = {field.name: {} for field in fields(Record)}
     records = [
         Record(
-            row.name,
-            1,
-            0,
-            {},
-            14,
-            {"112&112": high, "112&14": low, "14&14": low},
-            {},
-            {},
-            Cost(0, 0, 1, 0),
-            1,
-            1,
-            1,
-            {},
+            **{
+                **nothing,
+                "name": row.name,
+                "accuracy": {"112&112": high, "112&14": low, "14&14": low},
+            }
         )
         for row, (high, low) in zip(rows, accuracies, strict=True)
     ]

@@ -35,8 +35,8 @@ def all_comparisons(plan: Plan) -> list[Comparison]:
         if _TABLE in row.places and row.places[_TABLE] != _BRANCH:
             sizes = [row.resolution] if row.resolution else list(plain)
             found += [Comparison(plain[r].name, row.name, _pairs(r)) for r in sizes if r in plain]
-        if any(place in row.places for place in _AGAINST_BRANCH) and row.resolution in plain:
-            found.append(Comparison(row.name, plain[row.resolution].name, _pairs(row.resolution)))
+        if any(place in row.places for place in _AGAINST_BRANCH):
+            found += [Comparison(row.name, plain[r].name, _pairs(r)) for r in plan.sizes(row) if r in plain]
     steps = [row for row in plan.rows if _STEPS in row.places and row.resolution]
     found += [
         Comparison(second.name, first.name, _pairs(second.resolution))

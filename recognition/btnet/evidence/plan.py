@@ -59,7 +59,7 @@ class Row:
         places: name of each table or curve it stands in -> what it is called there.
         config: in the folder of configs; "" where nothing is trained: the trunk as it is.
         settings: keys that differ from the config.
-        resolution: of the branch, in px; 0: a trunk, measured at every resolution.
+        resolution: of the branch, in px; 0: a trunk, or several branches that one run trains.
         trunk: the row whose trunk it stands on or starts from; "" the given one.
         data: name of the set it learns from.
         tail_at: the shared tail starts behind the coupling layer of this size in px; 0: as the settings say.
@@ -183,6 +183,12 @@ class Plan:
         names = [row.name for row in [*self.rows, *(row for sweep in self.sweeps for row in sweep.rows())]]
         return names.index(name)
 
+    def sizes(self, row: Row) -> list[int]:
+        """What a row is measured at, in px from large to small: a branch's own size, a trunk at those of all branches."""
+        if row.config == BRANCH:
+            return [row.resolution] if row.resolution else list(row.settings["branches"])
+        return sorted({other.resolution for other in self.rows if other.resolution}, reverse=True)
+
     def row(self, name: str) -> Row:
         """By name."""
         return next(row for row in self.rows if row.name == name)
@@ -273,6 +279,10 @@ def full_plan() -> Plan:
                 ("statistics", "BatchNorm statistics anew", {"averaging": "swa:0"}),
             )
         ),
+        # Nothing but the BN set ties the branches of a run: phi_bt's, each from a run of its own, may stand beside it.
+        Row("bt_shared", {"beyond": "phi_bt, one BN set for all tails"}, BRANCH,
+            {"branches": list(RESOLUTIONS), "shared_tail_norms": True}, method="bt"),
+        _phi_bt(56, seeds=_SEEDS[:1]),
     ]  # fmt: skip
     native = {
         "phi_hr": ["hr"],

@@ -37,7 +37,6 @@ __all__ = ["Runner"]
 # Where things lie and how often they are told: no part of what is learnt.
 _LOCAL = ("rec", "trunk", "classifier", "output", "teacher_cache", "resume", "num_workers", "frequent", "verbose",
           "save_every", "keep_checkpoints", "name", "role", "device")  # fmt: skip
-_ALL_PAIRS = ["112-112", *(f"112-{r}" for r in RESOLUTIONS), *(f"{r}-{r}" for r in RESOLUTIONS)]
 
 
 class Runner:
@@ -281,9 +280,8 @@ class Runner:
         return {"set": data, "num_images": len(faces), "num_identities": faces.num_classes}
 
     def _pairs(self, row: Row) -> list[str]:
-        if not row.resolution:
-            return _ALL_PAIRS
-        return ["112-112", f"112-{row.resolution}", f"{row.resolution}-{row.resolution}"]
+        sizes = self.plan.sizes(row)
+        return ["112-112", *(f"112-{r}" for r in sizes), *(f"{r}-{r}" for r in sizes)]
 
     def _trunk(self, row: Row) -> Path:
         if row.trunk == GIVEN_TRUNK:

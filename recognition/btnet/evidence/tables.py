@@ -73,11 +73,12 @@ def against_plain(groups: Groups, head: str, comparisons: Comparisons) -> Table:
 def beyond(groups: Groups, comparisons: Comparisons) -> list[Table]:
     """A table for each resolution: one row per switch beside plain phi_bt."""
     tables = []
-    for r in sorted({record.resolution for group in groups.values() for record in group}, reverse=True):
+    sizes = {record.resolution for group in groups.values() for record in group if record.resolution}
+    for r in sorted(sizes, reverse=True):
         of_size = {
             label: found
             for label, group in groups.items()
-            if (found := [record for record in group if record.resolution == r])
+            if (found := [at for record in group if (at := _at(record, r)).accuracy])
         }
         if len(of_size) < 2:
             continue
@@ -102,13 +103,21 @@ def beyond(groups: Groups, comparisons: Comparisons) -> list[Table]:
         tables.append(
             replace(
                 table,
-                title=f"{r} px: accuracy, %, and the difference from {plain}" if r else table.title,
+                title=f"{r} px: accuracy, %, and the difference from {plain}",
                 columns=columns,
                 rows=tuple(rows),
                 notes=(cost, *table.notes),
             )
         )
     return tables
+
+
+def _at(record: Record, resolution: int) -> Record:
+    """What it says of a branch of this size; nothing where it is another's."""
+    if record.resolution == resolution:
+        return record
+    of_size = {pair: value for pair, value in record.accuracy.items() if pair_key(pair)[1] == resolution}
+    return replace(record, accuracy={} if record.resolution else of_size)
 
 
 def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
