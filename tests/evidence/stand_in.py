@@ -137,7 +137,7 @@ def write_result_files(folder: Path, records: list[Record], about: dict[str, Any
                 **{key: value for key, value in vars(record).items() if key != "accuracy"},
                 "cost": vars(record.cost),
                 "judged_rightly": {
-                    pair: base64.b64encode(np.packbits(judged)).decode()
+                    pair: base64.b64encode(np.packbits(judged).tobytes()).decode()
                     for pair, judged in record.judged_rightly.items()
                 },
             },

@@ -74,14 +74,15 @@ def test_a_bundle_takes_no_file_of_another_folder(tmp_path: Path) -> None:
     seed = _seed(graphs._make_bundle, tmp_path)
     manifest = json.loads((seed / "btnet.json").read_text())
     (tmp_path / "elsewhere").write_bytes(b"")
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"files": {**manifest["onnx"]["files"], "../elsewhere": {"bytes": 0, "sha256": "0"}}},
         {"networks": {"16": {"file": "../elsewhere"}}},
         {"networks": {"16": "x"}},
         {"networks": {"16_": {}}},
         {"networks": {}},
         {"files": 1.5},
-    ):
+    ]
+    for change in changes:
         (seed / "btnet.json").write_text(json.dumps({**manifest, "onnx": {**manifest["onnx"], **change}}))
         with pytest.raises(ValueError, match=r"btnet\.json: leads no ONNX bundle"):
             OnnxBundle.load(seed)

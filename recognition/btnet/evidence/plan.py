@@ -184,7 +184,7 @@ class Plan:
         return names.index(name)
 
     def sizes(self, row: Row) -> list[int]:
-        """What a row is measured at, in px from large to small: a branch's own size, a trunk at those of all branches."""
+        """What a row is measured at, in px: a branch at its own size, a trunk at those of all branches."""
         if row.config == BRANCH:
             return [row.resolution] if row.resolution else list(row.settings["branches"])
         return sorted({other.resolution for other in self.rows if other.resolution}, reverse=True)
