@@ -19,7 +19,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
+from enum import Enum
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -42,17 +43,9 @@ from btnet.training.learner import Learner
 
 _PLAN = ".metadata"
 _FOLDER = re.compile(r"step_(\d+)")
-_NAMES_IN_PLANS = {
-    "torch": ("Size",),
-    "torch.serialization": ("_get_layout",),
-    "torch.distributed.checkpoint.filesystem": ("_StorageInfo",),
-    "torch.distributed.checkpoint.metadata": (
-        "BytesStorageMetadata", "ChunkStorageMetadata", "Metadata", "MetadataIndex", "StorageMeta", "TensorProperties",
-        "TensorStorageMetadata", "_MEM_FORMAT_ENCODING",
-    ),
-    "pathlib": ("PosixPath",),
-    "pathlib._local": ("PosixPath",),  # Python 3.13
-}  # fmt: skip
+# In a plan beside dtypes and torch's own records; `pathlib._local` is Python 3.13's.
+_ALSO_IN_PLANS = (("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"),
+                  ("pathlib._local", "PosixPath"))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -279,13 +272,16 @@ class Checkpoints:
 
 
 class _Plan(pickle.Unpickler):
-    """Reads torch's pickle of what lies where: its data classes, and nothing that runs or makes room by itself."""
+    """Reads torch's pickle of what lies where: its records, and nothing that runs or makes room by itself."""
 
     def find_class(self, module: str, name: str) -> Any:
-        is_dtype = module == "torch" and isinstance(getattr(torch, name, None), torch.dtype)
-        if not is_dtype and name not in _NAMES_IN_PLANS.get(module, ()):
-            raise pickle.UnpicklingError(f"{_PLAN} asks for {module}.{name}, which no checkpoint needs")
-        return super().find_class(module, name)
+        is_known = (module, name) in _ALSO_IN_PLANS
+        if is_known or module == "torch" or module.startswith("torch.distributed.checkpoint."):
+            found = super().find_class(module, name)
+            is_record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Enum))
+            if is_known or is_record or isinstance(found, torch.dtype):
+                return found
+        raise pickle.UnpicklingError(f"{_PLAN} asks for {module}.{name}, which no checkpoint needs")
 
 
 class _Reader(FileSystemReader):
