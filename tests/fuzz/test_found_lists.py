@@ -152,7 +152,7 @@ def test_a_checkpoints_plan_can_make_nothing_but_itself(
             return asked_for, ("touch here",) if asked_for is os.system else (1 << 40,)
 
     (tmp_path / checkpoints._STEP / ".metadata").write_bytes(pickle.dumps(Hostile()))
-    with pytest.raises(ValueError, match=r"damaged checkpoint .*which no checkpoint needs"):
+    with pytest.raises(ValueError, match=r"damaged checkpoint .*which no such file needs"):
         checkpoints._read(tmp_path / checkpoints._STEP)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["instructions", "load_plain_pickle"]
+__all__ = ["load_pickle_of", "load_plain_pickle"]
 
 _LONGEST = 300  # of a reason, which may quote the file
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
@@ -58,6 +58,24 @@ def load_plain_pickle(path: Path) -> Any:
             raise ValueError(f"{path}: not readable as plain data: {str(error)[:_LONGEST]}") from error
         except (AttributeError, OverflowError, RecursionError, ImportError) as error:
             raise ValueError(f"{path}: not readable as plain data: {repr(error)[:_LONGEST]}") from error
+
+
+def load_pickle_of(path: Path, look_up: Callable[[str, str], Any]) -> Any:
+    """Load a pickle whose names lead where a rule lets them.
+
+    Args:
+        path: the file.
+        look_up: what stands for (module, name); None: nothing, and the file is refused.
+
+    Raises:
+        ValueError: if the file announces more than it holds.
+        pickle.UnpicklingError: for a name that is refused; a damaged pickle can fail in other ways too.
+    """
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
+        for _ in instructions(source):
+            pass
+        source.seek(0)
+        return _RuledUnpickler(source, look_up).load()
 
 
 def instructions(source: mmap.mmap) -> Iterator[str]:
@@ -158,6 +176,18 @@ class _PlainUnpickler(pickle.Unpickler):
             )
         # Wrapped anew each time: a pickle can set attributes (__defaults__ ...) on whatever it is given.
         return lambda *arguments: function(*arguments)
+
+
+class _RuledUnpickler(pickle.Unpickler):
+    def __init__(self, source: Any, look_up: Callable[[str, str], Any]) -> None:
+        super().__init__(source)
+        self._look_up = look_up
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = self._look_up(module, name)
+        if found is None:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs")
+        return found
 
 
 def _plain(value: Any, known: dict[int, Any]) -> Any:

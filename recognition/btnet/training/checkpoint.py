@@ -8,11 +8,10 @@ learning rate follow from the number of steps done.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
-import mmap
 import os
-import pickle
 import re
 import shutil
 import warnings
@@ -22,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -36,7 +35,7 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from btnet.files.safe_pickle import instructions
+from btnet.files.safe_pickle import load_pickle_of
 from btnet.model.weights_file import check_archive
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
@@ -271,30 +270,22 @@ class Checkpoints:
             learner.scaler.load_state_dict(json.loads(tensors[f"{learner.name}/scaler"]))
 
 
-class _Plan(pickle.Unpickler):
-    """Reads torch's pickle of what lies where: its records, and nothing that runs or makes room by itself."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        is_known = (module, name) in _ALSO_IN_PLANS
-        if is_known or module == "torch" or module.startswith("torch.distributed.checkpoint."):
-            found = super().find_class(module, name)
-            is_record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Enum))
-            if is_known or is_record or isinstance(found, torch.dtype):
-                return found
-        raise pickle.UnpicklingError(f"{_PLAN} asks for {module}.{name}, which no checkpoint needs")
+def _record(module: str, name: str) -> Any:
+    """What may stand in torch's pickle of what lies where: records, nothing that runs or makes room by itself."""
+    is_known = (module, name) in _ALSO_IN_PLANS
+    if not (is_known or module == "torch" or module.startswith("torch.distributed.checkpoint.")):
+        return None
+    found = getattr(importlib.import_module(module), name, None)
+    is_record = isinstance(found, type) and (is_dataclass(found) or issubclass(found, Enum))
+    return found if is_known or is_record or isinstance(found, torch.dtype) else None
 
 
 class _Reader(FileSystemReader):
     """Torch's, which takes the damage of a bit for another weight, and makes room for whatever a file announces."""
 
     def read_metadata(self, *args: Any, **kwargs: Any) -> Metadata:
-        """What lies where; `instructions` and `_Plan` refuse what announces more than it holds."""
-        path = Path(self.path) / _PLAN
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
-            for _ in instructions(source):
-                pass
-            source.seek(0)
-            metadata = _Plan(cast(IO[bytes], source)).load()
+        """What lies where."""
+        metadata = load_pickle_of(Path(self.path) / _PLAN, _record)
         if not isinstance(metadata, Metadata):
             raise ValueError(f"{_PLAN} holds a {type(metadata).__name__}")
         return metadata
