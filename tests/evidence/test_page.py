@@ -119,6 +119,20 @@ def test_a_trunk_that_learns_on_loses_the_gallery_and_a_branch_keeps_it() -> Non
     assert row(tables, title, "probed by phi_mr v1").cells[1] == "loses 1.00"
 
 
+def test_a_gallery_is_lost_to_a_model_whose_probes_find_less_in_it_than_the_trunks() -> None:
+    level = next(r for r in RECORDS if r.name == "hr").accuracy["112&14"]
+    apart = [
+        replace(r, accuracy={**r.accuracy, "112&14": level - 0.2}, old_gallery={"112&14": level - 0.2})
+        if r.name == "mm_r14"
+        else r
+        for r in RECORDS
+    ]
+    tables = statements(apart, COMPARISONS)
+    found = row(tables, "Does the gallery that is there survive?", "probed by phi_mm, from scratch")
+    assert "-20.00 at 112&14" in str(found.cells[0])
+    assert found.cells[1] == "loses 20.00"
+
+
 def test_a_switch_is_set_beside_plain_phi_bt_and_unequal_cost_is_told() -> None:
     # without those that have more passes by design
     groups = grouped([r for r in RECORDS if not r.name.startswith("bt_plus_long")], "beyond")

@@ -97,17 +97,22 @@ def _full_resolution(groups: Groups) -> Iterator[Row]:
 
 
 def _galleries(groups: Groups) -> Iterator[Row]:
-    """What is lost by leaving a gallery as the given trunk embedded it."""
-    high = mean(groups.get(HIGH_RESOLUTION, ()), FULL)
+    """What is lost by leaving a gallery as the given trunk embedded it, against the model's own and the trunk's probes.
+
+    The second is the empirical criterion of backward compatibility (BCT, Shen et al. 2020, eq. 1).
+    """
+    high = groups.get(HIGH_RESOLUTION, ())
     for label, group in groups.items():
-        if label == HIGH_RESOLUTION or high is None:
+        if label == HIGH_RESOLUTION:
             continue
         old = [replace(record, accuracy=record.old_gallery) for record in group]
         changes = {}
         for pair in pairs_of({label: old}):
-            kept, own = mean(old, pair), high if pair == FULL else mean(group, pair)
-            if kept is not None and own is not None:
-                changes[pair] = 100 * (kept - own)
+            kept = mean(old, pair)
+            others = [mean(high, pair), mean(group, pair) if pair != FULL else None]
+            known = [other for other in others if other is not None]
+            if kept is not None and known:
+                changes[pair] = 100 * (kept - max(known))
         if changes:
             text = ", ".join(f"{signed(points)} at {pair}" for pair, points in changes.items())
             worst = min(changes.values())
