@@ -48,6 +48,7 @@ config.gradient_checkpointing = False  # recompute activations in the backward p
 config.inherit = True  # branches start from the trunk's values; False: from fresh ones
 config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer; "none": no tail
 config.adapter_rank = 0  # of low-rank adapters in the tail's convolutions, stored with the overlay; 0: none
+config.inner_size = 0  # branches: px that they enlarge their faces to before the first convolution; 0: none
 config.shared_tail_norms = False  # branches of one run share the BatchNorms of the tail they have in common
 config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
 config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones

@@ -25,6 +25,7 @@ KEYS = [
     "branches=[14, 7]",
     "classifier=prototype",
     "adapter_rank=2",
+    "inner_size=28",
     "shared_tail_norms=True",
     "distillation_weight_end=0",
     "embedding_relation_weight=5",

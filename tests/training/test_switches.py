@@ -41,6 +41,7 @@ SWITCHES = [
     "distillation_weight=1",
     "distillation_weight_end=0",
     "adapter_rank=2",
+    "inner_size=28",
     "shared_tail_norms=True",
 ]
 
@@ -78,6 +79,7 @@ def test_a_run_with_every_switch_resumes_to_the_bit(trunk: Path, tmp_path: Path)
     for r in (14, 7):
         expected, found = one.overlay(r), other.overlay(r)
         assert expected.adapter_rank == found.adapter_rank == 2
+        assert expected.inner_size == found.inner_size == 28
         assert all(torch.equal(value, found.tensors[key]) for key, value in expected.tensors.items())
     assert all(expected.tensors[key].any() for key in expected.tensors if key.endswith("adapter_up"))
     before = torch.load(trunk / "model.pt", weights_only=True)

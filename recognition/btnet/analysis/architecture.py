@@ -188,7 +188,7 @@ def _facts(model: BTNet, resolution: int) -> list[UnitFacts]:
 def _outputs(network: Backbone) -> dict[str, Tensor]:
     """Outputs of all units on the meta device: shapes without arithmetic."""
     with torch.device("meta"):
-        copy = network.rebuild(network.input_size).eval()
+        copy = network.fresh().eval()
         face = torch.empty(1, 3, network.input_size, network.input_size)
     with torch.no_grad():
         outputs: dict[str, Tensor] = copy(face, taps=[unit.name for unit in copy.units()])[1]

@@ -28,6 +28,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--adapter-rank", type=int, default=0, metavar="R", help="of adapters in the tail (default: none)"
     )
     parser.add_argument(
+        "--inner-size",
+        type=int,
+        default=0,
+        metavar="PX",
+        help="that branches enlarge faces to (default: none)",
+    )
+    parser.add_argument(
         "--output", "-o", type=Path, metavar="X.png",
         help="draw figs. 4 and 5 (.png or .svg); the table goes to the same name with .csv",
     )  # fmt: skip
@@ -43,7 +50,11 @@ def run(args: argparse.Namespace) -> None:
     costs = {}
     for name in args.networks:
         costs[Path(name).name] = model_costs(
-            trunk_of(name), args.resolutions, tail_from=args.tail_from, adapter_rank=args.adapter_rank
+            trunk_of(name),
+            args.resolutions,
+            tail_from=args.tail_from,
+            adapter_rank=args.adapter_rank,
+            inner_size=args.inner_size,
         )
         console.print(_table(name, costs[Path(name).name]))
     console.print(_PAPER, highlight=False)

@@ -187,8 +187,8 @@ def _old_gallery(groups: Groups) -> Table:
     pairs = pairs_of(old)
     rows = [Row(label, tuple(accuracy_cell(group, pair) for pair in pairs)) for label, group in old.items()]
     note = (
-        f"Probes by the model, the gallery as the given trunk embedded it: where that is less than {HIGH_RESOLUTION}'s, "
-        f"or than the model's with a gallery of its own ({FULL} aside), the gallery does not survive."
+        f"Probes by the model, the gallery as the given trunk embedded it: where that is less than "
+        f"{HIGH_RESOLUTION}'s, or than the model's own figure (but at {FULL}), the gallery does not survive."
     )
     columns = tuple(Column(pair) for pair in pairs)
     return Table("Accuracy with the gallery that is there, %", "model", columns, tuple(rows), (note,))

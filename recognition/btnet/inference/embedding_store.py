@@ -42,7 +42,8 @@ class EmbeddingStore:
     ) -> NDArray[np.float32]:
         """As `embed_images`, with its errors."""
         digest = hashlib.sha256(fingerprint(network.state_dict()).encode())
-        digest.update(f"{network.input_size} {view_size} {interpolation} {mirror} {images.shape}".encode())
+        sizes = f"{network.input_size} {network.inner_size or ''}{view_size}"
+        digest.update(f"{sizes} {interpolation} {mirror} {images.shape}".encode())
         digest.update(np.ascontiguousarray(images).data)
         path = self.folder / f"{digest.hexdigest()}.npy"
         if path.is_file():

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from btnet.interop.checkpoints import plain_state
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.overlay import check_tensors
@@ -74,12 +75,16 @@ def export_authors(model: BTNet, folder: str | Path) -> dict[int, Path]:
 
     Returns:
         The file by resolution in px.
+
+    Raises:
+        ValueError: as `btnet.interop.checkpoints.plain_state`.
     """
+    states = {r: plain_state(model.network(r)) for r in (model.trunk.canonical_size, *model.resolutions)}
     paths = {}
-    for resolution in (model.trunk.canonical_size, *model.resolutions):
+    for resolution, state in states.items():
         path = Path(folder) / f"reso{resolution}" / "model.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_weights(path, model.full_state_dict(resolution))
+        write_weights(path, state)
         paths[resolution] = path
     return paths
 

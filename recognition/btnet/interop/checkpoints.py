@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import Tensor
+
 from btnet.interop.network_names import branch_name, trunk_name
 from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import write_weights
 
-__all__ = ["Checkpoint", "export_checkpoints"]
+__all__ = ["Checkpoint", "export_checkpoints", "plain_state"]
 
 
 @dataclass(frozen=True)
@@ -43,20 +45,21 @@ def export_checkpoints(
         resolutions: in px; None: the trunk and every branch.
 
     Raises:
-        ValueError: for a resolution without network.
+        ValueError: for a resolution without network, or as `plain_state`.
     """
     if isinstance(model, BTNet):
         trunk, interpolation = model.trunk, model.interpolation
-        available = {r: model.full_state_dict(r) for r in (trunk.canonical_size, *model.resolutions)}
+        available = [trunk.canonical_size, *model.resolutions]
     else:
         trunk, interpolation = model, "bilinear"
-        available = {model.input_size: merge_adapters(model.state_dict())}
+        available = [model.input_size]
     chosen = list(available if resolutions is None else dict.fromkeys(resolutions))
     unknown = [str(r) for r in chosen if r not in available]
     if unknown:
         raise ValueError(
             f"resolutions {', '.join(unknown)}: the model has networks for {', '.join(map(str, available))} px"
         )
+    states = {r: plain_state(model.network(r) if isinstance(model, BTNet) else model) for r in chosen}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     name = trunk_name(trunk)
@@ -65,9 +68,23 @@ def export_checkpoints(
         names = _names(name, resolution, trunk.canonical_size, interpolation)
         unnamed = "trunk" if resolution == trunk.canonical_size else f"branch_{resolution}"
         path = folder / f"{next(iter(names), unnamed)}.pt"
-        write_weights(path, available[resolution])
+        write_weights(path, states[resolution])
         written.append(Checkpoint(path, resolution, names))
     return written
+
+
+def plain_state(network: Backbone) -> dict[str, Tensor]:
+    """State dict, adapters merged, for code that builds a network by its architecture and input size alone.
+
+    Raises:
+        ValueError: if it enlarges its faces inside, which such code would not do.
+    """
+    if network.inner_size:
+        raise ValueError(
+            f"the network for {network.input_size} px enlarges its faces to {network.inner_size} px inside, which "
+            "networks of other code do not; export it as ONNX, or leave its resolution out"
+        )
+    return merge_adapters(network.state_dict())
 
 
 def _names(trunk: str | None, resolution: int, canonical_size: int, interpolation: str) -> dict[str, int]:

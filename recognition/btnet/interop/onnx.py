@@ -257,7 +257,7 @@ def _copy(
     if isinstance(network, BTNet):
         copy = network.detached(resolution, merge=merge)
     else:
-        copy = network.rebuild(network.input_size)
+        copy = network.fresh()
         state = merge_adapters(network.state_dict())
         copy.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
     copy.to("cpu", torch.float32).requires_grad_(False)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
@@ -29,6 +30,7 @@ class Backbone(nn.Module):
         arch: the keyword arguments, without `input_size`, that build it again; plain numbers and strings.
         canonical_size: the trunk's input size in px.
         input_size: this network's input size in px, the canonical one or one of its pyramid.
+        inner_size: px that it enlarges its input to (bilinearly) before its first unit; 0: it computes at `input_size`.
         embedding_size: length of the embedding.
         gradient_checkpointing: recompute units in the backward pass instead of keeping their activations.
     """
@@ -36,6 +38,7 @@ class Backbone(nn.Module):
     arch: dict[str, Any]
     canonical_size: int
     input_size: int
+    inner_size: int = 0
     embedding_size: int
     gradient_checkpointing: bool = False
     moves_alone: bool = True
@@ -44,9 +47,20 @@ class Backbone(nn.Module):
     def units(self) -> list[Unit]:
         """The steps of the forward in order, with their strides at canonical size."""
 
-    def rebuild(self, input_size: int) -> Self:
-        """A freshly initialised network of this architecture for another input size."""
-        return type(self)(**self.arch, input_size=input_size)
+    def rebuild(self, input_size: int, inner_size: int = 0) -> Self:
+        """A freshly initialised network of this architecture for another input size.
+
+        Args:
+            input_size: in px.
+            inner_size: see the attribute. Strides, and so the sizes of all maps, are those of a network for it.
+        """
+        network = type(self)(**self.arch, input_size=inner_size or input_size)
+        network.input_size, network.inner_size = input_size, inner_size
+        return network
+
+    def fresh(self) -> Self:
+        """A freshly initialised network of this architecture and these sizes."""
+        return self.rebuild(self.input_size, self.inner_size)
 
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor]) -> Self | None:
@@ -132,6 +146,8 @@ class Backbone(nn.Module):
                 f"images of shape {list(x.shape)}: this network takes [B, 3, {self.input_size}, {self.input_size}]; "
                 "choose the network for the faces' size, or resize them with btnet.data.resize"
             )
+        if self.inner_size:
+            x = interpolate(x, (self.inner_size, self.inner_size), mode="bilinear")
         units = self.units()
         for name in taps:
             coupling.unit_index(units, name)

@@ -41,12 +41,16 @@ class BTNet(nn.Module):
             do not learn: networks trained elsewhere may hold other values there than the trunk.
         adapter_rank: of low-rank adapters in the tail's convolutions, for all resolutions or per resolution; 0: none.
             See `btnet.model.adapter`.
+        inner_size: px that branches enlarge their faces to before the first convolution, for all resolutions or per
+            resolution: the canonical size or one of the pyramid. The larger, the more strides are the trunk's own, the
+            nearer a branch starts to it, and the more it computes; the coupling layer, the tail and what is stored
+            stay. 0, or a size not above r: none, the paper's native input.
         shared_norms: one BN set in the tail for all branches in whose tail it lies, that of the largest of them,
             while they are in memory together: it learns from each in turn. Every overlay stores it.
 
     Raises:
         ValueError: for a resolution without coupling layer, an unknown unit, a key of `own` that is no shared
-            parameter, or an adapter rank that does not fit.
+            parameter, or an adapter rank or inner size that does not fit.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class BTNet(nn.Module):
         interpolation: str = "bilinear",
         own: Mapping[int, Iterable[str]] | None = None,
         adapter_rank: int | Mapping[int, int] = 0,
+        inner_size: int | Mapping[int, int] = 0,
         shared_norms: bool = False,
     ):
         super().__init__()
@@ -66,14 +71,12 @@ class BTNet(nn.Module):
         self.interpolation = interpolation
         self.resolutions = tuple(sorted(set(resolutions), reverse=True))
         self.tail_from = {r: _tail_of(self.trunk, r, tail_from) for r in self.resolutions}
-        self.networks = nn.ModuleDict({str(r): self.trunk.rebuild(r) for r in self.resolutions})
-        self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
-        ranks = (
-            adapter_rank
-            if isinstance(adapter_rank, Mapping)
-            else dict.fromkeys(self.resolutions, adapter_rank)
+        self.inner_size = {r: _inner_of(self.trunk, r, inner_size) for r in self.resolutions}
+        self.networks = nn.ModuleDict(
+            {str(r): self.trunk.rebuild(r, self.inner_size[r]) for r in self.resolutions}
         )
-        self.adapter_rank = {r: ranks.get(r, 0) for r in self.resolutions}
+        self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
+        self.adapter_rank = {r: _of_resolution(r, adapter_rank) for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
             self._check_own(r)
@@ -193,6 +196,7 @@ class BTNet(nn.Module):
             num_learnt=sum(p.numel() for p in self.learnt_parameters(resolution).values()),
             trunk_fingerprint=self.trunk_fingerprint(),
             adapter_rank=self.adapter_rank[resolution],
+            inner_size=self.inner_size[resolution],
         )
 
     def load_overlay(self, overlay: Overlay) -> None:
@@ -219,12 +223,17 @@ class BTNet(nn.Module):
                 f"{where}: its adapters have rank {overlay.adapter_rank}, this model's "
                 f"{self.adapter_rank[overlay.resolution]}; build the BTNet with adapter_rank of the overlay"
             )
+        if overlay.inner_size != self.inner_size[overlay.resolution]:
+            raise ValueError(
+                f"{where}: its inner size is {overlay.inner_size} px, this model's "
+                f"{self.inner_size[overlay.resolution]} px; build the BTNet with inner_size of the overlay"
+            )
         owned = self.owned(overlay.resolution)
         check_tensors(overlay.tensors, owned, where)
         _copy(overlay.tensors, owned)
 
     def full_state_dict(self, resolution: int) -> dict[str, Tensor]:
-        """State dict that loads strictly into an ordinary backbone with `input_size=resolution`, adapters merged."""
+        """State dict that loads strictly into a backbone of the network's sizes (`fresh()`), adapters merged."""
         return merge_adapters(self.network(resolution).state_dict())
 
     def detached(self, resolution: int, *, merge: bool = True) -> Backbone:
@@ -234,7 +243,7 @@ class BTNet(nn.Module):
             resolution: of the network, in px.
             merge: make plain convolutions of adapted ones.
         """
-        network = self.trunk.rebuild(resolution)
+        network = self.network(resolution).fresh()
         if merge:
             state = self.full_state_dict(resolution)
         else:
@@ -284,6 +293,7 @@ class BTNet(nn.Module):
                 interpolation=manifest["interpolation"],
                 own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
                 adapter_rank={o.resolution: o.adapter_rank for o in overlays},
+                inner_size={o.resolution: o.inner_size for o in overlays},
             )
             if model.trunk_fingerprint() != manifest["trunk_fingerprint"]:
                 raise ValueError("model.pt is not the trunk that the manifest names")
@@ -353,6 +363,22 @@ def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str
     name = tail_from.get(resolution, default) if isinstance(tail_from, Mapping) else tail_from or default
     coupling.tail_index(trunk.units(), name)
     return name
+
+
+def _inner_of(trunk: Backbone, resolution: int, inner_size: int | Mapping[int, int]) -> int:
+    size = _of_resolution(resolution, inner_size)
+    strides = [unit.stride for unit in trunk.units()]
+    known = [trunk.canonical_size, *coupling.pyramid(strides, trunk.canonical_size)]
+    if size and size not in known:
+        raise ValueError(
+            f"inner size {size} px: this backbone computes at {', '.join(map(str, known))} px; take one of them, or "
+            "0 for none"
+        )
+    return size if size > resolution else 0
+
+
+def _of_resolution(resolution: int, value: int | Mapping[int, int]) -> int:
+    return value.get(resolution, 0) if isinstance(value, Mapping) else value
 
 
 def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:

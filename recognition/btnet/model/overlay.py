@@ -17,7 +17,8 @@ from btnet.files.atomic import replacing
 from btnet.model.adapter import merge_adapters
 from btnet.model.tensor_file import read_tensors
 
-FORMAT_VERSION = 1
+# 2: with `inner_size`, which a reader of 1 would not heed.
+_FORMAT_VERSIONS = (1, 2)
 _LOW_RANK = "low-rank"
 _FIELDS = (
     "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
@@ -58,6 +59,7 @@ class Overlay:
         trunk_fingerprint: of the trunk it belongs to, see `fingerprint`.
         adapter_rank: of the adapters in the tail, which lie among the tensors as `*.adapter_up` and `*.adapter_down`;
             0: there are none.
+        inner_size: px that the branch enlarges its faces to before its first convolution; 0: it does not.
     """
 
     tensors: dict[str, Tensor]
@@ -70,6 +72,7 @@ class Overlay:
     num_learnt: int
     trunk_fingerprint: str
     adapter_rank: int = 0
+    inner_size: int = 0
 
     @property
     def num_stored(self) -> int:
@@ -106,7 +109,7 @@ class Overlay:
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
         metadata = {
-            "format_version": FORMAT_VERSION,
+            "format_version": 2 if self.inner_size else 1,
             "arch": self.arch,
             "canonical_size": self.canonical_size,
             "resolution": self.resolution,
@@ -118,6 +121,8 @@ class Overlay:
             "digest": fingerprint(self.tensors),
             "adapters": [{"kind": _LOW_RANK, "rank": self.adapter_rank}] if self.adapter_rank else [],
         }
+        if self.inner_size:
+            metadata["inner_size"] = self.inner_size
         with replacing(Path(path)) as temporary:
             save_file(self.tensors, str(temporary), {"btnet": json.dumps(metadata)})
 
@@ -136,10 +141,10 @@ class Overlay:
                 f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again"
             )
         rank = _adapter_rank(metadata["adapters"])
-        if metadata["format_version"] != FORMAT_VERSION or rank is None:
+        if metadata["format_version"] not in _FORMAT_VERSIONS or rank is None:
             raise ValueError(
                 f"{path}: overlay format {str(metadata['format_version'])[:20]} with adapters "
-                f"{str(metadata['adapters'])[:80]}, this version reads format {FORMAT_VERSION} with none or "
+                f"{str(metadata['adapters'])[:80]}, this version reads formats 1 and 2 with none or "
                 f"{_LOW_RANK} ones; update btnet"
             )
         if fingerprint(tensors) != metadata["digest"]:
@@ -156,6 +161,11 @@ class Overlay:
                     f"{path}: {field} is a {type(metadata[field]).__name__} in the overlay's metadata, expected "
                     f"{kind.__name__}; export the overlay again"
                 )
+        inner_size = metadata.get("inner_size", 0)
+        if type(inner_size) is not int or not 0 <= inner_size < 1 << 16:
+            raise ValueError(
+                f"{path}: inner_size {str(inner_size)[:20]} in the overlay's metadata, expected px; export it again"
+            )
         return cls(
             tensors=tensors,
             resolution=metadata["resolution"],
@@ -167,6 +177,7 @@ class Overlay:
             num_learnt=metadata["num_learnt"],
             trunk_fingerprint=metadata["trunk_fingerprint"],
             adapter_rank=rank,
+            inner_size=inner_size,
         )
 
 

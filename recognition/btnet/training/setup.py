@@ -174,6 +174,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         tail_from=config.tail_from or None,
         interpolation=config.interpolation,
         adapter_rank=config.adapter_rank,
+        inner_size=config.inner_size,
         shared_norms=config.shared_tail_norms,
     )
     context.place(model)
@@ -213,7 +214,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
 
 def _start_afresh(model: BTNet, resolution: int) -> None:
     """Give a branch's own state the values of a network that has learnt nothing."""
-    fresh = model.trunk.rebuild(resolution).state_dict()
+    fresh = model.network(resolution).fresh().state_dict()
     with torch.no_grad():
         for key, value in model.owned(resolution).items():
             if not is_adapter(key):  # which nothing was inherited for
