@@ -39,9 +39,9 @@ _FRESH: Final = {**_ALONE, "inherit": False, "classifier": "new", "warmup_epoch"
 _AUTHORS: Final = {"loss": "CosFace", "margin": 0.40, "embedding_loss_weight": 0.5, "learnt": "authors"}
 _COSINE: Final = {"embedding_cosine_weight": 20.0}
 _PLUS: Final = {**_COSINE, "lr": 0.1}
-# What is tried on top of the cosine at its learning rate. Trials found no use in soft labels or jitter shared with the
-# trunk; each has a row or a switch of its own.
-_PLUS_GRID: Final = {"adapter_rank": (0, 8, 16)}
+# What is tried on top of the cosine at its learning rate. Soft labels, adapters and jitter shared with the trunk added
+# nothing to it; each has a row or a switch of its own.
+_PLUS_GRID: Final = {"inner_size": (0, 28, 56, 112)}
 _SELF_TAUGHT: Final = {
     "multi_resolution": "v1",
     "feature_cosine_weight": 20.0,
@@ -274,6 +274,7 @@ def full_plan() -> Plan:
                 ("degradation", "half of the faces degraded", {"degradation": 0.5}),
                 ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}),
                 ("adapters", "adapters of rank 8 in the tail", {"adapter_rank": 8}),
+                ("inner", "faces enlarged to 56 px inside", {"inner_size": 56}),
                 ("swa", "mean of the last quarter's weights", {"averaging": "swa:0.25"}),
                 ("ema", "moving mean of the weights", {"averaging": "ema:0.97"}),
                 ("statistics", "BatchNorm statistics anew", {"averaging": "swa:0"}),
