@@ -332,7 +332,8 @@ def full_plan() -> Plan:
         ]
         + [
             Sweep(
-                Row("", {}, TRUNK, {**settings, **_TRUNK_CHOICE}, method=method), {"lr": (0.003, 0.01, 0.03)}
+                Row("", {}, TRUNK, {**settings, **_TRUNK_CHOICE}, method=method),
+                {"lr": (0.003, 0.01, 0.03, 0.1)},
             )
             for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
         ]
