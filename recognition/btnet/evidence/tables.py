@@ -89,7 +89,7 @@ def beyond(groups: Groups, comparisons: Comparisons) -> list[Table]:
         cost = (
             f"Not at equal cost, having seen other numbers of images: {', '.join(other)}."
             if other
-            else "At equal cost: all rows have seen as many images."
+            else "At equal cost in images, of which all rows have seen as many; CPU seconds tell where one costs more."
         )
         columns = (
             *table.columns,
