@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from torch import Tensor
 from torch.nn import functional
 
 from btnet.interop.authors import export_authors, import_authors
@@ -17,24 +16,10 @@ from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.cost import model_costs
 from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import Overlay
+from tiny_trunks import faces, iresnet, mobilefacenet
 
 RANK = 2
-
-
-def iresnet() -> Backbone:
-    torch.manual_seed(0)
-    return IResNet([1, 1, 1, 1], widths=[16, 16, 16, 24], canonical_size=32, embedding_size=8)
-
-
-def mobilefacenet() -> Backbone:
-    torch.manual_seed(0)
-    return MobileFaceNet(blocks=(1, 1, 1, 1), scale=1, canonical_size=32, embedding_size=8)
-
-
-def faces(size: int) -> Tensor:
-    return torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
 
 
 def trained(trunk: Backbone, *resolutions: int) -> BTNet:

@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from torch import Tensor
 from torch.nn.functional import interpolate
 
 from btnet.interop.authors import export_authors
@@ -19,24 +18,9 @@ from btnet.interop.onnx import export_onnx
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.cost import model_costs
-from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import MobileFaceNet
 from btnet.model.overlay import Overlay
 from btnet.model.tensor_file import read_tensors
-
-
-def iresnet() -> Backbone:
-    torch.manual_seed(0)
-    return IResNet([1, 1, 1, 1], widths=[16, 16, 16, 24], canonical_size=32, embedding_size=8)
-
-
-def mobilefacenet() -> Backbone:
-    torch.manual_seed(0)
-    return MobileFaceNet(blocks=(1, 1, 1, 1), scale=1, canonical_size=32, embedding_size=8)
-
-
-def faces(size: int) -> Tensor:
-    return torch.rand(3, 3, size, size, generator=torch.Generator().manual_seed(size)) * 2 - 1
+from tiny_trunks import faces, iresnet, mobilefacenet
 
 
 @pytest.mark.parametrize("make", [iresnet, mobilefacenet])

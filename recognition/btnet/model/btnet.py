@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
 from btnet.model.trunk_file import MODEL, adopt, load_trunk, write_weights
 
+_Option = TypeVar("_Option")
 PRESETS = ("paper", "authors")
 
 
@@ -70,13 +71,18 @@ class BTNet(nn.Module):
         self.trunk.requires_grad_(False).eval()
         self.interpolation = interpolation
         self.resolutions = tuple(sorted(set(resolutions), reverse=True))
-        self.tail_from = {r: _tail_of(self.trunk, r, tail_from) for r in self.resolutions}
-        self.inner_size = {r: _inner_of(self.trunk, r, inner_size) for r in self.resolutions}
+        units, size = self.trunk.units(), self.trunk.canonical_size
+        self.tail_from = {
+            r: coupling.tail_of(units, size, r, _of_resolution(r, tail_from)) for r in self.resolutions
+        }
+        self.inner_size = {
+            r: coupling.inner_of(units, size, r, _of_resolution(r, inner_size) or 0) for r in self.resolutions
+        }
         self.networks = nn.ModuleDict(
             {str(r): self.trunk.rebuild(r, self.inner_size[r]) for r in self.resolutions}
         )
         self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
-        self.adapter_rank = {r: _of_resolution(r, adapter_rank) for r in self.resolutions}
+        self.adapter_rank = {r: _of_resolution(r, adapter_rank) or 0 for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
             self._check_own(r)
@@ -358,27 +364,8 @@ class BTNet(nn.Module):
         return self
 
 
-def _tail_of(trunk: Backbone, resolution: int, tail_from: str | Mapping[int, str] | None) -> str:
-    default = coupling.default_tail(trunk.units(), trunk.canonical_size, resolution)
-    name = tail_from.get(resolution, default) if isinstance(tail_from, Mapping) else tail_from or default
-    coupling.tail_index(trunk.units(), name)
-    return name
-
-
-def _inner_of(trunk: Backbone, resolution: int, inner_size: int | Mapping[int, int]) -> int:
-    size = _of_resolution(resolution, inner_size)
-    strides = [unit.stride for unit in trunk.units()]
-    known = [trunk.canonical_size, *coupling.pyramid(strides, trunk.canonical_size)]
-    if size and size not in known:
-        raise ValueError(
-            f"inner size {size} px: this backbone computes at {', '.join(map(str, known))} px; take one of them, or "
-            "0 for none"
-        )
-    return size if size > resolution else 0
-
-
-def _of_resolution(resolution: int, value: int | Mapping[int, int]) -> int:
-    return value.get(resolution, 0) if isinstance(value, Mapping) else value
+def _of_resolution(resolution: int, value: _Option | Mapping[int, _Option]) -> _Option | None:
+    return value.get(resolution) if isinstance(value, Mapping) else value
 
 
 def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:

@@ -86,6 +86,32 @@ def default_tail(units: Sequence[Unit], canonical_size: int, resolution: int) ->
     return units[coupling_index([u.stride for u in units], canonical_size, resolution) + 1].name
 
 
+def tail_of(units: Sequence[Unit], canonical_size: int, resolution: int, tail_from: str | None) -> str:
+    """Name of the unit where a branch's tail starts: the one asked for, or the paper's.
+
+    Raises:
+        ValueError: for a resolution without coupling layer, or as `unit_index`.
+    """
+    name = tail_from or default_tail(units, canonical_size, resolution)
+    tail_index(units, name)
+    return name
+
+
+def inner_of(units: Sequence[Unit], canonical_size: int, resolution: int, inner_size: int) -> int:
+    """Size in px that a branch enlarges its faces to; 0 where the one asked for is not above its own.
+
+    Raises:
+        ValueError: if the backbone has no maps of this size.
+    """
+    known = [canonical_size, *pyramid([unit.stride for unit in units], canonical_size)]
+    if inner_size and inner_size not in known:
+        raise ValueError(
+            f"inner size {inner_size} px: this backbone computes at {', '.join(map(str, known))} px; take one of "
+            "them, or 0 for none"
+        )
+    return inner_size if inner_size > resolution else 0
+
+
 def unit_index(units: Sequence[Unit], name: str) -> int:
     """Position of the unit called `name`.
 
