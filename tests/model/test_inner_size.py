@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +11,11 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from btnet.data.views import resize_normalised
 from btnet.interop.authors import export_authors
 from btnet.interop.checkpoints import export_checkpoints
 from btnet.interop.onnx import export_onnx
+from btnet.interop.onnx_bundle import export_bundle
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.cost import model_costs
@@ -51,8 +52,11 @@ def test_maps_at_the_coupling_layer_and_what_is_stored_are_the_native_branch_s(m
 def test_the_overlay_says_it_and_comes_back(make: object, tmp_path: Path) -> None:
     model = BTNet(make(), [8, 4], inner_size={4: 16}).eval()  # type: ignore[operator]
     model.save(tmp_path)
-    versions = [json_of(tmp_path / f"overlay_r{r}.safetensors")["format_version"] for r in (8, 4)]
-    assert versions == [1, 2]  # a reader that does not know of it refuses the second, and not the first
+    written = [read_tensors(tmp_path / f"overlay_r{r}.safetensors", "btnet")[0] for r in (8, 4)]
+    assert [metadata["format_version"] for metadata in written] == [
+        1,
+        2,
+    ]  # a reader that does not know of it refuses the second, and not the first
     loaded = BTNet.load(tmp_path)
     assert loaded.inner_size == {8: 0, 4: 16}
     for r in (32, 8, 4):
@@ -60,11 +64,6 @@ def test_the_overlay_says_it_and_comes_back(make: object, tmp_path: Path) -> Non
     torch.testing.assert_close(loaded.detached(4)(faces(4)), model(faces(4)))
     with pytest.raises(ValueError, match="inner size is 16 px, this model's 0 px"):
         BTNet(model.trunk, [4]).load_overlay(model.overlay(4))
-
-
-def json_of(path: Path) -> dict[str, object]:
-    metadata, _ = read_tensors(path, "btnet")
-    return dict(json.loads(json.dumps(metadata)))
 
 
 @pytest.mark.parametrize("size", [-1, 1.5, "8", True])
@@ -78,6 +77,10 @@ def test_an_overlay_whose_inner_size_is_no_size_is_refused(size: object, tmp_pat
 def test_a_size_at_which_no_map_is_is_refused_and_one_not_above_the_face_s_is_none() -> None:
     with pytest.raises(ValueError, match="inner size 12 px: this backbone computes at 32, 16, 8, 4, 2 px"):
         BTNet(iresnet(), [4], inner_size=12)
+    with pytest.raises(
+        ValueError, match="resolution 6 px"
+    ):  # whatever it would be enlarged to, and wherever its tail is
+        BTNet(iresnet(), [6], inner_size=16, tail_from="layer4.0")
     assert BTNet(iresnet(), [16, 8, 4], inner_size=8).inner_size == {16: 0, 8: 0, 4: 8}
 
 
@@ -86,13 +89,16 @@ def test_the_onnx_file_takes_small_faces_too(input_size: int | None, tmp_path: P
     model = BTNet(mobilefacenet(), [8], inner_size=16).eval()
     export_onnx(model, tmp_path / "r8.onnx", resolution=8, input_size=input_size)
     session = onnxruntime.InferenceSession(str(tmp_path / "r8.onnx"), providers=["CPUExecutionProvider"])
-    face = faces(8)
-    if input_size is None:
-        [found] = session.run(None, {session.get_inputs()[0].name: face.numpy()})
-        np.testing.assert_allclose(found, model(face).detach().numpy(), atol=1e-5)
-    else:
-        [found] = session.run(None, {session.get_inputs()[0].name: faces(32).numpy()})
-        assert found.shape == (3, 8)
+    given = faces(input_size or 8)
+    [found] = session.run(None, {session.get_inputs()[0].name: given.numpy()})
+    expected = model(resize_normalised(given, 8) if input_size else given)
+    np.testing.assert_allclose(found, expected.detach().numpy(), atol=1e-5)
+
+
+def test_so_does_a_bundle(tmp_path: Path) -> None:
+    model = BTNet(mobilefacenet(), [8], inner_size=16).eval()
+    [found] = export_bundle(model, tmp_path).open(8).run(None, {"data": faces(8).numpy()})
+    np.testing.assert_allclose(found, model(faces(8)).detach().numpy(), atol=1e-5)
 
 
 def test_code_that_would_not_enlarge_gets_no_file(tmp_path: Path) -> None:

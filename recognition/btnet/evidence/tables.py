@@ -187,7 +187,7 @@ def _old_gallery(groups: Groups) -> Table:
     pairs = pairs_of(old)
     rows = [Row(label, tuple(accuracy_cell(group, pair) for pair in pairs)) for label, group in old.items()]
     note = (
-        f"Probes by the model, the gallery as the given trunk embedded it: where that is less than "
+        "Probes by the model, the gallery as the given trunk embedded it: where that is less than "
         f"{HIGH_RESOLUTION}'s, or than the model's own figure (but at {FULL}), the gallery does not survive."
     )
     columns = tuple(Column(pair) for pair in pairs)

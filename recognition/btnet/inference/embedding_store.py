@@ -42,7 +42,7 @@ class EmbeddingStore:
     ) -> NDArray[np.float32]:
         """As `embed_images`, with its errors."""
         digest = hashlib.sha256(fingerprint(network.state_dict()).encode())
-        sizes = f"{network.input_size} {network.inner_size or ''}{view_size}"
+        sizes = f"{network.input_size} {network.inner_size} {view_size}"
         digest.update(f"{sizes} {interpolation} {mirror} {images.shape}".encode())
         digest.update(np.ascontiguousarray(images).data)
         path = self.folder / f"{digest.hexdigest()}.npy"

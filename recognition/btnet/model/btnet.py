@@ -73,16 +73,16 @@ class BTNet(nn.Module):
         self.resolutions = tuple(sorted(set(resolutions), reverse=True))
         units, size = self.trunk.units(), self.trunk.canonical_size
         self.tail_from = {
-            r: coupling.tail_of(units, size, r, _of_resolution(r, tail_from)) for r in self.resolutions
+            r: coupling.tail_of(units, size, r, _of_resolution(r, tail_from, None)) for r in self.resolutions
         }
         self.inner_size = {
-            r: coupling.inner_of(units, size, r, _of_resolution(r, inner_size) or 0) for r in self.resolutions
+            r: coupling.inner_of(units, size, r, _of_resolution(r, inner_size, 0)) for r in self.resolutions
         }
         self.networks = nn.ModuleDict(
             {str(r): self.trunk.rebuild(r, self.inner_size[r]) for r in self.resolutions}
         )
         self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
-        self.adapter_rank = {r: _of_resolution(r, adapter_rank) or 0 for r in self.resolutions}
+        self.adapter_rank = {r: _of_resolution(r, adapter_rank, 0) for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
             self._check_own(r)
@@ -364,8 +364,8 @@ class BTNet(nn.Module):
         return self
 
 
-def _of_resolution(resolution: int, value: _Option | Mapping[int, _Option]) -> _Option | None:
-    return value.get(resolution) if isinstance(value, Mapping) else value
+def _of_resolution(resolution: int, value: _Option | Mapping[int, _Option], default: _Option) -> _Option:
+    return value.get(resolution, default) if isinstance(value, Mapping) else value
 
 
 def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:

@@ -92,7 +92,8 @@ def tail_of(units: Sequence[Unit], canonical_size: int, resolution: int, tail_fr
     Raises:
         ValueError: for a resolution without coupling layer, or as `unit_index`.
     """
-    name = tail_from or default_tail(units, canonical_size, resolution)
+    default = default_tail(units, canonical_size, resolution)
+    name = tail_from or default
     tail_index(units, name)
     return name
 
