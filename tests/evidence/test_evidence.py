@@ -99,7 +99,7 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
 def test_what_was_measured_elsewhere_is_not_run_again(
     given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evidence(given, tmp_path / "a", "--only", "hr", "bt_r14") == 0
+    assert evidence(given, tmp_path / "a", "--only", "hr-s1", "bt_r14") == 0
     known = ("--known", str(tmp_path / "a" / "results"))
     capsys.readouterr()
 
@@ -114,6 +114,8 @@ def test_what_was_measured_elsewhere_is_not_run_again(
     assert evidence(given, tmp_path / "c", *known, "--only", "bt_r14", "--set", "lr=0.02") == 0
     assert (tmp_path / "c" / "runs" / "bt_r14-s1").exists()
 
+    assert evidence(given, tmp_path / "d", "--only", "bt_r14-s2") == 2
+    assert "bt_r14-s2: the plan has no such rows" in capsys.readouterr().err
     assert evidence(given, tmp_path / "d", "--only", "bt_r15") == 2
     assert "bt_r15: the plan has no such rows" in capsys.readouterr().err
 

@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="ROW",
-        help="rows to run; the others are left for another run",
+        help="rows to run, or single runs of them (bt_r14-s2); the others are left for another run",
     )
     parser.add_argument("--status", action="store_true", help="only show what is done, running and waiting")
     parser.add_argument("--so-far", action="store_true", help="only write the page of what is measured")
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
             console.print(path)
         return 0
     plan = full_plan() if args.full else quick_plan()
-    unknown = set(args.only).difference(job.row.name for job in plan.jobs())
+    unknown = set(args.only).difference(*((job.row.name, job.name) for job in plan.jobs()))
     if unknown:
         raise ValueError(
             f"--only {' '.join(sorted(unknown))}: the plan has no such rows; --status lists them"

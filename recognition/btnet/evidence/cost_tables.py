@@ -22,11 +22,13 @@ def costs_table(records: Sequence[Record]) -> Table:
     rows = []
     for name in dict.fromkeys(record.name for record in trained):
         group = [record for record in trained if record.name == name]
-        costs = [record.cost for record in group]
+        device = group[0].cost.device
+        costs = [record.cost for record in group if record.cost.device == device]
         rows.append(
             Row(
                 name,
                 (
+                    device,
                     clock(float(np.mean([cost.seconds for cost in costs]))),
                     float(np.mean([cost.cpu_seconds for cost in costs])),
                     float(costs[0].num_images),
@@ -39,6 +41,7 @@ def costs_table(records: Sequence[Record]) -> Table:
             )
         )
     columns = (
+        Column("on", best="", narrow=True),
         Column("wall time", best="", narrow=True),
         Column("CPU seconds", digits=0, best=""),
         Column("images seen", digits=0, best=""),
@@ -50,7 +53,8 @@ def costs_table(records: Sequence[Record]) -> Table:
     )
     notes = (
         "Of one seed, training alone; what is shared by several rows (teacher cache, prototypes) is listed below. Wall "
-        "time depends on what else the machine did, CPU seconds do so less.",
+        "time depends on what else the machine did, CPU seconds do so less. A GPU served a dozen rows at a time. "
+        "Where seeds ran on several devices, times are those of the first seed's.",
     )
     return Table("What each row cost", "row", columns, tuple(rows), notes)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
@@ -42,12 +43,14 @@ class Cost:
         cpu_seconds: of all threads and loader processes.
         attempts: more than one where it was interrupted; a killed attempt's time is not in the sums.
         num_images: seen in training.
+        device: that learnt: "cpu", or the GPU's name.
     """
 
     seconds: float
     cpu_seconds: float
     attempts: int
     num_images: int
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +107,7 @@ def measure(
     order: int,
     digest: str,
     result: Path,
+    device: torch.device,
 ) -> dict[str, float]:
     """Verify a job's model and write its result file.
 
@@ -121,11 +125,14 @@ def measure(
         order: for the record.
         digest: of all that decided what was learnt, for the record.
         result: JSON file to write.
+        device: that the networks run on.
 
     Returns:
         Accuracy by pair.
     """
-    model = replace(load_model(model_path), name=job.name)
+    model, old = replace(load_model(model_path), name=job.name), load_model(given_trunk)
+    for each in (model, old):
+        each.to(device)
     images, issame = read_bin(test)
     found = verify(model, images, issame, pairs, interpolation=interpolation, embed=store)
     document = report(
@@ -142,9 +149,7 @@ def measure(
         "data": dict(data),
         "cost": asdict(cost),
         **_sizes(job, model),
-        "old_gallery": _old_gallery(
-            load_model(given_trunk), model, images, issame, pairs, store, interpolation
-        ),
+        "old_gallery": _old_gallery(old, model, images, issame, pairs, store, interpolation),
         "judged_rightly": {each.label: _to_text(kfold_correct(each.scores, issame)) for each in found},
     }
     write_result(result, document)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -21,9 +22,11 @@ from btnet.evidence.faces import Sets, Source, prepare
 from btnet.evidence.figures import Material, write_figures
 from btnet.evidence.native import camera_test, native_test
 from btnet.evidence.page import write_about, write_page
-from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
+from btnet.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row, Sweep
 from btnet.evidence.record import Cost, choose, measure, read_records
 from btnet.evidence.state import DONE, State, clock, key_of
+from btnet.files.atomic import replacing
+from btnet.inference.backend import torch_device
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.verify import parse_pair
 from btnet.model.coupling import default_tail
@@ -36,7 +39,7 @@ __all__ = ["Runner"]
 
 # Where things lie and how often they are told: no part of what is learnt.
 _LOCAL = ("rec", "trunk", "classifier", "output", "teacher_cache", "resume", "num_workers", "frequent", "verbose",
-          "save_every", "keep_checkpoints", "name", "role", "device")  # fmt: skip
+          "save_every", "keep_checkpoints", "name", "role", "device", "compile")  # fmt: skip
 
 
 class Runner:
@@ -83,7 +86,8 @@ class Runner:
         """Everything that is not done yet.
 
         Args:
-            only: names of rows; the others, and the tests on photographed faces, are left for another run. None: all.
+            only: names of rows, or of single runs of them (`bt_r14-s2`); the others, and the tests on photographed
+                faces, are left for another run. None: all.
 
         Returns:
             Whether all jobs ended well.
@@ -97,17 +101,13 @@ class Runner:
         swept = {row.name: sweep for sweep in self.plan.sweeps for row in sweep.rows()}
         jobs = self.plan.jobs()
         self._adopt(jobs)
+        self._choose(self.plan.sweeps)
         for number, job in enumerate(jobs, start=1):
-            if not only or job.row.name in only:
-                self._job(job, f"{number}/{len(jobs)} {job.name}")
+            if only and not {job.name, job.row.name} & set(only):
+                continue
+            self._job(job, f"{number}/{len(jobs)} {job.name}")
             if job.row.name in swept:
-                sweep = swept[job.row.name]
-                records = read_records(self.results)
-                found = choose(sweep, records)
-                if found is not None:
-                    path = self.folder / "choices" / f"{sweep.row.method}.json"
-                    path.parent.mkdir(exist_ok=True)
-                    path.write_text(json.dumps(found) + "\n", encoding="utf-8")
+                self._choose([swept[job.row.name]])
         if not only:
             self._test_natively()
         return not self._failed
@@ -129,6 +129,17 @@ class Runner:
         self._write_about()
         write_figures(Material(self.results, self.runs, self.source.trunk, self.sets.bin("test")))
         return write_page(self.results, self.folder / "RESULTS.md")
+
+    def _choose(self, sweeps: Sequence[Sweep]) -> None:
+        """Write down what is best of each sweep, of what is measured of it."""
+        records = read_records(self.results)
+        for sweep in sweeps:
+            found = choose(sweep, records)
+            if found is not None:
+                path = self.folder / "choices" / f"{sweep.row.method}.json"
+                path.parent.mkdir(exist_ok=True)
+                with replacing(path) as temporary:
+                    temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
 
     def _adopt(self, jobs: Sequence[Job]) -> None:
         """Take over the result files of other runs; whether they fit is asked job by job."""
@@ -238,7 +249,7 @@ class Runner:
         try:
             self._ready_cache(job.row, config)
             with self.state.timed(key) as entry:
-                entry.digest = digest
+                entry.digest, entry.device = digest, _name(_device(config))
                 if job.row.config and not is_finished(Path(config.output)):
                     entry.num_images = int(config.num_epoch) * len(RecordFaces(config.rec))
                     train(config)
@@ -267,11 +278,12 @@ class Runner:
             store=EmbeddingStore(self.folder / "embeddings"),
             interpolation=config.interpolation,
             settings={key: value for key, value in config.items() if key not in _LOCAL},
-            cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images),
+            cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device),
             data=self._about(job.row.data),
             order=self.plan.order(job.row.name),
             digest=entry.digest,
             result=self._record(job),
+            device=_device(config),
         )
         return ", ".join(f"{pair} {100 * accuracy:.2f}" for pair, accuracy in record.items())
 
@@ -358,3 +370,11 @@ class Runner:
             return
         with self.state.timed(key):
             build_cache(config, RESOLUTIONS)
+
+
+def _device(config: Any) -> torch.device:
+    return torch_device(config.device or None)
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -46,6 +46,7 @@ class Entry:
         cpu_seconds: of all threads and loader processes.
         attempts: how often it was begun.
         num_images: seen in training; 0 where nothing is trained.
+        device: that learns: "cpu", or the GPU's name.
         digest: of the settings it was begun with.
         text: result or error, one line.
     """
@@ -55,6 +56,7 @@ class Entry:
     cpu_seconds: float = 0.0
     attempts: int = 0
     num_images: int = 0
+    device: str = "cpu"
     digest: str = ""
     text: str = ""
 

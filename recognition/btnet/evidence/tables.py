@@ -234,8 +234,10 @@ def _images(group: Sequence[Record]) -> float:
     return float(max(record.cost.num_images for record in group))
 
 
-def _cpu_seconds(group: Sequence[Record]) -> float:
-    return float(np.mean([record.cost.cpu_seconds for record in group]))
+def _cpu_seconds(group: Sequence[Record]) -> float | None:
+    """Of the runs that a GPU had no part in."""
+    seconds = [record.cost.cpu_seconds for record in group if record.cost.device == "cpu"]
+    return float(np.mean(seconds)) if seconds else None
 
 
 def _seeds_note(groups: Groups) -> str:
