@@ -318,7 +318,7 @@ def full_plan() -> Plan:
             Sweep(Row("", {}, BRANCH, {**settings, **_CHOICE}, 14, method=method), {"lr": rates})
             for method, settings, rates in (
                 ("bt", {}, (0.02, 0.05, 0.1, 0.2)),
-                ("bt_cosine", _COSINE, (0.02, 0.05, 0.1, 0.2)),
+                ("bt_cosine", _COSINE, (0.02, 0.05, 0.1, 0.2, 0.4)),
                 ("mm", _FRESH, (0.02, 0.05, 0.1, 0.2)),
                 ("mm_trunk", _ALONE, (0.01, 0.02, 0.05, 0.1, 0.2)),
                 ("bct", steps[0].settings, (0.02, 0.05, 0.1, 0.2)),
@@ -333,9 +333,12 @@ def full_plan() -> Plan:
         + [
             Sweep(
                 Row("", {}, TRUNK, {**settings, **_TRUNK_CHOICE}, method=method),
-                {"lr": (0.003, 0.01, 0.03, 0.1)},
+                {"lr": rates},
             )
-            for method, settings in (("mr", {}), ("fskd", _SELF_TAUGHT))
+            for method, settings, rates in (
+                ("mr", {}, (0.003, 0.01, 0.03, 0.1)),
+                ("fskd", _SELF_TAUGHT, (0.003, 0.01, 0.03, 0.1, 0.3)),
+            )
         ]
     )
     long = [
