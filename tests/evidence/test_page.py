@@ -134,8 +134,7 @@ def test_a_gallery_is_lost_to_a_model_whose_probes_find_less_in_it_than_the_trun
 
 
 def test_a_switch_is_set_beside_plain_phi_bt_and_unequal_cost_is_told() -> None:
-    # without those that have more passes by design
-    groups = grouped([r for r in RECORDS if not r.name.startswith("bt_plus_long")], "beyond")
+    groups = grouped(RECORDS, "beyond")
     tables = beyond(groups, COMPARISONS)
     assert [table.title[:5] for table in tables] == ["28 px", "14 px", "7 px:"]
     found = row(tables, tables[1].title, "phi_bt, the authors' recipe")

@@ -348,11 +348,6 @@ def full_plan() -> Plan:
             )
         ]
     )
-    long = [
-        Row(f"bt_plus_long_r{r}", {"beyond": f"phi_bt plus, {2 * _PASSES} passes"}, BRANCH,
-            {**_PLUS, "num_epoch": 2 * _PASSES}, r, method="plus")
-        for r in (14, 7)
-    ]  # fmt: skip
     # In the order of the tables. Run first: phi_bt and what is to beat it; then its rivals at 14 px and Table 4; then
     # what else the paper has; then each switch alone.
     soon = ("mm_r14", "mm_trunk_r14", "mr_v1", *(row.name for row in steps))
@@ -365,7 +360,7 @@ def full_plan() -> Plan:
         *branches,
         *(replace(row, turn=2) for row in [*tails[2:], *on_mixed]),
         *plus,
-        *(replace(row, turn=4) for row in [*others, *long, *curves]),
+        *(replace(row, turn=4) for row in [*others, *curves]),
     ]
     return Plan(rows, sweeps, comparisons, native)
 

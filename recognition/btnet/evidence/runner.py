@@ -323,7 +323,8 @@ class Runner:
             trunk = load_trunk(self.source.trunk)
             settings["tail_from"] = default_tail(trunk.units(), trunk.canonical_size, row.tail_at)
         moves = settings.get("shared_jitter")  # and the trunk, too, sees each face anew
-        if row.is_cached and not moves and self._cache_fits(row):
+        kept = row.resolution in (0, *RESOLUTIONS)  # the cache has the coupling layers of these
+        if row.is_cached and kept and not moves and self._cache_fits(row):
             settings["teacher_cache"] = str(self._cache(row))
         texts = [f"{key}={value}" for key, value in settings.items()]
         return load_config(self.configs / (row.config or BRANCH), [*texts, *self.overrides])
