@@ -112,6 +112,20 @@ def test_what_is_said_of_a_step_turns_with_the_numbers(by: float, sign: str, ver
     assert cells == (f"{sign}10.00 at 112&14, {sign}10.00 at 14&14", verdict)
 
 
+def test_phi_bt_plus_is_set_beside_phi_bt_and_all_of_its_rivals() -> None:
+    tables = statements(RECORDS, COMPARISONS)
+    rivals = {r.name for table in tables if table.title == "Is phi_bt better?" for r in table.rows}
+    beside = {r.name for table in tables if table.title == "Is phi_bt plus better?" for r in table.rows}
+    assert beside == {*rivals, "above phi_bt?"} - {"at 112&112 as its trunk?"}
+    higher = [
+        np.mean(accuracies(f"bt_plus_r{r}", pair)) > np.mean(accuracies("mr_v1", pair))
+        for r in (28, 14, 7)
+        for pair in (f"112&{r}", f"{r}&{r}")
+    ]
+    found = row(tables, "Is phi_bt plus better?", "above phi_mr v1?").cells[0]
+    assert str(found).startswith(f"higher at {sum(higher)} of 6 pairs")
+
+
 def test_a_trunk_that_learns_on_loses_the_gallery_and_a_branch_keeps_it() -> None:
     tables = statements(RECORDS, COMPARISONS)
     title = "Does the gallery that is there survive?"

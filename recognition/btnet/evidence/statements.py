@@ -15,7 +15,7 @@ from btnet.report.table import Column, Row, Table
 
 __all__ = ["BRANCH", "HIGH_RESOLUTION", "beyond_name", "plain_label", "statements"]
 
-BRANCH, HIGH_RESOLUTION = "phi_bt", "phi_hr"
+BRANCH, PLUS, HIGH_RESOLUTION = "phi_bt", "phi_bt plus", "phi_hr"
 Comparisons = Sequence[Mapping[str, Any]]
 _CHANCE = "outside chance"
 _ROUNDS_TO_ZERO = 0.005  # points, printed with two digits
@@ -28,16 +28,18 @@ def statements(records: Sequence[Record], comparisons: Comparisons) -> list[Tabl
         records: of all rows.
         comparisons: what `btnet.evidence.comparisons.compare` found.
     """
-    table2, tails = grouped(records, "table2"), grouped(records, "fig7")
+    table2, tails, switches = (grouped(records, place) for place in ("table2", "fig7", "beyond"))
+    with_plus = {**table2, **{label: group for label, group in switches.items() if label == PLUS}}
     asked: dict[tuple[str, str], list[Row]] = {
-        (f"Is {BRANCH} better?", _CHANCE): [*_rivals(table2, comparisons), *_full_resolution(table2)],
-        ("Does the gallery that is there survive?", "survives"): [*_galleries(table2)],
+        (f"Is {BRANCH} better?", _CHANCE): [*_rivals(BRANCH, table2, comparisons), *_full_resolution(table2)],
+        (f"Is {PLUS} better?", _CHANCE): [*_rivals(PLUS, with_plus, comparisons)],
+        ("Does the gallery that is there survive?", "survives"): [*_galleries(with_plus)],
         ("What do the parts of the method add?", _CHANCE): [
             *_steps(grouped(records, "table4"), comparisons),
             *_against_plain(grouped(records, "table5"), comparisons),
             *_against_plain(dict(sorted(tails.items())), comparisons),
         ],
-        ("What goes beyond the paper?", _CHANCE): [*_against_plain(grouped(records, "beyond"), comparisons)],
+        ("What goes beyond the paper?", _CHANCE): [*_against_plain(switches, comparisons)],
         ("What would more data add?", _CHANCE): [*_learning(records)],
     }
     tables = []
@@ -67,11 +69,11 @@ def plain_label(groups: Groups) -> str | None:
     )
 
 
-def _rivals(groups: Groups, comparisons: Comparisons) -> Iterator[Row]:
+def _rivals(ours: str, groups: Groups, comparisons: Comparisons) -> Iterator[Row]:
     for label, group in groups.items():
-        if label == BRANCH or BRANCH not in groups:
+        if label == ours or ours not in groups:
             continue
-        found = _differences(groups[BRANCH], group, comparisons)
+        found = _differences(groups[ours], group, comparisons)
         if found:
             ordered = sorted(found.items(), key=lambda item: item[1].points)
             ends = " to ".join(f"{signed(each.points)} ({pair})" for pair, each in (ordered[0], ordered[-1]))
