@@ -23,6 +23,7 @@ from btnet.files.digest import sha256
 from btnet.inference.camera import adapt_branch
 from btnet.inference.crops import fit_crops
 from btnet.inference.embedding import embed_images
+from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.native import DEFAULT_STRATEGY, embed_crops, selected_resolutions
 from btnet.inference.results import result_document, write_result
@@ -76,7 +77,7 @@ def native_test(
     """Measure models on photographed faces of the people tested on, under every choice of networks.
 
     Each model's selector is fitted on faces of the people to train on. Every other choice is compared with max + ceil
-    on the same people, and every other model with the first, choice by choice.
+    on the same people, and every other model with the first two, choice by choice.
 
     Args:
         models: name in the table -> run folders, whose branches are joined; a trunk alone is one folder or file.
@@ -107,16 +108,17 @@ def native_test(
     people = np.load(sets.identities(_TEST), allow_pickle=False)
     pairs = capture_pairs(images, issame, Conditions(), seed=seed, source=sets.bin(_TEST).name)
     faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
+    store = EmbeddingStore(folder / "embeddings")  # models share networks
     scores: dict[str, list[NativeScore]] = {}
     selectors: dict[str, Any] = {}
     for name, model in loaded.items():
         views = model.interpolation or "bilinear"
         selector = None
         if len(model.native_resolutions) > 1:
-            selector = fit_selector(faces, model, seed=seed, interpolation=views)
+            selector = fit_selector(faces, model, seed=seed, interpolation=views, embed=store)
             selector.save(folder / NATIVE / f"{_slug(name)}.selector.json")
             selectors[name] = {"cuts": {str(r): cut for r, cut in selector.cuts.items()}}
-        embeddings = embed_natively(model, pairs, interpolation=views, mirror=mirror)
+        embeddings = embed_natively(model, pairs, interpolation=views, mirror=mirror, embed=store)
         choices = native_choices(pairs, embeddings.resolutions, selector)
         scores[name] = score_choices(embeddings, pairs, choices)
     document = native_document(
@@ -275,7 +277,7 @@ def _is_made(path: Path, made_of: Mapping[str, Any]) -> bool:
 def _compare(
     scores: Mapping[str, Sequence[NativeScore]], issame: NDArray[np.bool_], people: NDArray[np.int64]
 ) -> list[dict[str, Any]]:
-    """Each choice against max + ceil, and each model against the first at the same choice."""
+    """Each choice against max + ceil, and each model against the first two (the trunk, plain phi_bt) at the same."""
     right = {
         (name, score.choice): kfold_correct(score.scores, issame)
         for name, of_model in scores.items()
@@ -286,9 +288,10 @@ def _compare(
         ((name, c), (name, _REFERENCE)) for name, c in right if c in _LEARNT and (name, _REFERENCE) in right
     ]
     asked += [
-        ((name, c), (names[0], c))
-        for name, c in itertools.product(names[1:], (_REFERENCE, *_LEARNT))
-        if (name, c) in right and (names[0], c) in right
+        ((name, c), (other, c))
+        for number, other in enumerate(names[:2])
+        for name, c in itertools.product(names[number + 1 :], (_REFERENCE, *_LEARNT))
+        if (name, c) in right and (other, c) in right
     ]
     return [
         {

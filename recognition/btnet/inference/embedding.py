@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,7 +14,10 @@ from btnet.data.views import normalise, resize
 from btnet.images.interpolation import check_interpolation
 from btnet.model.backbone import Backbone
 
-__all__ = ["embed_images"]
+__all__ = ["Embed", "embed_images"]
+
+Embed = Callable[..., NDArray[np.float32]]
+"""A function with the arguments of `embed_images`."""
 
 
 def embed_images(

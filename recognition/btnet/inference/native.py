@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.inference.crops import fit_crops
-from btnet.inference.embedding import embed_images
+from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 from btnet.inference.selection import INDICATORS, RULES, select
 
@@ -21,6 +21,9 @@ __all__ = [
     "parse_strategies",
     "selected_resolutions",
 ]
+
+
+_BLOCK: Final = 256
 
 
 class Strategy(NamedTuple):
@@ -94,6 +97,7 @@ def embed_crops(
     batch_size: int = 32,
     mirror: bool = False,
     progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
 ) -> NDArray[np.float32]:
     """Embed faces of any size.
 
@@ -108,6 +112,7 @@ def embed_crops(
         batch_size: images per forward pass.
         mirror: add the embedding of the mirror image.
         progress: called with the number of faces embedded.
+        embed: a stand-in for `embed_images`, such as a store of embeddings.
 
     Returns:
         float32 [N, D] in the order of the crops, not normalised.
@@ -126,11 +131,11 @@ def embed_crops(
         if choice is None:
             raise ValueError(no_answer(model, resolution))
         rows = np.flatnonzero(chosen == resolution)
-        # In small blocks: the views of many faces need not be in memory at once.
-        for start in range(0, len(rows), batch_size):
-            block = rows[start : start + batch_size]
+        # In blocks: the views of many faces need not be in memory at once.
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
             views = fit_crops([crops[row] for row in block], resolution, interpolation)
-            embeddings[block] = embed_images(
+            embeddings[block] = embed(
                 choice.network, views, interpolation=interpolation, batch_size=batch_size, mirror=mirror
             )
             progress(len(block))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
-from btnet.inference.embedding import embed_images
+from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 from btnet.inference.native import DEFAULT_STRATEGY, Strategy, embed_crops
 
@@ -21,9 +21,6 @@ Side = int | None
 """Resolution in px; None: the one that the face's own size selects, as in serving."""
 
 Pair = tuple[Side, Side]
-
-Embed = Callable[..., NDArray[np.float32]]
-"""A function with the arguments of `embed_images`."""
 
 _NATIVE = "native"
 

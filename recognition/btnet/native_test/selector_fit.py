@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.inference.embedding import embed_images
+from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.gallery import unit
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.native import embed_crops
@@ -31,6 +31,7 @@ def fit_selector(
     interpolation: str = "bilinear",
     batch_size: int = 32,
     progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
 ) -> OpticalSelector:
     """Learn to see the optical size, and from which size on which branch does best.
 
@@ -46,6 +47,7 @@ def fit_selector(
         interpolation: of the model's views.
         batch_size: images per forward pass.
         progress: called with the number of faces photographed and embedded.
+        embed: a stand-in for `embed_images`, such as a store of embeddings.
 
     Raises:
         ValueError: for fewer than four faces per weight, or as `photograph` and `embed_crops`.
@@ -66,14 +68,20 @@ def fit_selector(
     if trunk is None:
         raise ValueError(f"{model.name} has no network for {faces.shape[1]} px faces; give one with a trunk")
     wanted = unit(
-        embed_images(trunk.network, faces, interpolation=interpolation, batch_size=batch_size, mirror=False)
+        embed(trunk.network, faces, interpolation=interpolation, batch_size=batch_size, mirror=False)
     )
     progress(len(faces))
     resolutions = sorted(model.native_resolutions)
     cosines = np.empty((len(faces), len(resolutions)))
     for column, resolution in enumerate(resolutions):
         found = embed_crops(
-            model, crops, resolution, interpolation=interpolation, batch_size=batch_size, progress=progress
+            model,
+            crops,
+            resolution,
+            interpolation=interpolation,
+            batch_size=batch_size,
+            progress=progress,
+            embed=embed,
         )
         cosines[:, column] = np.einsum("nd,nd->n", unit(found), wanted)
     cuts = best_cuts(selector.optical_sizes(crops), cosines, resolutions)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc, tar_at_fars
-from btnet.inference.embedding import embed_images
+from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.fusion import fuse, fusion_weights, one_hot
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.native import STRATEGIES, embed_crops, selected_resolutions
@@ -78,6 +78,7 @@ def embed_natively(
     batch_size: int = 32,
     mirror: bool = True,
     progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
 ) -> NativeEmbeddings:
     """Embed the gallery with the trunk, and every probe with every network.
 
@@ -88,6 +89,7 @@ def embed_natively(
         batch_size: images per forward pass.
         mirror: add the embedding of the mirror image.
         progress: called with the number of embeddings made.
+        embed: a stand-in for `embed_images`, such as a store of embeddings.
 
     Raises:
         ValueError: if the model has no network for the gallery, or as `embed_crops`.
@@ -97,14 +99,14 @@ def embed_natively(
         raise ValueError(
             f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give --high-resolution"
         )
-    gallery = embed_images(
+    gallery = embed(
         trunk.network, pairs.gallery, interpolation=interpolation, batch_size=batch_size, mirror=mirror
     )
     progress(len(gallery))
     probes = {
         resolution: embed_crops(
             model, pairs.probes, resolution, interpolation=interpolation, batch_size=batch_size, mirror=mirror,
-            progress=progress,
+            progress=progress, embed=embed,
         )
         for resolution in model.native_resolutions
     }  # fmt: skip
