@@ -20,6 +20,7 @@ from btnet.images.resize import resize
 from btnet.inference.alignment import TEMPLATE
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.run import train
+from tiny_keys import TINY
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -27,18 +28,6 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 FACES = SyntheticFaces(4, 3)
 IMAGES = torch.from_numpy(np.stack([FACES[i][0] for i in range(12)])).permute(0, 3, 1, 2)
 KEYS = torch.arange(12) * 5
-SMALL = [
-    "rec=synthetic:4:4",
-    "network=iresnet",
-    "network_args={'blocks': [1, 1, 1, 2], 'widths': [16, 16, 16, 16]}",
-    "embedding_size=8",
-    "dropout=0.0",
-    "batch_size=8",
-    "num_epoch=2",
-    "frequent=1",
-    "num_workers=0",
-    "val_targets=[]",
-]
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -66,12 +55,12 @@ def test_views_are_equal_to_the_bit(view: Any) -> None:
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpu")
-    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*SMALL, "device=cpu", f"output={folder}"]))
+    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*TINY, "device=cpu", f"output={folder}"]))
 
 
 def branch(trunk: Path, output: Path, *keys: str) -> Path:
     settings = [
-        *SMALL,
+        *TINY,
         f"trunk={trunk}",
         f"output={output}",
         "embedding_cosine_weight=1",

@@ -17,21 +17,10 @@ from btnet.inference.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.run import train
+from tiny_keys import TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SMALL = [
-    "rec=synthetic:4:4",
-    "network=iresnet",
-    "network_args={'blocks': [1, 1, 1, 2], 'widths': [16, 16, 16, 16]}",
-    "embedding_size=8",
-    "dropout=0.0",
-    "batch_size=8",
-    "num_epoch=2",
-    "frequent=1",
-    "num_workers=0",
-    "val_targets=[]",
-    "device=cpu",
-]
+SMALL = [*TINY, "device=cpu"]
 SWITCHES = [
     "branches=[14, 7]",
     "embedding_contrast_weight=1",
