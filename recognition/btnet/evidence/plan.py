@@ -231,6 +231,11 @@ def full_plan() -> Plan:
         Row(f"bt_plus_r{r}", {"beyond": "phi_bt plus"}, BRANCH, _PLUS, r, method="plus", seeds=_SEEDS)
         for r in RESOLUTIONS
     ]
+    field = [
+        Row(f"bt_field_r{r}", {"beyond": "phi_bt plus, three of ten faces degraded"}, BRANCH,
+            {**_PLUS, "degradation": 0.3}, r, method="plus")
+        for r in RESOLUTIONS[1:]
+    ]  # fmt: skip
     steps = [
         Row("bct", {"table4": "+ BCT"}, BRANCH, {"tail_from": "none", "distillation_weight": 0.0}, 14, method="bct"),
         Row("fixed", {"table4": "+ fix trunk"}, BRANCH, {"distillation_weight": 0.0}, 14, method="bt"),
@@ -295,6 +300,11 @@ def full_plan() -> Plan:
         "phi_bt": ["bt_r28", "bt_r14", "bt_r7"],
         "phi_bt, and the embedding's cosine": ["bt_cosine_r28", "bt_cosine_r14", "bt_cosine_r7"],
         "phi_bt plus": ["bt_plus_r28", "bt_plus_r14", "bt_plus_r7"],
+        "phi_bt plus, 14 and 7 px: three of ten faces degraded": [
+            "bt_plus_r28",
+            "bt_field_r14",
+            "bt_field_r7",
+        ],
         **{
             f"phi_bt, 14 px: {label}": ["bt_r28", f"bt_{name}", "bt_r7"]
             for name, label in (
@@ -360,6 +370,7 @@ def full_plan() -> Plan:
         *branches,
         *(replace(row, turn=2) for row in [*tails[2:], *on_mixed]),
         *plus,
+        *field,
         *(replace(row, turn=4) for row in [*others, *curves]),
     ]
     return Plan(rows, sweeps, comparisons, native)
