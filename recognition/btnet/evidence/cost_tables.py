@@ -53,8 +53,8 @@ def costs_table(records: Sequence[Record]) -> Table:
     )
     notes = (
         "Of one seed, training alone; what is shared by several rows (teacher cache, prototypes) is listed below. Wall "
-        "time depends on what else the machine did, CPU seconds do so less. A GPU served a dozen rows at a time. "
-        "Where seeds ran on several devices, times are those of the first seed's.",
+        "time depends on what else the machine did, other rows on the same GPU included; CPU seconds do so less. Where "
+        "seeds ran on several devices, times are those of the first seed's.",
     )
     return Table("What each row cost", "row", columns, tuple(rows), notes)
 
