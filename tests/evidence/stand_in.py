@@ -44,7 +44,7 @@ def stand_in_records(plan: Plan | None = None, seed: int = 0) -> list[Record]:
         accuracy = {
             pair: _BASE[pair]
             if pair == "112&112"
-            else min(_BASE[pair] + gain * (1 - _BASE[pair]) + noise, 1.0)
+            else min(_BASE[pair] + max(gain * (1 - _BASE[pair]) + noise, 0.0), 1.0)
             for pair in pairs
         }
         records.append(_record(plan, row, job.seed, accuracy, rng))
