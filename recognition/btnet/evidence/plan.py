@@ -327,7 +327,7 @@ def full_plan() -> Plan:
         Comparison(f"bt_{kind}r{r}", rival, _pairs(r))
         for kind in ("", "plus_")
         for r in RESOLUTIONS
-        for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}"]
+        for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}", f"bt_mr_r{r}"]
     ] + [Comparison(f"bt_cosine_r{r}", f"bt_r{r}", _pairs(r)) for r in RESOLUTIONS]
     sweeps = (
         [
