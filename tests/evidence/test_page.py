@@ -99,6 +99,15 @@ def test_what_is_said_of_a_rival_turns_with_the_numbers(by: float, word: str) ->
     assert str(verdict).startswith(word)
 
 
+def test_a_rival_that_no_bootstrap_was_made_for_is_not_called_chance() -> None:
+    others = [found for found in COMPARISONS if "mr_v2" not in (found["first"], found["second"])]
+    tables = statements(RECORDS, others)
+    assert row(tables, "Is phi_bt better?", "above phi_mr v2?").cells[1] is None
+    few = [found for found in COMPARISONS if found in others or found["pair"] == "112&14"]
+    verdict = row(statements(RECORDS, few), "Is phi_bt better?", "above phi_mr v2?").cells[1]
+    assert " of 1" in str(verdict)
+
+
 @pytest.mark.parametrize(("by", "sign", "verdict"), [(0.1, "+", "one seed"), (-0.1, "-", "one seed")])
 def test_what_is_said_of_a_step_turns_with_the_numbers(by: float, sign: str, verdict: str) -> None:
     level = {r.name: r for r in RECORDS if r.seed == 1}["bct"].accuracy

@@ -82,11 +82,15 @@ def _rivals(ours: str, groups: Groups, comparisons: Comparisons) -> Iterator[Row
             yield Row(f"above {label}?", (text, _counted(found)))
 
 
-def _counted(found: Mapping[str, Difference]) -> str:
-    above = sum(each.outside and each.points > 0 for each in found.values())
-    below = sum(each.outside and each.points < 0 for each in found.values())
-    seeds = "" if any(each.seeds is not None for each in found.values()) else "; one seed"
-    return f"above at {above}, below at {below} of {len(found)}{seeds}"
+def _counted(found: Mapping[str, Difference]) -> str | None:
+    """Of those pairs for which a bootstrap was made; None without one."""
+    judged = [each for each in found.values() if each.interval is not None]
+    if not judged:
+        return None
+    above = sum(each.outside and each.points > 0 for each in judged)
+    below = sum(each.outside and each.points < 0 for each in judged)
+    seeds = "" if any(each.seeds is not None for each in judged) else "; one seed"
+    return f"above at {above}, below at {below} of {len(judged)}{seeds}"
 
 
 def _full_resolution(groups: Groups) -> Iterator[Row]:
