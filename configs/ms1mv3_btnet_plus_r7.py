@@ -9,3 +9,4 @@ config.inner_size = 56
 config.embedding_cosine_weight = 20.0
 config.influence_weight = 0.3
 config.shared_jitter = 0.03
+config.degradation = 0.1

@@ -228,15 +228,14 @@ def full_plan() -> Plan:
         for r in RESOLUTIONS
     ]  # fmt: skip
     plus = [  # 28 px costs most, and differs least
-        Row(f"bt_plus_r{r}", {"beyond": "phi_bt plus"}, BRANCH, _PLUS, r, method="plus",
-            seeds=_SEEDS if r < 28 else _SEEDS[:1])
-        for r in RESOLUTIONS
-    ]  # fmt: skip
-    field = [
-        Row(f"bt_{name}_r{r}", {"beyond": f"phi_bt plus, {label} faces degraded"}, BRANCH,
-            {**_PLUS, "degradation": share}, r, method="plus")
-        for name, label, share in (("tenth", "one of ten", 0.1), ("field", "three of ten", 0.3))
-        for r in RESOLUTIONS[1:]
+        Row(f"bt_{name}_r{r}", {"beyond": label}, BRANCH, {**_PLUS, "degradation": share}, r, method="plus",
+            seeds=_SEEDS[:count])
+        for name, label, share, counts in (
+            ("plus", "phi_bt plus", 0.1, {28: 1, 14: 3, 7: 3}),
+            ("sharp", "phi_bt plus, no face degraded", 0.0, {28: 1, 14: 3, 7: 3}),
+            ("field", "phi_bt plus, three of ten faces degraded", 0.3, {14: 1, 7: 1}),
+        )
+        for r, count in counts.items()
     ]  # fmt: skip
     steps = [
         Row("bct", {"table4": "+ BCT"}, BRANCH, {"tail_from": "none", "distillation_weight": 0.0}, 14, method="bct"),
@@ -302,14 +301,12 @@ def full_plan() -> Plan:
         "phi_bt": ["bt_r28", "bt_r14", "bt_r7"],
         "phi_bt, and the embedding's cosine": ["bt_cosine_r28", "bt_cosine_r14", "bt_cosine_r7"],
         "phi_bt plus": ["bt_plus_r28", "bt_plus_r14", "bt_plus_r7"],
-        **{
-            f"phi_bt plus, 14 and 7 px: {label} faces degraded": [
-                "bt_plus_r28",
-                f"bt_{name}_r14",
-                f"bt_{name}_r7",
-            ]
-            for name, label in (("tenth", "one of ten"), ("field", "three of ten"))
-        },
+        "phi_bt plus, no face degraded": ["bt_sharp_r28", "bt_sharp_r14", "bt_sharp_r7"],
+        "phi_bt plus, 14 and 7 px: three of ten faces degraded": [
+            "bt_plus_r28",
+            "bt_field_r14",
+            "bt_field_r7",
+        ],
         **{
             f"phi_bt, 14 px: {label}": ["bt_r28", f"bt_{name}", "bt_r7"]
             for name, label in (
@@ -375,7 +372,6 @@ def full_plan() -> Plan:
         *branches,
         *(replace(row, turn=2) for row in [*tails[2:], *on_mixed]),
         *plus,
-        *field,
         *(replace(row, turn=4) for row in [*others, *curves]),
     ]
     return Plan(rows, sweeps, comparisons, native)
