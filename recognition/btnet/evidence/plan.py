@@ -227,7 +227,7 @@ def full_plan() -> Plan:
             trunk="mr_v1", method="bt", seeds=_SEEDS)
         for r in RESOLUTIONS
     ]  # fmt: skip
-    plus = [  # 28 px costs most, and differs least
+    plus = [  # 28 px costs most, and differs least. A tenth was chosen on photographed faces; see docs/native-test.md
         Row(f"bt_{name}_r{r}", {"beyond": label}, BRANCH, {**_PLUS, "degradation": share}, r, method="plus",
             seeds=_SEEDS[:count])
         for name, label, share, counts in (
