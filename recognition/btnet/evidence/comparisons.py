@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.evaluation.bootstrap import paired_bootstrap
-from btnet.evidence.plan import Comparison, Plan
+from btnet.evidence.plan import Comparison, Plan, branch_pairs
 from btnet.evidence.record import Record
 from btnet.inference.verify import pair_label, parse_pair
 
@@ -34,12 +34,14 @@ def all_comparisons(plan: Plan) -> list[Comparison]:
     for row in plan.rows:
         if _TABLE in row.places and row.places[_TABLE] != _BRANCH:
             sizes = [row.resolution] if row.resolution else list(plain)
-            found += [Comparison(plain[r].name, row.name, _pairs(r)) for r in sizes if r in plain]
+            found += [Comparison(plain[r].name, row.name, branch_pairs(r)) for r in sizes if r in plain]
         if any(place in row.places for place in _AGAINST_BRANCH):
-            found += [Comparison(row.name, plain[r].name, _pairs(r)) for r in plan.sizes(row) if r in plain]
+            found += [
+                Comparison(row.name, plain[r].name, branch_pairs(r)) for r in plan.sizes(row) if r in plain
+            ]
     steps = [row for row in plan.rows if _STEPS in row.places and row.resolution]
     found += [
-        Comparison(second.name, first.name, _pairs(second.resolution))
+        Comparison(second.name, first.name, branch_pairs(second.resolution))
         for first, second in itertools.pairwise(steps)
         if first.resolution == second.resolution
     ]
@@ -51,10 +53,6 @@ def all_comparisons(plan: Plan) -> list[Comparison]:
             known.add(names)
             unique.append(each)
     return unique
-
-
-def _pairs(resolution: int) -> list[str]:
-    return [f"112-{resolution}", f"{resolution}-{resolution}"]
 
 
 def compare(plan: Plan, records: Iterable[Record], identities: Path) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ __all__ = [
     "Plan",
     "Row",
     "Sweep",
+    "branch_pairs",
     "full_plan",
     "quick_plan",
 ]
@@ -200,7 +201,7 @@ def quick_plan() -> Plan:
     branches = [_phi_bt(r, seeds=_SEEDS[:1]) for r in RESOLUTIONS]
     branches[0] = replace(branches[0], settings={"num_epoch": 2})
     rows = [_phi_hr(), *branches]
-    return Plan(rows, comparisons=[Comparison(f"bt_r{r}", "hr", _pairs(r)) for r in RESOLUTIONS])
+    return Plan(rows)
 
 
 def full_plan() -> Plan:
@@ -326,11 +327,10 @@ def full_plan() -> Plan:
     ]  # fmt: skip
     rivals = ["hr", "mr_v1", "mr_v2", "mr_v3", "fskd"]
     comparisons = [
-        Comparison(f"bt_{kind}r{r}", rival, _pairs(r))
-        for kind in ("", "plus_")
+        Comparison(f"bt_plus_r{r}", rival, branch_pairs(r))
         for r in RESOLUTIONS
         for rival in [*rivals, f"mm_r{r}", f"mm_trunk_r{r}", f"bt_mr_r{r}"]
-    ] + [Comparison(f"bt_cosine_r{r}", f"bt_r{r}", _pairs(r)) for r in RESOLUTIONS]
+    ]
     sweeps = (
         [
             Sweep(Row("", {}, BRANCH, {**settings, **_CHOICE}, 14, method=method), {"lr": rates})
@@ -397,5 +397,6 @@ def _phi_bt(resolution: int, *, seeds: Sequence[int]) -> Row:
     return Row(f"bt_r{resolution}", places, BRANCH, {}, resolution, method="bt", seeds=seeds)
 
 
-def _pairs(resolution: int) -> list[str]:
+def branch_pairs(resolution: int) -> list[str]:
+    """What a branch is compared at."""
     return [f"112-{resolution}", f"{resolution}-{resolution}"]
