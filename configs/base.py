@@ -54,7 +54,8 @@ config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "au
 config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones
 config.freeze_classifier = True  # branches: the old classifier stays (BCT); a trunk's always learns
 config.sample_rate = 1.0  # share of the class centres used per step (partial FC), learnt classifier only
-config.loss = "CurricularFace"  # NormFace SphereFace CosFace ArcFace CurricularFace AdaFace
+# NormFace SphereFace CosFace ArcFace ArcFaceStraightThrough (arcface_torch's gradient) CurricularFace AdaFace
+config.loss = "CurricularFace"
 config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
 config.influence_weight = 1.0  # weight of eq. 1

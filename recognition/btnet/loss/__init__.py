@@ -18,12 +18,20 @@ from btnet.loss.margin import Margin
 from btnet.loss.objective import Objective
 from btnet.loss.prototype import build_prototypes
 from btnet.loss.relations import embedding_contrast, embedding_octuplet, embedding_relation
-from btnet.loss.stateless_margins import ArcFace, CombinedMargin, CosFace, NormFace, SphereFace
+from btnet.loss.stateless_margins import (
+    ArcFace,
+    ArcFaceStraightThrough,
+    CombinedMargin,
+    CosFace,
+    NormFace,
+    SphereFace,
+)
 
 __all__ = [
     "MARGINS",
     "AdaFace",
     "ArcFace",
+    "ArcFaceStraightThrough",
     "ClassifierFile",
     "CombinedMargin",
     "CosFace",
@@ -53,6 +61,7 @@ MARGINS: dict[str, Callable[..., Margin]] = {
     "sphereface": SphereFace,
     "cosface": CosFace,
     "arcface": ArcFace,
+    "arcfacestraightthrough": ArcFaceStraightThrough,
     "curricularface": CurricularFace,
     "adaface": AdaFace,
 }

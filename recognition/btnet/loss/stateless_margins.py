@@ -9,7 +9,15 @@ from torch import Tensor
 
 from btnet.loss.margin import Margin
 
-__all__ = ["ArcFace", "CombinedMargin", "CosFace", "NormFace", "SphereFace", "angle_added"]
+__all__ = [
+    "ArcFace",
+    "ArcFaceStraightThrough",
+    "CombinedMargin",
+    "CosFace",
+    "NormFace",
+    "SphereFace",
+    "angle_added",
+]
 
 
 class NormFace(Margin):
@@ -51,7 +59,8 @@ class ArcFace(Margin):
     """Additive angular margin: cos(theta + m) (ArcFace, Deng et al. 2019, eq. 3).
 
     Beyond theta + m = pi the cosine would rise again and reward a worse embedding; there, as in its
-    authors' first code, the logit is cos(theta) - m sin(m), which keeps falling.
+    authors' first code, the logit is cos(theta) - m sin(m), which keeps falling. Forward and backward agree;
+    arcface_torch's do not: for its gradient take `ArcFaceStraightThrough`.
 
     Args:
         scale: s.
@@ -68,8 +77,30 @@ class ArcFace(Margin):
         return _monotone_angle_added(target, self.margin)
 
 
+class ArcFaceStraightThrough(ArcFace):
+    """ArcFace as arcface_torch computes it: the value cos(theta + m), with the gradient of cos(theta).
+
+    Its losses take the angle, add m and return to the cosine outside the graph (`CombinedMarginLoss` with
+    m1 = 1 and m3 = 0, and its `ArcFace`). So each logit passes s times its gradient to its cosine, where the
+    formula has the factor sin(theta + m) / sin(theta) for the positive. Nothing is continued beyond
+    theta + m = pi: there the value rises again.
+
+    Args:
+        scale: s.
+        margin: m in radians, at most pi.
+    """
+
+    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
+        """cos(theta + m); its derivative by cos(theta) counts as 1."""
+        value = (target.detach().clamp(-1, 1).acos() + self.margin).cos()
+        return value + (target - target.detach())  # the difference is 0, to the bit
+
+
 class CombinedMargin(Margin):
     """All three kinds at once: cos(m1 theta + m2) - m3 (ArcFace, Deng et al. 2019, eq. 4).
+
+    arcface_torch's `CombinedMarginLoss` is not this: with m3 > 0 it is CosFace, whatever m1 and m2 are, and with
+    m1 = 1 and m3 = 0 `ArcFaceStraightThrough`.
 
     Beyond an angle of pi the cosine continues as SphereFace's psi (its eq. 7): (-1)^k cos(phi) - 2k with
     k = floor(phi / pi). It is continuous and falls everywhere. (`ArcFace` continues as its own code.)

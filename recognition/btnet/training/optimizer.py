@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up, then quadratic decay to 0 (the paper's; arcface_torch's polynomial schedule).
+    """Linear warm-up, then quadratic decay to 0: the paper's, and arcface_torch's polynomial of power 2.
+
+    The `PolynomialLRWarmup` of arcface_torch's newer loops decays linearly: its power is 1 where none is given.
 
     Attributes:
         peak: learning rate at the end of the warm-up.
