@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.table import Table
 
+from btnet.console import show, show_table
 from btnet.files.atomic import replacing
 
 Row = dict[str, Any]
@@ -30,15 +29,10 @@ def machine(device: torch.device) -> str:
 
 def publish(title: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> None:
     """Print rows with equal keys as a table."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if isinstance(rows[0][name], str) else "right")
-    for row in rows:
-        table.add_row(*(_text(value) for value in row.values()))
-    console = Console(width=120)
-    console.print(table)
+    text = [i for i, value in enumerate(rows[0].values()) if isinstance(value, str)]
+    show_table(title, list(rows[0]), [[_text(value) for value in row.values()] for row in rows], text=text)
     for note in notes:
-        console.print(note, highlight=False)
+        show(note)
 
 
 def write_json(path: Path, where: str, tables: Mapping[str, Sequence[Row]]) -> None:

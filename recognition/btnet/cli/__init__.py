@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import re
 import sys
 import traceback
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from btnet import __version__
+from btnet.console import show
 
 __all__ = ["COMMANDS", "main"]
 
@@ -79,12 +81,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int | None = importlib.import_module(COMMANDS[args.command]).run(args)
     except KeyboardInterrupt:
-        print("btnet: interrupted", file=sys.stderr)
+        show("btnet: interrupted", error=True)
         return _INTERRUPTED
     except _USERS_MISTAKES as error:
         if args.debug:
             traceback.print_exc()
-        print(f"btnet: error: {_one_line(error)}", file=sys.stderr)
+        show(f"btnet: error: {_one_line(error)}", error=True)
         return 2
     return status or 0
 
@@ -93,7 +95,7 @@ def _one_line(error: Exception) -> str:
     text = str(error).strip()
     if "DataLoader worker" in text:  # torch puts the worker's traceback before its message
         text = text.rsplit("\n", 1)[-1].partition(": ")[2]
-    return " ".join(text.split())
+    return re.sub(r"\s*\n\s*", " ", text)
 
 
 def _parse(argv: list[str]) -> argparse.Namespace:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.console import show
 from btnet.inference.selection import INDICATORS, RULES
 
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
     for resolution in [args.resolution] if args.resolution is not None else model.resolutions:
         mine = [crops[row] for row in np.flatnonzero(chosen == resolution)]
         if args.resolution is None and len(mine) < LEAST_FACES:
-            print(f"{resolution} px: {len(mine)} faces, too few ({LEAST_FACES} at least): stays as it is")
+            show(f"{resolution} px: {len(mine)} faces, too few ({LEAST_FACES} at least): stays as it is")
             continue
         views = fit_crops(mine, resolution, model.interpolation)
         camera = adapt_branch(model, resolution, views, prior=args.prior, batch_size=args.batch_size)
@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> None:
         args.output.mkdir(parents=True, exist_ok=True)
         camera.save(path)
         written.append(path)
-        print(f"{path}: from {len(mine)} faces, {path.stat().st_size / 1000:.0f} kB")
+        show(f"{path}: from {len(mine)} faces, {path.stat().st_size / 1000:.0f} kB")
         if len(mine) < ENOUGH_FACES:
-            print(
+            show(
                 f"btnet: warning: {len(mine)} faces for {resolution} px; below {ENOUGH_FACES} it may do harm: "
                 "collect more, or trust the branch's own statistics with --prior",
-                file=sys.stderr,
+                error=True,
             )
     if not written:
         raise ValueError(

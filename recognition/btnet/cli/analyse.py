@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from btnet.cli.branch_options import add_branch_arguments
+from btnet.console import show
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,8 +55,8 @@ def run(args: argparse.Namespace) -> None:
 
     check_picture(args.output)
     figure, header, rows = args.analyse(args)
-    print(args.output)
-    print(write_picture_and_table(figure, header, rows, args.output))
+    for path in (args.output, write_picture_and_table(figure, header, rows, args.output)):
+        show(path)
 
 
 # Each of the following declares the options of one analysis and returns what does it. Matplotlib and torch take

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
+from btnet.console import show
 from btnet.data.image_files import ImageFiles
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
@@ -28,9 +24,7 @@ __all__ = [
     "load_models",
     "percent",
     "plain",
-    "print_table",
     "settle_unreadable",
-    "steps",
 ]
 
 
@@ -151,14 +145,6 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
     )
 
 
-@contextmanager
-def steps(description: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A progress bar on a terminal; gives the function to be called with the number of images done."""
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda done: progress.advance(task, done)
-
-
 def settle_unreadable(
     unreadable: Mapping[int, str], images: ImageFiles, args: argparse.Namespace
 ) -> list[dict[str, str]]:
@@ -171,27 +157,13 @@ def settle_unreadable(
     """
     listed = [{"image": images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())]
     for entry in listed:
-        print(f"btnet: unreadable: {entry['image']}: {entry['reason']}", file=sys.stderr)
+        show(f"btnet: unreadable: {entry['image']}: {entry['reason']}", error=True)
     if listed and not args.skip_unreadable:
         raise ValueError(
             f"{images.root}: {len(listed)} of {len(images)} images cannot be read, listed above; copy them again, "
             "or score without them with --skip-unreadable"
         )
     return listed
-
-
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table whose first column is text and whose others are numbers."""
-    # Redirected into a file, nothing should be cut to the 80 columns of an imagined terminal.
-    console = Console(width=None if sys.stdout.isatty() else 200)
-    table = Table(title=title, title_justify="left", title_style="")
-    for number, column in enumerate(columns):
-        table.add_column(
-            column, justify="right" if number else "left", overflow="fold" if not number else "ellipsis"
-        )
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
 
 
 def percent(value: float | None) -> str:
@@ -202,10 +174,10 @@ def percent(value: float | None) -> str:
 def _warn_of_other_views(models: Sequence[EvaluatedModel], interpolation: str) -> None:
     for model in models:
         if model.interpolation not in (None, interpolation):
-            print(
+            show(
                 f"btnet: warning: {model.name} was trained on {model.interpolation} views and is evaluated "
                 f"on {interpolation} ones; --interpolation {model.interpolation} shows it at its best",
-                file=sys.stderr,
+                error=True,
             )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.model.trunk_file import load_trunk
@@ -50,4 +51,4 @@ def run(args: argparse.Namespace) -> None:
         )
         if context.is_main:
             write_classifier(args.output, centres, faces, trunk)
-            print(f"{args.output}: {faces.num_classes} classes from {len(faces)} images")
+            show(f"{args.output}: {faces.num_classes} classes from {len(faces)} images")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
 
+from btnet.console import progress_bar, show, show_table
 from btnet.files.atomic import replacing
 
 if TYPE_CHECKING:
@@ -72,8 +69,7 @@ def run(args: argparse.Namespace) -> int:
     new = load_backend(args.new, args.new_backend, device=args.device)
     resolutions = list(dict.fromkeys(args.resolutions or new.resolutions))
     images, issame = read_pairs(args.faces, args.num_pairs)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("embedding", total=len(issame) * 2 * (1 + len(resolutions)))
+    with progress_bar("embedding", len(issame) * 2 * (1 + len(resolutions))) as progress:
         found = check_compatibility(
             old,
             new,
@@ -83,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             same_runtime=args.old_backend == args.new_backend,
             far=args.far,
             batch_size=args.batch_size,
-            progress=lambda number: progress.advance(task, number),
+            progress=progress,
         )
     metric = "accuracy" if args.far is None else f"TAR at FAR {args.far:g}"
     content: dict[str, Any] = {
@@ -96,31 +92,29 @@ def run(args: argparse.Namespace) -> int:
         "old": {"model": str(args.old), "backend": args.old_backend, "trunk": old.trunk_fingerprint},
         "new": {"model": str(args.new), "backend": args.new_backend, "trunk": new.trunk_fingerprint},
     }
-    _print(found, metric, len(issame), args.old_backend == args.new_backend, old.canonical_size)
     if args.output is not None:
         args.output.parent.mkdir(parents=True, exist_ok=True)
         with replacing(args.output) as temporary:
             # JSON knows no infinity.
             content["difference"] = found.difference if np.isfinite(found.difference) else None
             temporary.write_text(json.dumps(content, indent=2) + "\n")
+    _print(found, metric, len(issame), args.old_backend == args.new_backend, old.canonical_size)
     return 0 if found.compatible else _NOT_COMPATIBLE
 
 
 def _print(found: Compatibility, metric: str, num_pairs: int, same_runtime: bool, size: int) -> None:
-    console = Console(width=100)
     if found.problem is not None:
-        console.print(f"not comparable: {found.problem}", highlight=False)
+        show(f"not comparable: {found.problem}")
     else:
-        table = Table(title=f"{metric}, {num_pairs} pairs, gallery at {size} px", title_justify="left")
-        for column in ("probe, px", "M(new, old)", "M(old, old)", "satisfied"):
-            table.add_column(column, justify="right")
+        rows = []
         for one in found.criteria:
             answer = "yes" if one.satisfied else "no"
             if one.satisfied and one.new_old <= one.old_old:
                 answer = "same embeddings"
-            table.add_row(str(one.resolution), f"{100 * one.new_old:.2f}", f"{100 * one.old_old:.2f}", answer)
-        console.print(table)
+            rows.append((str(one.resolution), f"{100 * one.new_old:.2f}", f"{100 * one.old_old:.2f}", answer))
+        columns = ("probe, px", "M(new, old)", "M(old, old)", "satisfied")
+        show_table(f"{metric}, {num_pairs} pairs, gallery at {size} px", columns, rows, text=())
         known = "equal bit for bit" if found.identical else f"differ by up to {found.difference:.1e}"
         kind = "one runtime: equal bits expected" if same_runtime else "two runtimes: less than 1e-4 expected"
-        console.print(f"embeddings at {size} px {known} ({kind})", highlight=False)
-    console.print("compatible" if found.compatible else "NOT compatible", highlight=False)
+        show(f"embeddings at {size} px {known} ({kind})")
+    show("compatible" if found.compatible else "NOT compatible")

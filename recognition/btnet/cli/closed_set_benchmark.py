@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from btnet.cli.benchmark import percent, plain, print_table
+from btnet.cli.benchmark import percent, plain
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark
+from btnet.console import show, show_table
 from btnet.public_sets.identification_set import NOBODY, IdentificationSet
 
 __all__ = ["run_closed_set"]
@@ -59,6 +60,13 @@ def run_closed_set(
         return results
 
     results = benchmark.score(score)
+    benchmark.write(
+        task,
+        faces.name,
+        {"gallery": "every image by itself", "ranks": list(_RANKS)},
+        {f"num_{name}": len(group.ids) for name, group in faces.groups.items()},
+        results,
+    )
     columns = ["model", "strategy", "probes", *(f"rank-{k}" for k in _RANKS), "mAP", "mAP (kit)"]
     rows = [
         [
@@ -71,12 +79,5 @@ def run_closed_set(
         ]
         for r in results
     ]
-    print_table(f"{faces.name}, %", columns, rows)
-    print(benchmark.closing_words(), "mAP (kit): by trapezoids, as TinyFace's kit counts.")
-    benchmark.write(
-        task,
-        faces.name,
-        {"gallery": "every image by itself", "ranks": list(_RANKS)},
-        {f"num_{name}": len(group.ids) for name, group in faces.groups.items()},
-        results,
-    )
+    show_table(f"{faces.name}, %", columns, rows, text=(0, 1, 2))
+    show(f"{benchmark.closing_words()} mAP (kit): by trapezoids, as TinyFace's kit counts.")

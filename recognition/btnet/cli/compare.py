@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
+from btnet.console import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,5 +28,5 @@ def run(args: argparse.Namespace) -> None:
     first, second = unit(recognizer.embed(crops))
     for path, crop, chosen in zip(args.images, crops, recognizer.choose(crops), strict=True):
         height, width = crop.shape[:2]
-        print(f"{path}: {width} x {height} px, embedded at {chosen} px")
-    print(f"cosine {float(first @ second):.4f}")
+        show(f"{path}: {width} x {height} px, embedded at {chosen} px")
+    show(f"cosine {float(first @ second):.4f}")

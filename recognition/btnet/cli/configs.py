@@ -7,6 +7,7 @@ import ast
 from pathlib import Path
 
 from btnet.config import packaged_configs
+from btnet.console import show
 from btnet.files.atomic import replacing
 
 
@@ -26,7 +27,7 @@ def run(args: argparse.Namespace) -> None:
     sources = sorted(packaged_configs().glob("*.py"))
     if args.folder is None:
         for source in sources:
-            print(f"configs/{source.stem:24} {_summary(source)}")
+            show(f"configs/{source.stem:24} {_summary(source)}")
         return
     taken = [args.folder / source.name for source in sources if (args.folder / source.name).exists()]
     if taken:
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     for source in sources:
         with replacing(args.folder / source.name) as temporary:
             temporary.write_bytes(source.read_bytes())
-    print(f"{args.folder}: {len(sources)} configs; base.py lists every key")
+    show(f"{args.folder}: {len(sources)} configs; base.py lists every key")
 
 
 def _summary(source: Path) -> str:

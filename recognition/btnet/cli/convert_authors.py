@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
 from btnet.model.btnet import BTNet
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
                 "the authors' trunk file to read theirs"
             )
         for resolution, path in export_authors(BTNet.load(args.source), args.output).items():
-            print(f"{path}: whole network for {resolution} px, {_megabytes(path.stat().st_size)}")
+            show(f"{path}: whole network for {resolution} px, {_megabytes(path.stat().st_size)}")
         return
     if not args.branch:
         raise ValueError(f"{args.source}: is a trunk; give the networks to convert as --branch 14=FILE")
@@ -81,18 +82,18 @@ def _branch(text: str) -> tuple[int, Path]:
 def _report(imported: ImportedAuthors, folder: Path) -> None:
     model = imported.model
     whole = sum(value.nbytes for value in model.trunk.state_dict().values())
-    print(f"{folder}: trunk of {_megabytes(whole)}")
+    show(f"{folder}: trunk of {_megabytes(whole)}")
     for resolution in model.resolutions:
         overlay, differing = model.overlay(resolution), imported.differing[resolution]
-        print(
+        show(
             f"{resolution} px: overlay of {_megabytes(overlay.num_bytes)} ({overlay.num_bytes / whole:.1%} of the "
             f"trunk), {overlay.num_learnt / 1e6:.2f} M learnt; "
             f"{len(differing)} tensors behind {model.trunk.coupling_layer(resolution)} are not the trunk's"
         )
         for key, difference in differing.items():
-            print(f"  kept {key}: differs by up to {difference:.1e}")
+            show(f"  kept {key}: differs by up to {difference:.1e}")
         if resolution in imported.untrained:
-            print(
+            show(
                 "  its coupling layer is the trunk's to the bit: untrained, or the file of a larger resolution?"
             )
 

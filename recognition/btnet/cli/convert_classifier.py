@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss import load_classifier
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     if args.ranks is not None:
         weight = _centres(source)
         paths = write_classifier_shards(weight, args.output, world_size=args.ranks)
-        print(f"{args.output}: {len(weight)} classes in {len(paths)} files")
+        show(f"{args.output}: {len(weight)} classes in {len(paths)} files")
         return
     if source.suffix == ".safetensors":
         raise ValueError(
@@ -70,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
             f"{trunk.embedding_size}; name the trunk of the same run with --trunk"
         )
     write_classifier(args.output, weight, faces, trunk)
-    print(f"{args.output}: {len(weight)} classes of {weight.shape[1]} values")
+    show(f"{args.output}: {len(weight)} classes of {weight.shape[1]} values")
 
 
 def _centres(source: Path) -> Tensor:

@@ -8,11 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
 
 from btnet.config import load_config
+from btnet.console import show, show_table, tracked
 from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet
 from btnet.data.pairs import draw_pairs
@@ -62,10 +60,11 @@ def run(args: argparse.Namespace) -> None:
     # torch.distributed's checkpoints and TensorBoard take seconds to import: --help need not wait.
     from btnet.training.run import train
 
-    console, start = Console(highlight=False), time.monotonic()
+    start = time.monotonic()
 
     def announce(text: str) -> None:
-        console.print(f"\n[bold]{text}[/]  ({time.monotonic() - start:.0f} s)")
+        show()
+        show(f"{text}  ({time.monotonic() - start:.0f} s)", bold=True)
 
     announce("Faces")
     people = args.identities
@@ -73,8 +72,8 @@ def run(args: argparse.Namespace) -> None:
     strangers = SyntheticFaces(max(people // 2, 2 * _NUM_SHOWN), _HELD_OUT_IMAGES, first_identity=people)
     rec, pairs_file = args.output / "faces.rec", args.output / "strangers.bin"
     images, issame = _write_faces(known, strangers, rec, pairs_file, args.pairs)
-    console.print(f"{rec}: {len(known)} images of {known.num_classes} people")
-    console.print(f"{pairs_file}: {len(issame)} pairs of {strangers.num_classes} others, never trained on")
+    show(f"{rec}: {len(known)} images of {known.num_classes} people")
+    show(f"{pairs_file}: {len(issame)} pairs of {strangers.num_classes} others, never trained on")
 
     folders = {}
     for role, name in _RUNS.items():
@@ -92,14 +91,14 @@ def run(args: argparse.Namespace) -> None:
     results = SetResults(
         pairs_file, sha256(pairs_file), issame, {m.name: verify(m, images, issame, _PAIRS) for m in models}
     )
-    print_accuracy(results, _PAIRS, console)
-    print_gains([results], _PAIRS[1:], console, high_resolution="phi_hr", matched="phi_14")
+    print_accuracy(results, _PAIRS)
+    print_gains([results], _PAIRS[1:], high_resolution="phi_hr", matched="phi_14")
     picture = args.output / "demo.png"
     _draw(results, strangers, picture)
-    console.print(f"{picture}: faces and ROC curves")
+    show(f"{picture}: faces and ROC curves")
 
     announce("ONNX: a gallery at 112 px, probes at 14 px")
-    _match_with_onnx(models[-1], strangers, folders["phi_bt"] / "onnx", console)
+    _match_with_onnx(models[-1], strangers, folders["phi_bt"] / "onnx")
     announce("Done")
 
 
@@ -107,7 +106,7 @@ def _write_faces(
     known: SyntheticFaces, strangers: FaceSet, rec: Path, pairs_file: Path, num_pairs: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     rec.parent.mkdir(parents=True, exist_ok=True)
-    rendered = (encode_jpeg(known[i][0]) for i in track(range(len(known)), "rendering", transient=True))
+    rendered = (encode_jpeg(known[i][0]) for i in tracked(range(len(known)), "rendering", len(known)))
     write_record_faces(rec, known.labels.tolist(), rendered, class_names=known.class_names)
     positions, issame = draw_pairs(strangers.labels, num_pairs)
     images = np.stack([strangers[i][0] for i in range(len(strangers))])[positions]
@@ -135,26 +134,24 @@ def _draw(results: SetResults, strangers: FaceSet, path: Path) -> None:
     )
 
 
-def _match_with_onnx(model: EvaluatedModel, strangers: FaceSet, folder: Path, console: Console) -> None:
+def _match_with_onnx(model: EvaluatedModel, strangers: FaceSet, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     unit = {}
     for size, shot in ((_CANONICAL_SIZE, 0), (_RESOLUTION, 1)):
         path = export_onnx(
             model.model, folder / f"embed_r{size}.onnx", resolution=size, interpolation=model.interpolation
         )
-        console.print(f"{path}: differs from torch by at most {check_onnx(path, model.model):.1e}")
+        show(f"{path}: differs from torch by at most {check_onnx(path, model.model):.1e}")
         faces = np.stack([resize(face, size, "bilinear") for face in _first_images(strangers, shot)])
         data = ((faces.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
         [embedding] = open_session(path).run(None, {"data": data})
         unit[size] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
     cosine = unit[_RESOLUTION] @ unit[_CANONICAL_SIZE].T
     best = cosine.argmax(axis=1)
-    table = Table(title="cosine of each 14 px probe to each 112 px gallery face", title_justify="left")
-    table.add_column("probe")
-    for person in range(_NUM_SHOWN):
-        table.add_column(f"gallery {person}", justify="right")
-    for person, row in enumerate(cosine):
-        cells = [f"[bold]{c:.2f}[/]" if i == best[person] else f"{c:.2f}" for i, c in enumerate(row)]
-        table.add_row(f"person {person}", *cells)
-    console.print(table)
-    console.print(f"{int((best == np.arange(_NUM_SHOWN)).sum())} of {_NUM_SHOWN} probes find their person")
+    rows = [
+        (f"person {person}", *(f"{'* ' if i == best[person] else ''}{c:.2f}" for i, c in enumerate(row)))
+        for person, row in enumerate(cosine)
+    ]
+    columns = ("probe", *(f"gallery {person}" for person in range(_NUM_SHOWN)))
+    show_table("cosine of each 14 px probe to each 112 px gallery face (*: the best)", columns, rows)
+    show(f"{int((best == np.arange(_NUM_SHOWN)).sum())} of {_NUM_SHOWN} probes find their person")

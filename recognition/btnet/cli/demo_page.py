@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer
+from btnet.console import show
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
             f"cannot listen on {args.host}:{args.port} ({error}); choose another --port"
         ) from error
     with server:
-        print(f"http://{args.host}:{server.server_port}/ (stop with Ctrl-C)", flush=True)
+        show(f"http://{args.host}:{server.server_port}/ (stop with Ctrl-C)")
         if args.host not in _LOCAL:
-            print("btnet: warning: everybody who reaches this address can use the page", flush=True)
+            show("btnet: warning: everybody who reaches this address can use the page")
         server.serve_forever()

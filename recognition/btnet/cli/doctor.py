@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Iterator
 
 from btnet import __version__
+from btnet.console import show
 from btnet.doctor.finding import Finding
 
 
@@ -22,12 +23,12 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 if something is wrong.
     """
-    print(f"btnet {__version__}")
+    show(f"btnet {__version__}")
     num_wrong = 0
     for finding in _findings(self_test=not args.no_self_test):
-        print(finding, flush=True)
+        show(finding)
         num_wrong += finding.is_wrong
-    print(f"{num_wrong} wrong" if num_wrong else "nothing wrong")
+    show(f"{num_wrong} wrong" if num_wrong else "nothing wrong")
     return int(num_wrong > 0)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
+from btnet.console import progress_bar, show
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.data.image_files import find_images
 
@@ -53,26 +51,22 @@ def run(args: argparse.Namespace) -> int:
     names: list[str] = []
     resolutions: list[int] = []
     embeddings: list[NDArray[np.float32]] = []
-    columns = (TextColumn("embedding"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=len(paths))
+    with progress_bar("embedding", len(paths)) as progress:
         for block in _read_blocks(paths, unreadable):
             names += [path.relative_to(args.folder).as_posix() for path, _ in block]
             crops = [crop for _, crop in block]
             resolutions += recognizer.choose(crops).tolist()
-            embeddings.append(recognizer.embed(crops, progress=lambda number: progress.advance(task, number)))
-            progress.update(task, completed=len(names) + len(unreadable))
+            embeddings.append(recognizer.embed(crops, progress=progress))
     for reason in unreadable:
-        print(f"btnet: unreadable: {reason}", file=sys.stderr)
+        show(f"btnet: unreadable: {reason}", error=True)
     if not names:
         raise ValueError(f"{args.folder}: none of {len(paths)} images is readable; no gallery written")
     trunk = recognizer.backend.trunk_fingerprint
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)
-    print(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
+    show(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
     if unreadable:
-        print(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", file=sys.stderr)
+        show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
         return _SOME_UNREADABLE
     return 0
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from btnet.cli.benchmark import (
     LoadedModels,
@@ -15,8 +14,8 @@ from btnet.cli.benchmark import (
     add_skip_argument,
     load_models,
     settle_unreadable,
-    steps,
 )
+from btnet.console import progress_bar
 from btnet.data.bin_sets import read_bin
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
@@ -102,10 +101,10 @@ def run(args: argparse.Namespace) -> None:
         sets = [_verify_set(path, models, pairs, args) for path in paths]
         if args.pairs_file is not None:
             sets.append(_verify_files(models, pairs, args))
-    print_report(sets, pairs, args.interpolation)
-    _print_gains(sets, pairs, loaded)
     if args.output is not None:
         write_result(args.output, report(sets, pairs, models, loaded.paths, args.interpolation))
+    print_report(sets, pairs, args.interpolation)
+    _print_gains(sets, pairs, loaded)
     if args.roc is not None:
         for results in sets:
             _draw(results, pairs, args.roc, args.interpolation)
@@ -166,7 +165,7 @@ def _verify_set(
 
 def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
     listed = read_lfw_pairs(args.pairs_file, args.root)
-    with steps("reading", len(listed.images)) as progress:
+    with progress_bar("reading", len(listed.images)) as progress:
         images, unreadable = read_all(listed.images, progress=progress)
     skipped = settle_unreadable(unreadable, listed.images, args)
     there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
@@ -205,7 +204,7 @@ def _by_model(
     for model in models:
         known = [pair for pair in pairs if answers(model, pair)]
         num_views = len({side for pair in known for side in pair})
-        with steps(f"{name}: {model.name}", num_images * num_views) as progress:
+        with progress_bar(f"{name}: {model.name}", num_images * num_views) as progress:
             found[model.name] = one(model, known, progress)
     return found
 
@@ -213,9 +212,8 @@ def _by_model(
 def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels) -> None:
     if loaded.high_resolution is None or loaded.matched is None:
         return
-    console = Console(width=200)
     for each in [[results] for results in sets] + ([sets] if len(sets) > 1 else []):
-        print_gains(each, pairs, console, high_resolution=loaded.high_resolution, matched=loaded.matched)
+        print_gains(each, pairs, high_resolution=loaded.high_resolution, matched=loaded.matched)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from btnet.console import show
+
 if TYPE_CHECKING:
     from btnet.evidence.faces import Source
 
@@ -81,17 +83,14 @@ def run(args: argparse.Namespace) -> int:
         ValueError, FileNotFoundError: for faces, a trunk or results that are missing or damaged.
     """
     # Matplotlib and torch's checkpoints take seconds to import: --help need not wait.
-    from rich.console import Console
-
     from btnet.evidence.page import write_page
     from btnet.evidence.plan import full_plan, quick_plan
     from btnet.evidence.runner import Runner
     from btnet.files.folder_lock import only_run
 
-    console = Console(highlight=False)
     if args.page is not None:
         for path in write_page(*args.page):
-            console.print(path)
+            show(path)
         return 0
     plan = full_plan() if args.full else quick_plan()
     unknown = set(args.only).difference(*((job.row.name, job.name) for job in plan.jobs()))
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     )
     with only_run(args.output) as alone:
         if args.status:
-            console.print(runner.status(alive=not alone))
+            runner.show_status(alive=not alone)
             return 0
         whole = True
         if not args.so_far:
@@ -112,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
                 raise ValueError(f"{args.output}: a run is under way there; see how far with --status")
             whole = runner.run(args.only)
         for path in runner.sum_up():
-            console.print(path)
+            show(path)
     return 0 if whole else 1
 
 

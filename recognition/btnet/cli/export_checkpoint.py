@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.inference.model_folder import load_model
 from btnet.interop.checkpoints import export_checkpoints
 
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     model = load_model(args.model).model
     for checkpoint in export_checkpoints(model, args.output, resolutions=args.resolutions):
         names = " or ".join(f"{name} (takes {size} px)" for name, size in checkpoint.names.items())
-        print(
+        show(
             f"{checkpoint.path}: {checkpoint.path.stat().st_size / 1e6:.2f} MB, "
             + (f"get_model name {names}" if names else "arcface_torch has no name for this architecture")
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.inference.model_folder import load_model
 from btnet.interop.insightface import export_package
 from btnet.interop.onnx_convert import PRECISIONS
@@ -37,4 +38,4 @@ def run(args: argparse.Namespace) -> None:
         precision=args.precision,
         interpolation=evaluated.interpolation,
     )
-    print(f'{folder}: insightface.model_zoo.get_model("{folder}", model_task="recognition")')
+    show(f'{folder}: insightface.model_zoo.get_model("{folder}", model_task="recognition")')

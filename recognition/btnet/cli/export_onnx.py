@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from btnet.console import show
 from btnet.inference.model_folder import load_model
 from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
 from btnet.inference.onnx_session import open_session
@@ -102,7 +103,7 @@ def run(args: argparse.Namespace) -> None:
             precision=args.precision,
             interpolation=evaluated.interpolation,
         )
-        print(
+        show(
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, differs from torch by at most "
             f"{check_onnx(path, model):.1e}, {_milliseconds_per_face(open_session(path)):.2f} ms per face at batch 1"
         )
@@ -110,11 +111,11 @@ def run(args: argparse.Namespace) -> None:
 
 def _print_bundle(bundle: OnnxBundle) -> None:
     for size, path in bundle.networks.items():
-        print(f"{path}: {size} px, {_milliseconds_per_face(bundle.open(size)):.2f} ms per face at batch 1")
+        show(f"{path}: {size} px, {_milliseconds_per_face(bundle.open(size)):.2f} ms per face at batch 1")
     for name, num_bytes in bundle.num_bytes.items():
-        print(f"  {name}: {num_bytes / 1e6:.2f} MB")
+        show(f"  {name}: {num_bytes / 1e6:.2f} MB")
     shared = sum(bundle.num_bytes.values())
-    print(
+    show(
         f"bundle: {shared / 1e6:.1f} MB; the same networks as separate files: {bundle.separate_bytes() / 1e6:.1f} MB"
     )
 

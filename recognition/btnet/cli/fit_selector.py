@@ -7,6 +7,7 @@ from pathlib import Path
 
 from btnet.cli.benchmark import steps
 from btnet.cli.native_test import add_conditions, conditions_of
+from btnet.console import show
 from btnet.images.interpolation import INTERPOLATIONS
 
 
@@ -73,4 +74,4 @@ def run(args: argparse.Namespace) -> None:
     cuts = (
         ", ".join(f"{r} px up to {cut:.1f}" for r, cut in selector.cuts.items()) or "each up to its own size"
     )
-    print(f"{args.output}: from {len(images)} faces; optical px taken to a branch: {cuts}")
+    show(f"{args.output}: from {len(images)} faces; optical px taken to a branch: {cuts}")

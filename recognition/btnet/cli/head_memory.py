@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from btnet.console import show, show_table
 from btnet.loss import MARGINS
 from btnet.training.head_memory import head_memory, plain_head_memory
 
+_COLUMNS = ("ranks", "centres", "kept", "peak", "sharded, plainly", "replicated, plainly")
 _NOTE = (
     "kept: centres and momentum, between steps; peak: most at any time of a step. sharded, plainly: the same "
     "shards, centres normalised in the graph, margin and cross entropy out of place, a dense gradient even where "
@@ -47,35 +47,31 @@ def run(args: argparse.Namespace) -> None:
     for name, value in numbers.items():
         if value < 1:
             raise ValueError(f"--{name} {value}: expected a whole number from 1 on")
-    console = Console(width=110)
     for num_classes in args.classes:
-        console.print(_table(num_classes, args))
-    console.print(_NOTE, highlight=False)
+        title = f"{num_classes:,} classes, {args.batch_size} images per rank, {args.loss}; GB per rank"
+        show_table(title, _COLUMNS, _rows(num_classes, args), text=(1,))
+    show(_NOTE)
 
 
-def _table(num_classes: int, args: argparse.Namespace) -> Table:
-    title = f"{num_classes:,} classes, {args.batch_size} images per rank, {args.loss}; GB per rank"
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("ranks", justify="right")
-    table.add_column("centres")
-    for column in ("kept", "peak", "sharded, plainly", "replicated, plainly"):
-        table.add_column(column, justify="right")
+def _rows(num_classes: int, args: argparse.Namespace) -> Iterator[list[str] | None]:
     kinds: dict[str, dict[str, Any]] = {
         "learnt": {},
         f"learnt, {args.sample_rate:g} sampled": {"sample_rate": args.sample_rate},
         "frozen": {"frozen": True},
     }
-    for world_size in args.ranks:
+    for number, world_size in enumerate(args.ranks):
+        if number:
+            yield None
         for kind, options in kinds.items():
             shape = {"batch_size": args.batch_size, "embedding_size": args.embedding_size, **options}
             ours = head_memory(num_classes, world_size, margin=MARGINS[args.loss], **shape)
             plain = plain_head_memory(num_classes, world_size, **shape)
             replicated = plain_head_memory(num_classes, world_size, replicated=True, **shape)
-            table.add_row(
-                str(world_size), kind, *map(_gb, (ours.kept, ours.peak, plain.peak, replicated.peak)),
-                end_section=kind == "frozen",
-            )  # fmt: skip
-    return table
+            yield [
+                str(world_size),
+                kind,
+                *map(_gb, (ours.kept, ours.peak, plain.peak, replicated.peak)),
+            ]
 
 
 def _gb(num_bytes: int) -> str:

@@ -17,10 +17,9 @@ from btnet.cli.benchmark import (
     load_models,
     percent,
     plain,
-    print_table,
     settle_unreadable,
-    steps,
 )
+from btnet.console import progress_bar, show, show_table
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
 from btnet.inference.model_folder import EvaluatedModel
@@ -136,9 +135,6 @@ def run(args: argparse.Namespace) -> None:
                 scored = _score(files, pair, ijb, options, template_pairs, searches, sorted(lost))
                 entries.append({"model": model.name, "pair": list(pair), **scored})
     _add_gains(entries, loaded)
-    _print(entries, loaded, args, options, ijb)
-    if args.roc is not None:
-        _draw(entries, args.roc, ijb.name, args.interpolation)
     if args.output is not None:
         listed = [
             {"image": ijb.images.names[row], "reason": reason} for row, reason in sorted(unreadable.items())
@@ -169,6 +165,9 @@ def run(args: argparse.Namespace) -> None:
             ],
         )
         write_result(args.output, document)
+    _print(entries, loaded, args, options, ijb)
+    if args.roc is not None:
+        _draw(entries, args.roc, ijb.name, args.interpolation)
 
 
 def _sized_pairs(text: str) -> list[Pair]:
@@ -187,7 +186,7 @@ def _embed(
     views = dict.fromkeys(Seen(pair[0], False) for pair in pairs)
     if flip:
         views |= dict.fromkeys(Seen(pair[1], True) for pair in pairs)
-    with steps(f"{ijb.name}: {model.name}", len(ijb.images)) as progress:
+    with progress_bar(f"{ijb.name}: {model.name}", len(ijb.images)) as progress:
         return embed_ijb(
             model,
             ijb,
@@ -321,7 +320,7 @@ def _print(
             for e in entries
         ]
         columns = heads + [f"{far:g}" for far in _FARS] + ["gain at 1e-4"] * gains
-        print_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows)
+        show_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows, text=(0, 1))
     if "identification" in args.tasks:
         columns = (
             heads + [f"TPIR @ {f:g}" for f in _FPIRS] + [f"top-{k}" for k in _RANKS] + ["gain at 0.1"] * gains
@@ -336,8 +335,8 @@ def _print(
                 + end(e, name)
                 for e in entries
             ]
-            print_table(f"{ijb.name} 1:N, %: {meaning}", columns, rows)
-    print(
+            show_table(f"{ijb.name} 1:N, %: {meaning}", columns, rows, text=(0, 1))
+    show(
         f"{options.label}; aligned {'at the resolution itself' if args.alignment == 'direct' else 'at 112 px'}; "
         f"faces resized by {args.interpolation}; "
         + (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.data.face_sample import sample_faces
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.model.trunk_file import write_weights
@@ -38,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     write_weights(args.output, imported.trunk.state_dict())
     arch = ", ".join(f"{key} {value}" for key, value in imported.trunk.arch.items())
     used = f" with {len(faces)} faces" if faces is not None and imported.restored else ""
-    print(f"{args.output}: {type(imported.trunk).__name__}, {arch}")
-    print(
+    show(f"{args.output}: {type(imported.trunk).__name__}, {arch}")
+    show(
         f"{len(imported.restored)} merged BatchNorms restored{used}; normalised embeddings differ from the file's by "
         f"at most {imported.difference:.1e}"
     )

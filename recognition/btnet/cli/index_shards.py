@@ -1,11 +1,9 @@
 """Index tar shards of faces (WebDataset's layout), so that training reads them at random, remote ones too."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
+from btnet.console import show, tracked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +29,6 @@ def run(args: argparse.Namespace) -> None:
     """
     from btnet.data.shard_index import write_index
 
-    console = Console(stderr=True)
-    shards = track(args.shards, "indexing", console=console, disable=not sys.stderr.isatty(), transient=True)
+    shards = tracked(args.shards, "indexing", len(args.shards))
     num_images, num_classes = write_index(args.output, shards, url=args.url)
-    print(f"{args.output}: {num_images} images of {num_classes} identities in {len(args.shards)} shards")
+    show(f"{args.output}: {num_images} images of {num_classes} identities in {len(args.shards)} shards")

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.data.folder_faces import FolderFaces
 from btnet.data.packing import pack_pairs
 from btnet.data.pairs import draw_pairs, read_pair_list
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     """
     names, issame = read_pair_list(args.pairs) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
     pack_pairs(names, issame, args.output, root=args.root, source=args.pairs or args.root)
-    print(f"{args.output}: {len(issame)} pairs, {sum(issame)} of them the same person")
+    show(f"{args.output}: {len(issame)} pairs, {sum(issame)} of them the same person")
 
 
 def _draw_pairs(root: Path, num_pairs: int, seed: int) -> tuple[list[str], list[bool]]:

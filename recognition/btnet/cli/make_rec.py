@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from btnet.console import show
 from btnet.data.face_list import FaceList, list_folder, read_face_list
 from btnet.data.packing import CANONICAL_SIZE, pack_faces
 from btnet.data.record_index import index_path, rebuild_index
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for options that do not go together, labels with gaps, an image of another size.
     """
     if args.index is not None:
-        print(f"{index_path(args.index)}: {rebuild_index(args.index)} records")
+        show(f"{index_path(args.index)}: {rebuild_index(args.index)} records")
         return
     if args.output is None:
         raise ValueError("make-rec: no output; name it with --output X.rec")
@@ -69,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
         interpolation=args.interpolation,
         quality=args.quality,
     )
-    print(f"{args.output}: {len(listed.faces)} images of {listed.num_classes} identities")
+    show(f"{args.output}: {len(listed.faces)} images of {listed.num_classes} identities")
 
 
 def _list_faces(folder: Path | None, list_path: Path | None, root: Path | None) -> FaceList:

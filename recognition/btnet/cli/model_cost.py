@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from btnet.cli.branch_options import add_branch_arguments
+from btnet.console import show, show_table
 from btnet.model.cost import Cost, model_costs
 from btnet.model.names import trunk_of
 
+_COLUMNS = ("px", "GFLOPs", "learnt, M", "of trunk, %", "authors', M", "of trunk, %", "stored, MB")
 # BTNet, table 1 and section 4.2: r50 at 112 px, shares in % at 28 and 7 px.
 _PAPER = (
     "paper, r50: 43.59 M, at 14 px 2.29 M learnt, overlays of 1.1 % (28 px) to 48.9 % (7 px) of the trunk"
@@ -46,41 +45,38 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, FileNotFoundError: for an unknown network, resolution or unit.
     """
-    console = Console(width=110)
     costs = {}
     for name in args.networks:
-        costs[Path(name).name] = model_costs(
+        costs[name] = model_costs(
             trunk_of(name),
             args.resolutions,
             tail_from=args.tail_from,
             adapter_rank=args.adapter_rank,
             inner_size=args.inner_size,
         )
-        console.print(_table(name, costs[Path(name).name]))
-    console.print(_PAPER, highlight=False)
     if args.output is not None:
         # Matplotlib takes a second to import: a table on the console need not wait.
         from btnet.analysis import cost_picture
         from btnet.analysis.output import write_picture_and_table
 
-        table = write_picture_and_table(
+        written = write_picture_and_table(
             cost_picture.draw(costs), cost_picture.HEADER, cost_picture.rows(costs), args.output
         )
-        console.print(f"{args.output}\n{table}", highlight=False)
+    for name, found in costs.items():
+        show_table(name, _COLUMNS, map(_row, found), text=())
+    show(_PAPER)
+    if args.output is not None:
+        show(args.output)
+        show(written)
 
 
-def _table(name: str, costs: list[Cost]) -> Table:
-    table = Table(title=name, title_justify="left", title_style="bold")
-    for title in ("px", "GFLOPs", "learnt, M", "of trunk, %", "authors', M", "of trunk, %", "stored, MB"):
-        table.add_column(title, justify="right")
-    for cost in costs:
-        table.add_row(
-            str(cost.resolution),
-            f"{cost.flops / 1e9:.2f}",
-            f"{cost.learnt / 1e6:.4f}",
-            f"{100 * cost.share:.2f}",
-            f"{cost.learnt_authors / 1e6:.4f}",
-            f"{100 * cost.share_authors:.2f}",
-            f"{cost.stored_bytes / 1e6:.2f}",
-        )
-    return table
+def _row(cost: Cost) -> list[str]:
+    return [
+        str(cost.resolution),
+        f"{cost.flops / 1e9:.2f}",
+        f"{cost.learnt / 1e6:.4f}",
+        f"{100 * cost.share:.2f}",
+        f"{cost.learnt_authors / 1e6:.4f}",
+        f"{100 * cost.share_authors:.2f}",
+        f"{cost.stored_bytes / 1e6:.2f}",
+    ]

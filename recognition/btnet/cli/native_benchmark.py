@@ -16,8 +16,8 @@ from btnet.cli.benchmark import (
     add_model_arguments,
     load_models,
     settle_unreadable,
-    steps,
 )
+from btnet.console import progress_bar
 from btnet.data.image_files import ImageFiles
 from btnet.inference.feature_pass import image_sizes
 from btnet.inference.native import parse_strategies
@@ -81,7 +81,7 @@ class NativeBenchmark:
         self.args, self.images, self.checksum = args, images, checksum
         self.strategies = parse_strategies(args.strategies)
         self.loaded: LoadedModels = load_models(args)
-        with steps("reading", len(images)) as progress:
+        with progress_bar("reading", len(images)) as progress:
             self.sizes, unreadable = image_sizes(images, num_workers=args.workers, progress=progress)
         self.unreadable = settle_unreadable(unreadable, images, args)
         self._networks: list[dict[str, dict[str, str]]] = []
@@ -104,7 +104,7 @@ class NativeBenchmark:
     def _score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         args, readable = self.args, self.sizes.min(axis=1) > 0
         for model in self.loaded.models:
-            with steps(model.name, len(self.images)) as progress:
+            with progress_bar(model.name, len(self.images)) as progress:
                 features = embed_native_set(
                     model,
                     self.images,

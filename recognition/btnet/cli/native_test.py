@@ -7,7 +7,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from btnet.cli.benchmark import add_model_arguments, load_models, print_table, steps
+from btnet.cli.benchmark import add_model_arguments, load_models
+from btnet.console import progress_bar, show, show_table
 from btnet.native_test.scene import Conditions
 
 _RANGES = tuple(field.name for field in fields(Conditions) if isinstance(field.default, tuple))
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         pairs, checksum = NativeSet.load(args.set), sha256(args.set)
     else:
         images, issame = read_pairs(args.faces, args.num_pairs, seed=args.seed)
-        with steps("photographing", len(issame)) as progress:
+        with progress_bar("photographing", len(issame)) as progress:
             pairs = capture_pairs(
                 images,
                 issame,
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
         checksum = pairs.digest()
         if args.make is not None:
             pairs.save(args.make)
-            print(f"{args.make}: {len(pairs.issame)} pairs")
+            show(f"{args.make}: {len(pairs.issame)} pairs")
     if not args.models:
         return
     selector = None if args.selector is None else OpticalSelector.load(args.selector)
@@ -113,12 +114,14 @@ def run(args: argparse.Namespace) -> None:
     if args.camera is not None:
         for model in loaded.models:
             sizes = ", ".join(map(str, apply_cameras(model, args.camera)))
-            print(f"{model.name}: statistics of {args.camera} at {sizes} px")
+            show(f"{model.name}: statistics of {args.camera} at {sizes} px")
     scores = {}
     with distributed_context(args.device) as context:
         for model in loaded.models:
             model.to(context.device)
-            with steps(model.name, len(pairs.issame) * (1 + len(model.native_resolutions))) as progress:
+            with progress_bar(
+                model.name, len(pairs.issame) * (1 + len(model.native_resolutions))
+            ) as progress:
                 embeddings = embed_natively(
                     model,
                     pairs,
@@ -129,12 +132,6 @@ def run(args: argparse.Namespace) -> None:
                 )
             choices = native_choices(pairs, embeddings.resolutions, selector)
             scores[model.name] = score_choices(embeddings, pairs, choices)
-            networks = " / ".join(map(str, embeddings.resolutions))
-            columns = ["choice", "accuracy", *(f"TAR @ {far:g}" for far in FARS)]
-            columns += ["AUC", "sharp", "blurred", f"share of {networks} px"]
-            print_table(
-                f"{model.name}, {len(pairs.issame)} native pairs, %", columns, native_rows(scores[model.name])
-            )
     if args.output is not None:
         document = native_document(
             pairs,
@@ -148,3 +145,10 @@ def run(args: argparse.Namespace) -> None:
             selector=None if selector is None else {"cuts": dict(selector.cuts), **selector.about},
         )
         write_result(args.output, document)
+    for model in loaded.models:
+        networks = " / ".join(map(str, model.native_resolutions))
+        columns = ["choice", "accuracy", *(f"TAR @ {far:g}" for far in FARS)]
+        columns += ["AUC", "sharp", "blurred", f"share of {networks} px"]
+        show_table(
+            f"{model.name}, {len(pairs.issame)} native pairs, %", columns, native_rows(scores[model.name])
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from btnet.console import show
 from btnet.data.bin_sets import read_bin
 from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
@@ -68,13 +69,13 @@ def run(args: argparse.Namespace) -> None:
     for path, embeddings in sides.items():
         one = embeddings[::2] if first is None else first
         accuracy, std = kfold_accuracy(one, embeddings[1::2], issame)
-        print(
+        show(
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, accuracy {100 * accuracy:.2f} +- {100 * std:.2f} %"
             f" on {len(issame)} pairs of {args.bin} at {view} px"
         )
     exact, quantised = (_unit(embeddings) for embeddings in sides.values())
     cosine = (exact * quantised).sum(axis=1)
-    print(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")
+    show(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")
 
 
 def _unit(embeddings: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.console import show
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet report`."""
@@ -55,5 +57,5 @@ def run(args: argparse.Namespace) -> None:
     args.output.parent.mkdir(parents=True, exist_ok=True)
     for path, text in made.items():
         with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        print(path)
+            temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        show(path)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
+from btnet.console import show, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,10 +36,6 @@ def run(args: argparse.Namespace) -> None:
     [matches] = gallery.search(recognizer.embed([crop]), args.top)
     height, width = crop.shape[:2]
     [chosen] = recognizer.choose([crop])
-    print(f"{args.probe}: {width} x {height} px, embedded at {chosen} px")
-    table = Table()
-    for column, justify in (("cosine", "right"), ("face", "left"), ("px", "right")):
-        table.add_column(column, justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for match in matches:
-        table.add_row(f"{match.score:.4f}", match.name, str(match.resolution))
-    Console().print(table)
+    show(f"{args.probe}: {width} x {height} px, embedded at {chosen} px")
+    rows = [(f"{match.score:.4f}", match.name, str(match.resolution)) for match in matches]
+    show_table("", ("cosine", "face", "px"), rows, text=(1,))

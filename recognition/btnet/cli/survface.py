@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from btnet.cli.benchmark import percent, plain, print_table
+from btnet.cli.benchmark import percent, plain
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark, add_native_arguments
+from btnet.console import show, show_table
 from btnet.public_sets.survface import read_survface_identification, read_survface_verification
 
 _FPIRS = (0.3, 0.2, 0.1, 0.01)
@@ -65,6 +66,13 @@ def _identification(args: argparse.Namespace) -> None:
         return results
 
     results = benchmark.score(score)
+    benchmark.write(
+        "survface",
+        faces.name,
+        {"gallery": "mean of un-normalised embeddings per identity", "rank": 20},
+        {f"num_{name}": len(group.ids) for name, group in faces.groups.items()},
+        results,
+    )
     for name, meaning in (
         ("exact", "the largest FPIR that does not exceed the target"),
         ("1000 thresholds", "the nearest of 1000 even thresholds, as the authors' code counts"),
@@ -75,15 +83,8 @@ def _identification(args: argparse.Namespace) -> None:
             if r["scorer"] == name
         ]
         columns = ["model", "strategy", "AUC", *(f"TPIR20 @ {fpir:g}" for fpir in _FPIRS)]
-        print_table(f"{faces.name}, %: {meaning}", columns, rows)
-    print(benchmark.closing_words(), "Gallery: mean of the un-normalised embeddings of each person.")
-    benchmark.write(
-        "survface",
-        faces.name,
-        {"gallery": "mean of un-normalised embeddings per identity", "rank": 20},
-        {f"num_{name}": len(group.ids) for name, group in faces.groups.items()},
-        results,
-    )
+        show_table(f"{faces.name}, %: {meaning}", columns, rows, text=(0, 1))
+    show(f"{benchmark.closing_words()} Gallery: mean of the un-normalised embeddings of each person.")
 
 
 def _verification(args: argparse.Namespace) -> None:
@@ -107,6 +108,13 @@ def _verification(args: argparse.Namespace) -> None:
         ]
 
     results = benchmark.score(score)
+    benchmark.write(
+        "survface-verification",
+        pairs.name,
+        {"folds": "10, of positive and negative pairs in turns"},
+        {"num_pairs": len(pairs.issame), "num_same": int(pairs.issame.sum())},
+        results,
+    )
     columns = ["model", "strategy", *(f"TAR @ {far:g}" for far in _FARS), "AUC", "accuracy"]
     rows = [
         [
@@ -118,12 +126,5 @@ def _verification(args: argparse.Namespace) -> None:
         ]
         for r in results
     ]
-    print_table(f"{pairs.name}, {len(pairs.issame)} pairs, %", columns, rows)
-    print(benchmark.closing_words())
-    benchmark.write(
-        "survface-verification",
-        pairs.name,
-        {"folds": "10, of positive and negative pairs in turns"},
-        {"num_pairs": len(pairs.issame), "num_same": int(pairs.issame.sum())},
-        results,
-    )
+    show_table(f"{pairs.name}, {len(pairs.issame)} pairs, %", columns, rows, text=(0, 1))
+    show(benchmark.closing_words())

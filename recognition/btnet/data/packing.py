@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-from rich.console import Console
-from rich.progress import track
-
+from btnet.console import tracked
 from btnet.data.bin_sets import write_bin
 from btnet.data.face_files import FaceFiles
 from btnet.data.face_list import FaceList
@@ -21,7 +18,6 @@ __all__ = ["CANONICAL_SIZE", "pack_faces", "pack_pairs"]
 
 CANONICAL_SIZE: Final = 112
 _KEPT_AS_THEY_ARE: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n")  # what every reader of .rec files decodes
-_Item = TypeVar("_Item")
 
 
 def pack_faces(
@@ -77,7 +73,7 @@ def pack_pairs(
     images: list[bytes] = []
     sizes: dict[tuple[int, ...], str] = {}
     with FaceFiles(root) as files:
-        for name in _tracked(names, "reading"):
+        for name in tracked(names, "reading", len(names)):
             where = f"{source}: pair {len(images) // 2 + 1}"
             images.append(files.read(name, where))
             height, width = decode_image(images[-1], f"{where}: {name}").shape[:2]
@@ -94,7 +90,7 @@ def pack_pairs(
 def _encoded(
     files: FaceFiles, listed: FaceList, size: int | None, interpolation: str, quality: int, *, keep_size: bool
 ) -> Iterator[bytes]:
-    for face in _tracked(listed.faces, "packing"):
+    for face in tracked(listed.faces, "packing", len(listed.faces)):
         data = files.read(face.name, face.where)
         where = f"{face.where}: {face.name}"
         # Decoded even where the bytes are kept: a set is packed once and read by every epoch.
@@ -112,9 +108,3 @@ def _encoded(
             )
         else:
             yield encode_jpeg(resize(image, size, interpolation), quality)
-
-
-def _tracked(items: Sequence[_Item], doing: str) -> Iterable[_Item]:
-    """The items, with a progress bar where a person looks on."""
-    quiet = not sys.stderr.isatty()
-    return track(items, doing, console=Console(stderr=True), disable=quiet, transient=True)

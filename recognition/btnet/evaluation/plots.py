@@ -151,7 +151,7 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Seque
     axes.set_ylim(0, 1.02)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel("false accept rate")
-    axes.set_title(title, fontsize=11)
+    axes.set_title(math_name(title), fontsize=11)
     tidy(axes, "both")
 
 

@@ -58,7 +58,7 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
         axes = figure.add_subplot(rows, columns, index + 1, projection="polar")
         assert isinstance(axes, PolarAxes)
         _spokes(axes, angles, sets, inner)
-        axes.set_title(test, fontsize=11, pad=16)
+        axes.set_title(math_name(test), fontsize=11, pad=16)
         for name, values in by_model.items():
             order = models.index(name)
             axes.plot(
@@ -102,13 +102,13 @@ def draw_averages(kinds: Mapping[str, Mapping[str, Mapping[str, BySet]]], *, yla
                 markersize=6,
                 linewidth=1.4,
             )
-        axes.set_xticks(range(len(tests)), list(tests))
+        axes.set_xticks(range(len(tests)), list(map(math_name, tests)))
         axes.set_xlim(-0.4, len(tests) - 0.6)
         axes.set_xlabel("first & second face, px")
-        axes.set_title(kind, fontsize=11)
+        axes.set_title(math_name(kind), fontsize=11)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         tidy(axes)
-    all_axes[0].set_ylabel(ylabel)
+    all_axes[0].set_ylabel("\n".join(map(math_name, ylabel.splitlines())))
     legend_below(figure, list(all_axes), min(len(models), 5))
     return figure
 
@@ -146,7 +146,7 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
         below = [drop.mean - min(drop.by_set.values()) for drop in found]
         above = [max(drop.by_set.values()) - drop.mean for drop in found]
         axes.errorbar(places, means, [below, above], fmt="none", ecolor="#333333", capsize=3, linewidth=1.2)
-    axes.set_xticks(range(len(tests)), list(tests))
+    axes.set_xticks(range(len(tests)), list(map(math_name, tests)))
     axes.set_xlabel("first & second face, px")
     axes.set_ylabel("accuracy lost against full resolution")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
@@ -176,7 +176,7 @@ def _on_both(high: BySet, low: BySet) -> tuple[dict[str, float], dict[str, float
 def _spokes(axes: PolarAxes, angles: np.ndarray, sets: Sequence[str], inner: float) -> None:
     axes.set_theta_offset(np.pi / 2)
     axes.set_theta_direction(-1)
-    axes.set_xticks(angles, sets, fontsize=9)
+    axes.set_xticks(angles, list(map(math_name, sets)), fontsize=9)
     for label, angle in zip(axes.get_xticklabels(), angles, strict=True):
         sine = math.sin(angle)
         label.set_horizontalalignment("center" if abs(sine) < 0.1 else "left" if sine > 0 else "right")

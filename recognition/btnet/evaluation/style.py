@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 
+from btnet.console import shown
 from btnet.files.atomic import replacing
 
 __all__ = [
@@ -66,17 +67,17 @@ def tidy(axes: Axes, grid: str | None = "y") -> None:
 
 
 def math_name(name: str) -> str:
-    """A model's name as matplotlib sets it: "phi_bt r14" becomes a Greek letter with its index.
+    """A name as matplotlib sets it: "phi_bt r14" becomes a Greek letter with its index.
 
-    Other names are shown as they are, dollars included.
+    Other names are shown as they are: dollars, and an underscore in front, which would keep them out of legends.
     """
-    match = re.fullmatch(r"phi_([A-Za-z0-9]+)(?:[ _](\w+))?", name)
+    name = shown(name)
+    match = re.fullmatch(r"phi_([A-Za-z0-9]+)(?:[ _](\w+))?", name, re.ASCII)
     if match is not None:
         return rf"$\phi_{{\mathrm{{{match[1]}}}}}$" + (f" {match[2]}" if match[2] else "")
+    escaped = re.sub(r"^_", r"$\\_$", name.replace("$", r"\$"))
     # In words ("phi_mm, from scratch"); a path is left alone.
-    return re.sub(
-        r"(?<![\w/])phi_([A-Za-z0-9]+)(?=[ ,]|$)", r"$\\phi_{\\mathrm{\1}}$", name.replace("$", r"\$")
-    )
+    return re.sub(r"(?<![\w/])phi_([A-Za-z0-9]+)(?=[ ,]|$)", r"$\\phi_{\\mathrm{\1}}$", escaped)
 
 
 def family_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 
 from btnet.config import BASE, load_config
+from btnet.console import show
 from btnet.data.record_faces import RecordFaces
 from btnet.evidence.cache import build_cache, cache_bytes
 from btnet.evidence.comparisons import compare
@@ -68,7 +67,6 @@ class Runner:
         self.source, self.plan, self.folder, self.known = source, plan, folder, known
         self.configs, self.overrides = configs, list(overrides)
         self.state = State(folder)
-        self.console = Console(highlight=False)
         self.sets = Sets(folder / "data")
         self._failed: set[str] = set()
 
@@ -159,9 +157,7 @@ class Runner:
             if all(path.exists() for path in paths):
                 models[label] = paths
             else:
-                self.console.print(
-                    f"photographed faces: {label} is left out, as not all of {names} were trained here"
-                )
+                show(f"photographed faces: {label} is left out, as not all of {names} were trained here")
         if not models:
             return
         branches = next((runs for runs in models.values() if len(runs) > 1), None)
@@ -173,19 +169,19 @@ class Runner:
                     camera_test(branches, self.sets, self.folder, self.results)
         except ValueError as error:  # too few faces: no reason to do without the tables
             self._failed.add("photographed faces")
-            self.console.print(f"photographed faces: failed: {error}", markup=False)
+            show(f"photographed faces: failed: {error}")
 
     def _model(self, row: Row) -> Path:
         """What a row was trained to, with its first seed."""
         return self.runs / Job(row, row.seeds[0]).name if row.config else self._trunk(row)
 
-    def status(self, *, alive: bool) -> Table:
-        """All jobs, and when they may end.
+    def show_status(self, *, alive: bool) -> None:
+        """Print all jobs, and when they may end.
 
         Args:
             alive: whether somebody runs them now.
         """
-        return self.state.table(self.plan.jobs(), self.expected_images(), self.runs, alive=alive)
+        self.state.show(self.plan.jobs(), self.expected_images(), self.runs, alive=alive)
 
     def _write_about(self) -> None:
         """What belongs to no single job; without a name of anybody."""
@@ -240,12 +236,13 @@ class Runner:
         digest = self._digest(job, config)
         entry = self.state.entries.get(key)
         if entry and entry.state == DONE and entry.digest == digest and self._record(job).is_file():
-            self.console.print(f"{title}: done ({entry.text})")
+            show(f"{title}: done ({entry.text})")
             return
         if entry is None or entry.digest != digest:
             shutil.rmtree(config.output, ignore_errors=True)
             self.state.entries.pop(key, None)
-        self.console.print(f"\n[bold]{title}[/]")
+        show()
+        show(title, bold=True)
         try:
             self._ready_cache(job.row, config)
             with self.state.timed(key) as entry:
@@ -258,12 +255,12 @@ class Runner:
         except (ValueError, OSError, ArithmeticError) as error:
             self._give_up(job, title, error)
             return
-        self.console.print(f"{title}: {entry.text}; {clock(entry.seconds)}, CPU {clock(entry.cpu_seconds)}")
+        show(f"{title}: {entry.text}; {clock(entry.seconds)}, CPU {clock(entry.cpu_seconds)}")
 
     def _give_up(self, job: Job, title: str, error: Exception) -> None:
         self._failed.add(job.row.name)
         self.state.fail(key_of(job), error)
-        self.console.print(f"{title}: failed: {error}", markup=False)
+        show(f"{title}: failed: {error}")
 
     def _measure(self, job: Job, config: Any) -> str:
         test = "choice" if job.row.data == "part" else "test"

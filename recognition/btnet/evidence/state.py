@@ -13,8 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
-from rich.table import Table
-
+from btnet.console import show, show_table
 from btnet.evidence.plan import Job
 from btnet.evidence.record import Record
 from btnet.files.atomic import replacing
@@ -132,10 +131,8 @@ class State:
         rate = sum(entry.seconds for entry in done) / seen if seen else _GUESSES.get(job.row.kind, 0.0)
         return num_images * rate + (0.0 if seen else _EVALUATION_SECONDS)
 
-    def table(
-        self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool
-    ) -> Table:
-        """All jobs, for people.
+    def show(self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool) -> None:
+        """Print all jobs in a table.
 
         Args:
             jobs: of the plan.
@@ -143,11 +140,7 @@ class State:
             runs: folder of their outputs, with train.log.
             alive: whether a run is going on now.
         """
-        table = Table(title="evidence", title_justify="left", title_style="")
-        for name in ("run", "state", "time", "CPU time"):
-            table.add_column(name, justify="left" if name in ("run", "state") else "right", no_wrap=True)
-        table.add_column("", overflow="fold")
-        left = 0.0
+        rows, left = [], 0.0
         for job in jobs:
             entry = self.entries.get(key_of(job), Entry())
             state, text = entry.state, entry.text
@@ -160,14 +153,13 @@ class State:
             elif state == WAITING:
                 left += expected
                 text = text or (f"about {clock(expected)}" if expected_images else "")
-            table.add_row(job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text)
-        table.caption = (
+            rows.append((job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text))
+        show_table("evidence", ("run", "state", "time", "CPU time", ""), rows, text=(0, 1, 4))
+        show(
             f"about {clock(left)} left"
             if expected_images
             else "how long it takes is known when the sets are made"
         )
-        table.caption_justify = "left"
-        return table
 
 
 def key_of(job: Job) -> str:

@@ -31,7 +31,8 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-        json.dumps(document, ensure_ascii=False).encode()  # halves of characters could not be written again
+        # Halves of characters could not be written again, but for those that stand for a file name's bytes.
+        json.dumps(document, ensure_ascii=False).encode(errors="surrogateescape")
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path}: not valid JSON ({str(error)[:200]}); the file is damaged, write or copy it again"

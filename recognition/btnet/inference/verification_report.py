@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
 
+from btnet.console import show, show_table
 from btnet.evaluation.summary import average_gain
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.results import networks_of, result_document
@@ -53,48 +51,44 @@ class SetResults:
 
 def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolation: str) -> None:
     """Print, per set and as the average of several, accuracy and TAR of each model at each pair."""
-    # Redirected into a file, nothing should be cut to the 80 columns of an imagined terminal.
-    console = Console(width=None if sys.stdout.isatty() else 200)
     for results in sets:
-        print_accuracy(results, pairs, console)
+        print_accuracy(results, pairs)
         for far in FARS:
-            console.print(_table(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far)))
+            _print(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far))
     if len(sets) > 1:
-        console.print(f"\n[bold]Average of {len(sets)} sets[/]")
-        console.print(_table("10-fold accuracy, %", sets, pairs, _mean_accuracy))
+        show()
+        show(f"Average of {len(sets)} sets", bold=True)
+        _print("10-fold accuracy, %", sets, pairs, _mean_accuracy)
         for far in FARS:
-            console.print(_table(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far)))
-    console.print(f"\nFaces resized by {interpolation}; {PROTOCOL}.", highlight=False)
+            _print(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far))
+    show()
+    show(f"Faces resized by {interpolation}; {PROTOCOL}.")
     for model, networks in _networks(sets).items():
         used = "; ".join(f"{size}: {name}" for size, name in networks.items())
-        console.print(f"{model}: {used}", highlight=False, markup=False)
+        show(f"{model}: {used}")
 
 
-def print_accuracy(results: SetResults, pairs: Sequence[Pair], console: Console) -> None:
+def print_accuracy(results: SetResults, pairs: Sequence[Pair]) -> None:
     """Print the 10-fold accuracy of each model at each pair of resolutions."""
     num_same = int(results.issame.sum())
-    console.print(
-        f"\n[bold]{results.path.stem}[/]: {len(results.issame)} pairs, {num_same} of them the same person"
-    )
-    console.print(
-        _table(
-            "10-fold accuracy, %",
-            [results],
-            pairs,
-            lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
-        )
+    show()
+    show(f"{results.path.stem}: {len(results.issame)} pairs, {num_same} of them the same person", bold=True)
+    _print(
+        "10-fold accuracy, %",
+        [results],
+        pairs,
+        lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
     )
 
 
 def print_gains(
-    sets: Sequence[SetResults], pairs: Sequence[Pair], console: Console, *, high_resolution: str, matched: str
+    sets: Sequence[SetResults], pairs: Sequence[Pair], *, high_resolution: str, matched: str
 ) -> None:
     """Print what each model gains on phi_hr, as a share of what phi_mm gains (eq. 4, 5).
 
     Args:
         sets: one, or several whose averages are compared, as in Table 2.
         pairs: of resolutions, those of eq. 4 and eq. 5.
-        console: where to print.
         high_resolution: name of phi_hr among the models.
         matched: name of phi_mm.
     """
@@ -110,7 +104,7 @@ def print_gains(
 
     over = f"of the average of {len(sets)} sets, " if len(sets) > 1 else ""
     title = f"gain on {high_resolution}, {over}that of {matched} being 1 or -1 (eq. 4, 5)"
-    console.print(_table_of(title, list(sets[0].by_model), pairs, cell))
+    _print_table(title, list(sets[0].by_model), pairs, cell)
 
 
 def report(
@@ -177,29 +171,24 @@ def _entry(model: str, pair: Pair, result: VerificationResult | None) -> dict[st
     }
 
 
-def _table(
+def _print(
     title: str,
     sets: Sequence[SetResults],
     pairs: Sequence[Pair],
     cell: Callable[[list[VerificationResult]], str],
-) -> Table:
+) -> None:
     def of(model: str, pair: Pair) -> str:
         found = [result for results in sets if (result := results.find(model, pair)) is not None]
         return cell(found) if found else _UNKNOWN
 
-    return _table_of(title, list(sets[0].by_model), pairs, of)
+    _print_table(title, list(sets[0].by_model), pairs, of)
 
 
-def _table_of(
+def _print_table(
     title: str, models: Sequence[str], pairs: Sequence[Pair], cell: Callable[[str, Pair], str]
-) -> Table:
-    table = Table(title=title, title_justify="left", title_style="")
-    table.add_column("model", overflow="fold")
-    for pair in pairs:
-        table.add_column(pair_label(pair), justify="right", no_wrap=True)
-    for model in models:
-        table.add_row(model, *(cell(model, pair) for pair in pairs))
-    return table
+) -> None:
+    rows = [[model, *(cell(model, pair) for pair in pairs)] for model in models]
+    show_table(title, ["model", *map(pair_label, pairs)], rows)
 
 
 def _mean_accuracy(results: list[VerificationResult]) -> str:

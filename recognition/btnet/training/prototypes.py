@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from btnet.console import tracked
 from btnet.data.faces import FaceSet
 from btnet.data.loader import Batches
 from btnet.data.views import normalise
@@ -59,13 +57,7 @@ def embed_prototypes(
         embedding: Tensor = trunk(x) + trunk(x.flip(-1))
         return embedding
 
-    shown = track(
-        loader,
-        "class centres",
-        console=Console(stderr=True),
-        transient=True,
-        disable=not (context.is_main and sys.stderr.isatty()),
-    )
+    shown = tracked(loader, "class centres", len(loader), quiet=not context.is_main)
     group = torch.distributed.group.WORLD if context.world_size > 1 else None
     batches = ((batch.images, batch.labels) for batch in shown)
     return build_prototypes(

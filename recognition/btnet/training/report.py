@@ -10,8 +10,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,6 +19,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from btnet.console import LogLines, console, shown
 from btnet.inference.verify import VerificationResult
 
 logger = logging.getLogger("btnet.training")
@@ -42,9 +41,9 @@ class Report:
 
         self.total_steps, self.batch_size = total_steps, batch_size
         self._writer: Any = SummaryWriter(folder / "tensorboard", purge_step=start_step or None)
-        self._file = logging.FileHandler(folder / "train.log", encoding="utf-8")
+        self._file = logging.FileHandler(folder / "train.log", encoding="utf-8", errors="backslashreplace")
         self._file.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-        console = Console()
+        is_watched = console().is_terminal
         self._progress = Progress(
             TextColumn("{task.fields[epoch]}"),
             BarColumn(),
@@ -53,19 +52,21 @@ class Report:
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[losses]}"),
-            console=console,
+            TextColumn("{task.fields[losses]}", markup=False),
+            console=console(),
             transient=True,
+            disable=not is_watched,
         )
         self._bar = self._progress.add_task(
             "", total=total_steps, completed=start_step, epoch="", speed="", losses=""
         )
-        self._console: logging.Handler = logging.StreamHandler()
-        if console.is_terminal:
+        self._console = LogLines(error=not is_watched)
+        if is_watched:
             # The bar shows what step lines say, so they stay in the file.
-            self._console = RichHandler(console=console, show_path=False, show_level=False, markup=False)
             self._console.addFilter(lambda record: record.levelno > logging.DEBUG)
-        self._console.setFormatter(logging.Formatter("%(message)s"))
+        self._console.setFormatter(
+            logging.Formatter("%(asctime)s %(message)s" if is_watched else "%(message)s", "%H:%M:%S")
+        )
         self._window_start, self._window_step = time.perf_counter(), start_step
         self._busy, self._done = 0.0, 0
 
@@ -74,8 +75,7 @@ class Report:
         logger.propagate = False
         logger.addHandler(self._file)
         logger.addHandler(self._console)
-        if isinstance(self._console, RichHandler):
-            self._progress.start()
+        self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -120,7 +120,7 @@ class Report:
                 "step %d  %s  %s  accuracy %.2f %% +- %.2f",
                 step, target, result.label, 100 * result.accuracy, 100 * result.std,
             )  # fmt: skip
-            self._writer.add_scalar(f"accuracy/{target}/{result.label}", result.accuracy, step)
+            self._writer.add_scalar(f"accuracy/{shown(target)}/{result.label}", result.accuracy, step)
 
     @contextmanager
     def pause(self) -> Iterator[None]:

@@ -14,10 +14,9 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 
+from btnet.console import show, tracked
 from btnet.data.faces import FaceSet
 from btnet.data.loader import Batches
 from btnet.data.views import flip
@@ -140,9 +139,7 @@ def _build(
         num_workers=num_workers,
         pin_memory=context.device.type == "cuda",
     )
-    shown = track(
-        loader, "teacher cache", console=Console(stderr=True), transient=True, disable=not context.is_main
-    )
+    shown = tracked(loader, "teacher cache", len(loader), quiet=not context.is_main)
     for block, batch in zip(blocks, shown, strict=True):
         images = batch.images.to(context.device, non_blocking=True)
         views = []
@@ -187,7 +184,7 @@ def _check_room(files: CacheFiles, missing: Sequence[int], context: Context) -> 
             "name a folder on another disk, or leave teacher_cache empty"
         )
     if context.is_main:
-        Console(stderr=True).print(f"teacher cache {files.folder}: {text}", highlight=False)
+        show(f"teacher cache {files.folder}: {text}", error=True)
 
 
 def _names(teacher: TrunkTeacher) -> list[str]:
