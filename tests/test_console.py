@@ -6,13 +6,14 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from btnet.console import LogLines, progress_bar, show, show_table, tracked
+from btnet.console import LogLines, console, progress_bar, show, show_table, tracked
 
 EVIL = (
     "[bold]x[/bold]",
@@ -30,10 +31,22 @@ EVIL = (
 class Terminal(io.StringIO):
     """A terminal of UTF-8, as programs see it."""
 
-    encoding = "utf-8"  # type: ignore[assignment]
+    encoding = "utf-8"
 
     def isatty(self) -> bool:
         return True
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    """The process begins with a terminal for both of its streams."""
+    made = Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stdout", made)
+    monkeypatch.setattr(sys, "stderr", made)
+    console.cache_clear()
+    yield made
+    console.cache_clear()
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, encoding: str, text: object) -> str:
@@ -43,7 +56,7 @@ def printed(monkeypatch: pytest.MonkeyPatch, encoding: str, text: object) -> str
         show(text)
         show_table(f"title of {text}", ["name", "value"], [[str(text), "94.90 ± 0.91"]])
         file.flush()
-    return file.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined, no-any-return]
+    return file.buffer.getvalue().decode(encoding)
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Z", "M")), max_size=12))
@@ -77,11 +90,8 @@ def test_what_cannot_be_shown_stands_as_an_escape(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", EVIL)
 def test_on_a_terminal_too_a_name_is_text_in_lines_tables_bars_and_logs(
-    name: str, monkeypatch: pytest.MonkeyPatch
+    name: str, terminal: Terminal
 ) -> None:
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
-    monkeypatch.setattr(sys, "stderr", terminal)
     show(name, bold=True)
     show_table(name, [name, "px"], [[name, "14"]])
     with progress_bar(name, 2) as done:
@@ -93,10 +103,10 @@ def test_on_a_terminal_too_a_name_is_text_in_lines_tables_bars_and_logs(
     assert text.count(name) >= 6
 
 
-def test_numbers_are_whole_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_are_whole_however_narrow_the_terminal(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "40")
-    terminal = Terminal()
-    monkeypatch.setattr(sys, "stdout", terminal)
     cells = [f"9{i}.12 ± 0.34" for i in range(8)]
     name = "a model's name of more than forty characters, none of them lost"
     show_table("", ["model", *(f"112&{i}" for i in range(8))], [[name, *cells]])

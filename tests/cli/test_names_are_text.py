@@ -51,8 +51,8 @@ def run(argv: list[object], encoding: str, monkeypatch: pytest.MonkeyPatch) -> s
         status = main([str(word) for word in argv])
         out.flush()
         err.flush()
-    assert status == 0, err.buffer.getvalue()  # type: ignore[attr-defined]
-    return out.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined, no-any-return]
+    assert status == 0, err.buffer.getvalue()
+    return out.buffer.getvalue().decode(encoding)
 
 
 def as_shown(name: str) -> str:

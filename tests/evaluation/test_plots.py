@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from btnet.evaluation.plots import (
     Curve,
@@ -52,12 +53,18 @@ def test_pictures_are_written_whole_and_leave_nothing_else(tmp_path: Path) -> No
         assert 300 < height < 1500
 
 
-def test_a_failed_picture_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_failed_picture_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "roc.png"
     plot_roc({"phi_hr": curve(1)}, path, dpi=50)
     before = path.read_bytes()
-    with pytest.raises(ValueError, match=r"Unknown symbol"):
-        plot_roc({"phi_hr": curve(1)}, path, title="$\\nosuchsymbol$", dpi=50)
+
+    def full_disk(_: Figure, file: Path, **options: object) -> None:
+        file.write_bytes(b"half a picture")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Figure, "savefig", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        plot_roc({"phi_hr": curve(1)}, path, dpi=50)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

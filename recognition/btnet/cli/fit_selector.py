@@ -5,9 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from btnet.cli.benchmark import steps
 from btnet.cli.native_test import add_conditions, conditions_of
-from btnet.console import show
+from btnet.console import progress_bar, show
 from btnet.images.interpolation import INTERPOLATIONS
 
 
@@ -58,7 +57,10 @@ def run(args: argparse.Namespace) -> None:
     drawn = np.random.default_rng(args.seed).permutation(len(faces))[: args.num_faces]
     images = stack_faces(faces, np.sort(drawn))
     passes = 1 if model is None else 2 + len(model.native_resolutions)
-    with distributed_context(args.device) as context, steps("fitting", len(images) * passes) as progress:
+    with (
+        distributed_context(args.device) as context,
+        progress_bar("fitting", len(images) * passes) as progress,
+    ):
         if model is not None:
             model.to(context.device)
         selector = fit_selector(
