@@ -37,16 +37,21 @@ class Terminal(io.StringIO):
         return True
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
-    """The process begins with a terminal for both of its streams."""
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """What a console knows of its stream ends with the test."""
+    console.cache_clear()
+    yield
+    console.cache_clear()
+
+
+def terminal_of(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Both streams of the process are this terminal."""
     made = Terminal()
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys, "stdout", made)
     monkeypatch.setattr(sys, "stderr", made)
-    console.cache_clear()
-    yield made
-    console.cache_clear()
+    return made
 
 
 def printed(monkeypatch: pytest.MonkeyPatch, encoding: str, text: object) -> str:
@@ -90,8 +95,9 @@ def test_what_cannot_be_shown_stands_as_an_escape(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", EVIL)
 def test_on_a_terminal_too_a_name_is_text_in_lines_tables_bars_and_logs(
-    name: str, terminal: Terminal
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    terminal = terminal_of(monkeypatch)
     show(name, bold=True)
     show_table(name, [name, "px"], [[name, "14"]])
     with progress_bar(name, 2) as done:
@@ -103,9 +109,8 @@ def test_on_a_terminal_too_a_name_is_text_in_lines_tables_bars_and_logs(
     assert text.count(name) >= 6
 
 
-def test_numbers_are_whole_however_narrow_the_terminal(
-    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_numbers_are_whole_however_narrow_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = terminal_of(monkeypatch)
     monkeypatch.setenv("COLUMNS", "40")
     cells = [f"9{i}.12 ± 0.34" for i in range(8)]
     name = "a model's name of more than forty characters, none of them lost"
