@@ -1,9 +1,14 @@
-"""Every key of a configuration, its default, and one line of meaning. A config states only what differs."""
+"""Every key of a configuration, its default, and one line of meaning. A config states only what differs.
+
+What a run would not read is refused: `docs/training.md`.
+"""
 
 from easydict import EasyDict
 
 config = EasyDict()
-config.like = ""  # name of the config in this folder that this one starts from; empty: this file
+config.like = (
+    ""  # name of the config in this folder that this one starts from; empty: this file; --set like=NAME works
+)
 
 # Data
 config.rec = ""  # training set: a .rec, a .json index of shards, a folder of identities, or synthetic:IDS:PER_ID[:SEED]
@@ -79,9 +84,9 @@ config.clip = 5.0  # largest gradient norm of the network; 0: no limit
 config.averaging = (
     ""  # weights published: "ema:DECAY", or "swa:SHARE" of the last steps; BatchNorm statistics anew
 )
-config.batch_size = 128  # images per rank and step
+config.batch_size = 128  # images per rank and step; at least 2, for BatchNorm
 config.num_epoch = 25  # passes over the training set
-config.warmup_epoch = 2  # epochs of linear warm-up; then the rate falls quadratically to 0
+config.warmup_epoch = 2  # epochs of linear warm-up, num_epoch at most; then the rate falls quadratically to 0
 config.precision = (
     "auto"  # fp32, bf16, fp16; auto: bf16 where a GPU has it, else fp16 on a GPU and fp32 on a CPU
 )
@@ -97,4 +102,6 @@ config.frequent = 20  # steps between log lines
 config.verbose = 2000  # steps between verifications; the last step is always verified
 config.save_every = 2000  # steps between checkpoints
 config.keep_checkpoints = 2  # older ones are removed
-config.resume = False  # go on from the newest checkpoint; a run that torchrun restarts always does
+config.resume = (
+    False  # go on from the newest checkpoint of the same experiment; torchrun's restarts always do
+)

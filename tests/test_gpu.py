@@ -20,7 +20,7 @@ from btnet.images.resize import resize
 from btnet.inference.alignment import TEMPLATE
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.run import train
-from tiny_keys import TINY
+from tiny_keys import NETWORK, TINY
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -55,7 +55,7 @@ def test_views_are_equal_to_the_bit(view: Any) -> None:
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gpu")
-    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*TINY, "device=cpu", f"output={folder}"]))
+    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*TINY, *NETWORK, "device=cpu", f"output={folder}"]))
 
 
 def branch(trunk: Path, output: Path, *keys: str) -> Path:

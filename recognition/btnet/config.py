@@ -1,20 +1,23 @@
-"""Load a configuration: a fresh object over `base.py`, unknown keys and wrong types refused."""
+"""Load a configuration: a fresh object over `base.py`; what a run would not do as it says is refused."""
 
 from __future__ import annotations
 
 import ast
 import copy
 import difflib
+import os
 import runpy
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from easydict import EasyDict
 
+from btnet.training.configuration import KEYS, contradictions
+
 BASE = "base.py"
-_LARGEST: Final = sys.float_info.max
 _SHOWN: Final = 200  # characters of a value, in messages
 FOLDER: Final = Path("configs")
 
@@ -28,14 +31,16 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     Args:
         path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
             `configs/NAME` is looked for here first, then among those of the package (`packaged_configs`).
-        overrides: `key=value` texts; the value is read as a Python literal, else as a string.
+        overrides: `key=value` texts; the value is read as a Python literal, else as a string. `like=NAME` puts the
+            file over another one than it names.
 
     Returns:
         A new object with every key of the base. `name` is the file's name; nothing else is derived.
 
     Raises:
         FileNotFoundError: if the file or its base is missing.
-        ValueError: for an unknown key, a value of the wrong type, or an override that is no `key=value`.
+        ValueError: for an unknown key, a value of the wrong type or out of range, a key that is set and has no effect
+            in the run (`btnet.training.configuration.KEYS`), or an override that is no `key=value`.
     """
     file = _find(Path(path))
     base_file = file.parent / BASE
@@ -44,16 +49,70 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
             f"{base_file}: every config needs a base beside it; copy configs/base.py there, or have "
             "`btnet configs FOLDER` write it"
         )
-    base = _run(base_file)
-    config = EasyDict(copy.deepcopy(base))
-    for parent in reversed(_ancestors(file, base_file)):
-        _merge(config, _run(parent), base, str(parent))
-    for text in overrides:
-        _merge(config, dict([_parse(text)]), base, f"--set {text[:_SHOWN]}")
+    set_here = [(f"--set {text[:_SHOWN]}", dict([_parse(text)])) for text in overrides]
+    likes = [values["like"] for _, values in set_here if "like" in values]
+    like = likes[-1] if likes else None
+
+    config = EasyDict(copy.deepcopy(_defaults()))
+    _merge(config, _run(base_file), str(base_file))
+    if config.like:
+        raise ValueError(f"{base_file}: like={config.like!r} has no effect in a base; leave it empty")
+    base, origins = dict(config), {}
+    for parent in reversed(_ancestors(file, base_file, like)):
+        values = _run(parent)
+        _merge(config, values, str(parent))
+        origins |= dict.fromkeys(values, f"{parent}: ")
+    for where, values in set_here:
+        _merge(config, values, where)
+        origins |= dict.fromkeys(values, "--set ")
+    _refuse_what_has_no_effect(config, base, origins)
     config.name = file.stem
     if not config.output:
         config.output = str(Path("runs") / file.stem)
     return config
+
+
+def complete_config(config: Mapping[str, Any]) -> EasyDict:
+    """What a run needs of a configuration that was loaded, and may have been changed since.
+
+    Returns:
+        A copy, every value of it checked.
+
+    Raises:
+        ValueError: as `load_config`; and where the training set, or the trunk of branches, is not named.
+    """
+    found = EasyDict(copy.deepcopy(_defaults()))
+    _merge(found, {key: value for key, value in config.items() if key != "name"}, "config")
+    found.name = config.get("name", "")
+    _refuse_what_has_no_effect(found, _defaults(), {})
+    if not found.rec:
+        raise ValueError("rec is empty: name the training set, as in --set rec=train.rec")
+    if found.branches and not found.trunk:
+        raise ValueError(
+            f"branches={found.branches}: they need a pretrained trunk; set trunk=MODEL.pt or RUN_FOLDER"
+        )
+    return found
+
+
+def unchanging(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that a run which is resumed must still have, without those whose files or devices count."""
+    return {key: config[key] for key, of in KEYS.items() if of.resumes is False and not of.no_effect(config)}
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """In which keys two runs are not the same experiment, with both values; "" if they are.
+
+    Args:
+        before: of `unchanging`, and by name what else counts. A key that it lacks had its default.
+        now: likewise.
+    """
+    defaults = _defaults()
+    told = []
+    for key in {**now, **before}:
+        one, other = (values.get(key, defaults.get(key)) for values in (before, now))
+        if one != other:
+            told.append(f"{key} was {_shown(one)}, now it is {_shown(other)}")
+    return "; ".join(told)
 
 
 def packaged_configs() -> Path:
@@ -61,6 +120,12 @@ def packaged_configs() -> Path:
     package = Path(__file__).parent
     inside = package / FOLDER
     return inside if inside.is_dir() else package.parents[1] / FOLDER
+
+
+@lru_cache(maxsize=1)
+def _defaults() -> dict[str, Any]:
+    """Of the package's base. A copy of it beside a config may state others, or lack the latest keys."""
+    return _run(packaged_configs() / BASE)
 
 
 def _find(path: Path) -> Path:
@@ -75,16 +140,17 @@ def _find(path: Path) -> Path:
     raise FileNotFoundError(f"{path}: no such config{hint}")
 
 
-def _ancestors(file: Path, base_file: Path) -> list[Path]:
-    """The file, the one it is like, and so on; without the base."""
+def _ancestors(file: Path, base_file: Path, like: Any) -> list[Path]:
+    """The file, the one it is like (or `like`, if given), and so on; without the base."""
     found: list[Path] = []
-    while file != base_file:
+    while True:
         if file in found:
             raise ValueError(f"{found[0]}: is like itself, by way of {', '.join(f.stem for f in found)}")
+        named = like if like is not None and not found else _run(file).get("like", "")
         found.append(file)
-        like = _run(file).get("like", "")
-        file = _find(file.parent / like) if like else base_file
-    return found
+        if not (named := _checked("like", named, str(file))):
+            return [path for path in found if path != base_file]
+        file = _find(file.parent / named)
 
 
 def _run(file: Path) -> dict[str, Any]:
@@ -104,42 +170,86 @@ def _parse(text: str) -> tuple[str, Any]:
         return key.strip(), value
 
 
-def _merge(config: EasyDict, values: Mapping[str, Any], base: Mapping[str, Any], where: str) -> None:
+def _merge(config: EasyDict, values: Mapping[str, Any], where: str) -> None:
     for key, value in values.items():
-        if key not in base:
+        if key not in KEYS:
             near = (
                 [_ELSEWHERE[key]]
                 if key in _ELSEWHERE
-                else difflib.get_close_matches(key, base, 1, cutoff=0.4)
+                else difflib.get_close_matches(str(key), KEYS, 1, cutoff=0.4)
             )
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{where}: unknown key {key[:_SHOWN]!r}{hint}")
-        config[key] = _checked(key, value, base[key], where)
+            raise ValueError(f"{where}: unknown key {_shown(key)}{hint}")
+        config[key] = _checked(key, value, where)
 
 
-def _checked(key: str, value: Any, default: Any, where: str) -> Any:
-    if default is None:
-        fits = value is None or (isinstance(value, (int, float)) and not isinstance(value, bool))
-        expected = "a number or None"
-    elif isinstance(default, bool):
-        fits, expected = isinstance(value, bool), "True or False"
-    elif isinstance(default, float):
-        fits, expected = isinstance(value, (int, float)) and not isinstance(value, bool), "a number"
-        fits = fits and abs(value) < _LARGEST
-        value = float(value) if fits else value
-    elif isinstance(default, int):
-        fits = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 63
-        expected = "a whole number"
-    elif isinstance(default, (list, tuple)):
-        fits, expected = isinstance(value, (list, tuple)), "a list"
-        value = list(value) if fits else value
-    elif isinstance(default, Mapping):
-        fits, expected = isinstance(value, Mapping), "a dict"
-    else:
-        fits, expected = isinstance(value, str), "a text"
-    if not fits:
+def _refuse_what_has_no_effect(config: EasyDict, base: Mapping[str, Any], origins: Mapping[str, str]) -> None:
+    """Refuse keys that are set and that no run of this kind reads; those of the base alone go back to the defaults.
+
+    A key that an ancestor of the config sets is refused as well: whoever reads the file would count on it. The file
+    that changes the kind of the run has to set it back.
+    """
+    defaults = _defaults()
+    reasons = {key: reason for key, of in KEYS.items() if (reason := of.no_effect(config))}
+    wrong = [key for key in reasons if config[key] != base[key]]
+    if wrong:
+        key, *others = wrong
+        also = f" (nor have {', '.join(others)})" if others else ""
+        raise ValueError(
+            f"{origins.get(key, '')}{key}={_shown(config[key])} has no effect{reasons[key]}{also}; "
+            f"leave it at {defaults[key]!r}{KEYS[key].instead.format(config[key])}"
+        )
+    for key in reasons:
+        config[key] = copy.deepcopy(defaults[key])
+    for text in contradictions(config):
+        raise ValueError(text)
+
+
+def _checked(key: str, value: Any, where: str) -> Any:
+    """A value as a configuration keeps it: paths as text, numbers as Python's own."""
+    default = _defaults()[key]
+    value = _as_text(value)
+    expected, fits = _type_like(default)
+    if not fits(value):
         raise ValueError(f"{where}: {key} = {_shown(value)}, expected {expected} such as {default!r}")
+    if isinstance(default, float) or (default is None and value is not None):
+        value = float(value)
+    elif isinstance(default, list):
+        value = [_as_text(item) for item in value]
+    values = KEYS[key].values
+    try:
+        holds = values is None or values.holds(value)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
+    if not holds:
+        raise ValueError(f"{where}: {key} = {_shown(value)}, expected {values.words if values else ''}")
     return value
+
+
+def _type_like(default: Any) -> tuple[str, Callable[[Any], bool]]:
+    if default is None:
+        return "a number or None", lambda value: value is None or _is_number(value)
+    if isinstance(default, bool):
+        return "True or False", lambda value: isinstance(value, bool)
+    if isinstance(default, float):
+        return "a number", _is_number
+    if isinstance(default, int):
+        return "a whole number", lambda v: isinstance(v, int) and _is_number(v) and abs(v) < 1 << 63
+    if isinstance(default, list):
+        return "a list", lambda value: isinstance(value, (list, tuple))
+    if isinstance(default, Mapping):
+        return "a dict", lambda value: isinstance(value, Mapping)
+    return "a text", lambda value: isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is one, neither NaN nor infinite nor too large for a float."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and abs(value) <= sys.float_info.max
+
+
+def _as_text(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _shown(value: Any) -> str:

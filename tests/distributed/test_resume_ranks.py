@@ -31,10 +31,8 @@ NETWORK = [
     "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}",
     "embedding_size=8",
     "dropout=0.3",
-    "num_workers=0",
-    "val_targets=[]",
-    "device=cpu",
 ]
+SMALL = ["num_workers=0", "val_targets=[]", "device=cpu"]
 
 
 class Training:
@@ -45,7 +43,7 @@ class Training:
         rank = dist.get_rank() if dist.is_initialized() else 0
         self.context = Context(rank, ranks, torch.device("cpu"), torch.float32)
         name = "ms1mv3_btnet_r14" if branch else "ms1mv3_r50_hr"
-        keys = [*NETWORK, "rec=synthetic", *([f"trunk={folder / 'trunk'}"] if branch else [])]
+        keys = [*SMALL, "rec=synthetic", *([f"trunk={folder / 'trunk'}"] if branch else NETWORK)]
         config = load_config(CONFIGS / name, keys)
         self.built = build_model(config, FACES, self.context)
         self.step = build_step(config, self.built, self.context)
@@ -194,7 +192,14 @@ def test_four_ranks_go_on_to_the_bit_and_two_and_three_with_averaged_statistics(
 
 
 def test_a_branch_goes_on_to_the_bit_in_one_process(tmp_path: Path) -> None:
-    keys = [*NETWORK, "rec=synthetic:4:4", "batch_size=8", "num_epoch=1", f"output={tmp_path / 'trunk'}"]
+    keys = [
+        *SMALL,
+        *NETWORK,
+        "rec=synthetic:4:4",
+        "batch_size=8",
+        "num_epoch=2",
+        f"output={tmp_path / 'trunk'}",
+    ]
     train(load_config(CONFIGS / "ms1mv3_r50_hr", keys))
     folder = tmp_path
     # the trunk knows other people: prototypes take the place of its classifier

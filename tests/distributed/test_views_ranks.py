@@ -21,10 +21,12 @@ from gloo import run_on_ranks
 CONFIGS = Path(__file__).parents[2] / "configs"
 FACES = SyntheticFaces(10, 14)  # two batches of the statistics' 64: one for each of two ranks
 GLOBAL_BATCH = 12
-SMALL = [
+NETWORK = [
     "network=iresnet",
     "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}",
     "embedding_size=8",
+]
+SMALL = [
     "num_workers=0",
     "val_targets=[]",
     "device=cpu",
@@ -63,7 +65,7 @@ def test_two_ranks_see_and_measure_what_one_does(tmp_path: Path) -> None:
     trunk = train(
         load_config(
             CONFIGS / "ms1mv3_r50_mr",
-            [*SMALL, "rec=synthetic:4:4", "batch_size=8", "num_epoch=1", f"output={tmp_path}"],
+            [*SMALL, *NETWORK, "rec=synthetic:4:4", "batch_size=8", "num_epoch=2", f"output={tmp_path}"],
         )
     )
     alone = views_and_statistics(0, trunk)

@@ -33,10 +33,11 @@ TEMPLATE = np.array(
 def trained_models(folder: Path) -> dict[str, Path]:
     """phi_hr of 32 px, phi_mm of 8 px, and phi_hr with a branch of 8 px, trained for seconds on other people."""
     arch = {"blocks": [1, 1, 1, 1], "widths": [8, 16, 32, 64], "canonical_size": 32}
-    common = ["rec=synthetic:40:10", f"network_args={arch}", "batch_size=32", "num_workers=0", "device=cpu"]
+    network = f"network_args={arch}"
+    common = ["rec=synthetic:40:10", "batch_size=32", "num_workers=0", "device=cpu"]
     special = {
-        "phi_hr": ("demo_hr", ["num_epoch=6"]),
-        "phi_8": ("demo_r14", ["num_epoch=6", "input_size=8", "role=phi_8"]),
+        "phi_hr": ("demo_hr", ["num_epoch=6", network]),
+        "phi_8": ("demo_r14", ["num_epoch=6", network, "input_size=8", "role=phi_8"]),
         "phi_bt": ("demo_btnet_r14", ["num_epoch=4", "branches=[8]", f"trunk={folder / 'phi_hr'}"]),
     }
     return {

@@ -23,9 +23,8 @@ def test_every_row_is_a_config_and_stands_on_a_row_before_it(plan: Plan) -> None
     before: set[str] = set()
     for job in jobs:
         if job.row.config:
-            load_config(
-                CONFIGS / job.row.config, [f"{key}={value}" for key, value in job.row.settings.items()]
-            )
+            keys = ["trunk=T.pt", *(f"{key}={value}" for key, value in job.row.settings.items())]
+            load_config(CONFIGS / job.row.config, keys)
         assert job.row.trunk == GIVEN_TRUNK or job.row.trunk in before
         before.add(job.row.name)
     names = {row.name for row in plan.rows}

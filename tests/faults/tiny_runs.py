@@ -23,8 +23,13 @@ from jobs import ROOT, Job, btnet_command, train_command
 
 __all__ = ["Evaluation", "Training", "evaluation_data", "training_data"]
 
-_NETWORK = "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16], 'canonical_size': 32}"
-_SHARED = ("device=cpu", "warmup_epoch=0", "verbose=100000", "frequent=1", "dropout=0.3")
+_TRUNK = "demo_hr"
+_NETWORK = (
+    "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16], 'canonical_size': 32}",
+    "embedding_size=8",
+    "dropout=0.3",
+)
+_SHARED = ("device=cpu", "warmup_epoch=0", "verbose=100000", "frequent=1", "num_workers=0")
 SAVE_EVERY = 5
 NUM_FACES, GLOBAL_BATCH = 64, 16
 
@@ -59,7 +64,7 @@ class Training:
     keys: tuple[str, ...] = ()
     processes: int = 2
     launcher: tuple[str, ...] = ("--standalone",)
-    config: str = "demo_hr"
+    config: str = _TRUNK
     log: Path | None = None
 
     def start(self, *keys: str, script: Path | None = None, **environment: str) -> Job:
@@ -72,7 +77,8 @@ class Training:
             f"num_epoch={epochs}",
             f"save_every={SAVE_EVERY}",
         ]
-        all_keys = [*_SHARED, _NETWORK, "embedding_size=8", "num_workers=0", *own, *self.keys, *keys]
+        network = _NETWORK if self.config == _TRUNK else ()
+        all_keys = [*_SHARED, *network, *own, *self.keys, *keys]
         command = train_command(
             all_keys,
             processes=self.processes,

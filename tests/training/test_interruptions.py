@@ -56,7 +56,7 @@ def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
 
     refused = going_on("batch_size=8", processes=1)
     assert refused.returncode == 2
-    assert "global batch was 16, now it is 8" in refused.stderr
+    assert "(images per step over all ranks) was 16, now it is 8" in refused.stderr
     line = command(output, "resume=True", "num_epoch=1000", "batch_size=8", processes=2)
     second = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     steps = int(checkpoint.name.removeprefix("step_"))

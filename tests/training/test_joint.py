@@ -19,15 +19,18 @@ from btnet.training.setup import build_model, build_step
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
 FACES = SyntheticFaces(4, 4)
-RESOLUTIONS = (56, 28, 14, 7)
-SMALL = [
-    "rec=synthetic:4:4",
+NETWORK = [
     "network=iresnet",
     "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}",
     "embedding_size=8",
     "dropout=0.3",
+]
+RESOLUTIONS = (56, 28, 14, 7)
+SMALL = [
+    "rec=synthetic:4:4",
     "batch_size=4",
     "num_epoch=1",
+    "warmup_epoch=0",
     "num_workers=0",
     "val_targets=[]",
     "device=cpu",
@@ -37,7 +40,7 @@ SMALL = [
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("joint")
-    return train(load_config(CONFIGS / "ms1mv3_r50_mr", [*SMALL, f"output={folder}"]))
+    return train(load_config(CONFIGS / "ms1mv3_r50_mr", [*SMALL, *NETWORK, f"output={folder}"]))
 
 
 def losses_and_state(config: Any) -> tuple[list[dict[str, torch.Tensor]], dict[str, torch.Tensor]]:

@@ -84,5 +84,5 @@ def test_a_trunk_goes_on_learning_from_its_frozen_self(tmp_path: Path) -> None:
     assert "trunk/embedding_cosine" in log
     before, after = (torch.load(path / "model.pt", weights_only=True) for path in (start, folder))
     assert torch.equal(before["conv1.weight"], after["conv1.weight"])  # a rate of 0: the start is the trunk
-    with pytest.raises(ValueError, match=r"set trunk=MODEL\.pt"):
+    with pytest.raises(ValueError, match=r"only on branches or a trunk that starts from trunk=MODEL\.pt"):
         train(config("demo_hr", *weights, f"output={tmp_path / 'none'}"))

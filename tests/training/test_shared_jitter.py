@@ -18,11 +18,13 @@ from btnet.training.step import Step
 from btnet.training.teacher import TrunkTeacher
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SMALL = [
-    "rec=synthetic:4:4",
+NETWORK = [
     "network=iresnet",
     "network_args={'blocks': [1, 1, 1, 1], 'widths': [16, 16, 16, 16]}",
     "embedding_size=8",
+]
+SMALL = [
+    "rec=synthetic:4:4",
     "batch_size=8",
     "num_epoch=2",
     "num_workers=0",
@@ -34,7 +36,9 @@ SMALL = [
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train(
-        load_config(CONFIGS / "ms1mv3_r50_hr", [*SMALL, f"output={tmp_path_factory.mktemp('trunk')}"])
+        load_config(
+            CONFIGS / "ms1mv3_r50_hr", [*SMALL, *NETWORK, f"output={tmp_path_factory.mktemp('trunk')}"]
+        )
     )
 
 

@@ -17,7 +17,7 @@ from btnet.inference.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.run import train
-from tiny_keys import TINY
+from tiny_keys import NETWORK, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SMALL = [*TINY, "device=cpu"]
@@ -38,7 +38,7 @@ SWITCHES = [
 @pytest.fixture(scope="module")
 def trunk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("switches")
-    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*SMALL, f"output={folder}"]))
+    return train(load_config(CONFIGS / "ms1mv3_r50_hr", [*SMALL, *NETWORK, f"output={folder}"]))
 
 
 def config(trunk: Path, output: Path, *keys: str, name: str = "ms1mv3_btnet_r14") -> Any:

@@ -1,11 +1,12 @@
-"""Settings of a run of seconds, on any device."""
+"""Settings of a run of seconds, on any device; and of the network, where it is a new one."""
 
-TINY = [
-    "rec=synthetic:4:4",
+NETWORK = [
     "network=iresnet",
     "network_args={'blocks': [1, 1, 1, 2], 'widths': [16, 16, 16, 16]}",
     "embedding_size=8",
-    "dropout=0.0",
+]
+TINY = [
+    "rec=synthetic:4:4",
     "batch_size=8",
     "num_epoch=2",
     "frequent=1",

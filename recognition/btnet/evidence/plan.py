@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from btnet.evidence.faces import PARTS
-from btnet.training.setup import AGAINST_THE_TRUNK
+from btnet.training.configuration import AGAINST_THE_TRUNK
 
 __all__ = [
     "BRANCH",

@@ -15,7 +15,7 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, is_dataclass
@@ -35,12 +35,14 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from btnet.config import differences
 from btnet.files.safe_pickle import load_pickle_of
 from btnet.model.weights_file import check_archive
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 
 _PLAN = ".metadata"
+_IDENTITY = "identity"
 _FOLDER = re.compile(r"step_(\d+)")
 # In a plan beside dtypes and torch's own records; `pathlib._local` is Python 3.13's.
 _ALSO_IN_PLANS = (("torch", "Size"), ("torch.serialization", "_get_layout"), ("pathlib", "PosixPath"),
@@ -67,10 +69,7 @@ class Checkpoints:
         keep: older ones are removed.
         context: of this process; all ranks call every method together, except where it says otherwise.
         learners: whose state it is.
-        identity: what a run must have in common with the one that wrote (global batch, steps, trunk, data).
-
-    Raises:
-        ValueError: if none were kept.
+        identity: by key, what a run must have in common with the one that wrote; as JSON takes it.
     """
 
     def __init__(
@@ -80,13 +79,11 @@ class Checkpoints:
         keep: int,
         context: Context,
         learners: Sequence[Learner],
-        identity: dict[str, str | int],
+        identity: Mapping[str, Any],
     ):
-        if keep < 1:
-            raise ValueError(f"keep_checkpoints={keep}: expected at least 1")
         self.folder, self.keep, self.context = folder, keep, context
         self.learners = learners
-        self.identity = {**identity, "what_learns": ", ".join(map(_what_learns, learners))}
+        self.identity = json.dumps(identity)
         self._saving: _Saving | None = None
         self._mesh: DeviceMesh | None = None
         self._group: dist.ProcessGroup | None = None
@@ -172,7 +169,7 @@ class Checkpoints:
             The number of steps done; 0 if there is no checkpoint.
 
         Raises:
-            ValueError: if it is of another run (other data, trunk, batch, architecture), or damaged.
+            ValueError: if it is of another experiment (the keys are named), of an earlier version, or damaged.
         """
         folders = saved(self.folder)
         if not folders:
@@ -181,9 +178,20 @@ class Checkpoints:
         reader = _Reader(path)
         with _named_if_damaged(path):
             metadata = reader.read_metadata()
-            facts = self._facts(0)
+        if _IDENTITY not in metadata.state_dict_metadata:
+            raise ValueError(
+                f"{path}: was saved by an earlier version, without its settings: end the run with that version, or "
+                "choose another folder with --set output=FOLDER"
+            )
+        facts = self._facts(0)
+        with _named_if_damaged(path):
             self._load(facts, reader)
-        self._check_identity(path, facts)
+            told = differences(json.loads(facts[_IDENTITY]), json.loads(self.identity))
+        if told:
+            raise ValueError(
+                f"{path}: is of another experiment: {told}; go on with the settings it was saved with, or choose "
+                "another folder with --set output=FOLDER"
+            )
         tensors = self._tensors(old_world_size=facts["world_size"])
         _check_fits(path, tensors, metadata)
         state = {**tensors, **self._scalers()}
@@ -195,16 +203,8 @@ class Checkpoints:
     def _load(self, state: dict[str, Any], reader: FileSystemReader) -> None:
         load(state, storage_reader=reader, process_group=self._group, no_dist=self._group is None)
 
-    def _check_identity(self, path: Path, facts: dict[str, Any]) -> None:
-        for name, value in self.identity.items():
-            if facts[name] != value:
-                raise ValueError(
-                    f"{path}: {name.replace('_', ' ')} was {facts[name]}, now it is {value}; go on with the "
-                    "settings it was saved with, or start in another output folder"
-                )
-
     def _facts(self, step: int) -> dict[str, Any]:
-        return {"step": step, "world_size": self.context.world_size, **self.identity}
+        return {"step": step, "world_size": self.context.world_size, _IDENTITY: self.identity}
 
     def _scalers(self) -> dict[str, str]:
         return {f"{item.name}/scaler": json.dumps(item.scaler.state_dict()) for item in self.learners}
@@ -335,13 +335,6 @@ def _named_if_damaged(path: Path) -> Iterator[None]:
         raise ValueError(
             f"{path}: damaged checkpoint ({_cause(error)}); remove this folder, and the one before it is used"
         ) from error
-
-
-def _what_learns(learner: Learner) -> str:
-    if learner.average is None:
-        return learner.name
-    averaging = learner.average.averaging
-    return f"{learner.name} averaged with decay {averaging.decay:g} over {averaging.share:g} of the steps"
 
 
 def _momentum(learner: Learner) -> dict[str, Tensor]:

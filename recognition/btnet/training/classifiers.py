@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from btnet.data.faces import FaceSet
+from btnet.files.digest import sha256
 from btnet.loss import MARGINS, ShardedClassifier, load_classifier, save_classifier
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.backbone import Backbone
@@ -16,7 +17,7 @@ from btnet.model.trunk_file import trunk_file
 from btnet.training.distributed import Context
 from btnet.training.prototypes import embed_prototypes
 
-__all__ = ["branch_classifier", "trunk_classifier", "write_classifier"]
+__all__ = ["branch_classifier", "origin_of_classifier", "trunk_classifier", "write_classifier"]
 
 _PROTOTYPE, _NEW = "prototype", "new"
 
@@ -25,15 +26,11 @@ def trunk_classifier(config: Any, faces: FaceSet, network: Backbone, context: Co
     """The classifier that a trunk learns with.
 
     Raises:
-        ValueError: for a loss that is not known, or centres that do not fit the set or the network.
+        ValueError: for a margin that the loss does not take, or centres that do not fit the set or the network.
         FileNotFoundError: for a missing file.
     """
     classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
     if config.classifier == _PROTOTYPE:
-        if not config.trunk:
-            raise ValueError(
-                "classifier='prototype': a trunk that starts from nothing has none; remove the key"
-            )
         classifier.load_full_weight(_prototypes(config, faces, network.eval(), context))
     elif config.classifier not in ("", _NEW):
         found = load_classifier(
@@ -61,11 +58,6 @@ def branch_classifier(
         ValueError, FileNotFoundError: as `trunk_classifier`.
     """
     frozen = config.freeze_classifier
-    if config.classifier == _NEW and frozen:
-        raise ValueError(
-            "classifier='new' with freeze_classifier=True: random centres teach nothing; let them learn, or name "
-            "the trunk's"
-        )
     classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=frozen)
     if frozen and first is not None:
         classifier.weight = first.weight  # one matrix for all branches
@@ -81,6 +73,19 @@ def branch_classifier(
         )
         classifier.load_local_weight(found.weight)
     return classifier
+
+
+def origin_of_classifier(config: Any) -> str:
+    """What tells a run's centres at the start from others: "new", "prototype", or the digest of their file.
+
+    Raises:
+        ValueError: if the trunk has none.
+    """
+    if config.classifier in (_PROTOTYPE, _NEW):
+        return str(config.classifier)
+    if not (config.classifier or config.branches):
+        return _NEW
+    return sha256(Path(config.classifier or _beside_the_trunk(config)))
 
 
 def write_classifier(path: Path, centres: Tensor, faces: FaceSet, trunk: Backbone) -> None:
@@ -102,12 +107,9 @@ def write_classifier(path: Path, centres: Tensor, faces: FaceSet, trunk: Backbon
 def _classifier(
     config: Any, num_classes: int, embedding_size: int, context: Context, *, frozen: bool
 ) -> ShardedClassifier:
-    name = config.loss.lower()
-    if name not in MARGINS:
-        raise ValueError(f"loss {config.loss!r}: expected one of {', '.join(MARGINS)}")
     arguments = {"scale": config.scale} | ({} if config.margin is None else {"margin": config.margin})
     classifier = ShardedClassifier(
-        MARGINS[name](**arguments),
+        MARGINS[config.loss.lower()](**arguments),
         num_classes,
         embedding_size,
         sample_rate=1.0 if frozen else config.sample_rate,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from btnet.config import complete_config, differences, unchanging
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
@@ -19,13 +20,14 @@ from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
 from btnet.loss import ShardedClassifier
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.btnet import BTNet
-from btnet.model.manifest import write_manifest
+from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import MODEL, write_weights
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
-from btnet.training.classifiers import write_classifier
+from btnet.training.classifiers import origin_of_classifier, write_classifier
+from btnet.training.configuration import KEYS
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
 from btnet.training.meters import DivergedError, LossWindow
@@ -46,6 +48,8 @@ from btnet.training.step import Step
 from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import cached
 
+_DIGITS = 16  # of a digest, which tell two files apart
+
 
 def train(config: Any) -> Path:
     """Run a training to its end.
@@ -61,9 +65,10 @@ def train(config: Any) -> Path:
         DivergedError: when a loss is not finite.
         KeyboardInterrupt: when a signal stopped the run; a checkpoint was saved.
     """
-    _check(config)
+    config = complete_config(config)
     folder = Path(config.output)
     if resumes(config) and is_finished(folder):
+        _check_finished(folder, config)
         # Of the ranks one holds the folder; where nothing can be written there is nothing to sweep.
         with contextlib.suppress(OSError), only_run(folder) as alone:
             if alone:
@@ -109,31 +114,31 @@ class _Run:
             keep=config.keep_checkpoints,
             context=context,
             learners=learners,
-            identity={
-                "global_batch": self.order.global_batch,
-                "total_steps": self.order.total_steps,
-                "data_fingerprint": self.faces.fingerprint(),
-                "trunk_fingerprint": fingerprint(self.built.trunk.state_dict()) if config.branches else "",
-            },
+            identity=self._identity(),
         )
 
         if context.is_main:
             size = self.checkpoints.size_bytes()
             check_space(self.folder, checkpoint_bytes=size, keep=config.keep_checkpoints)
 
+    def _identity(self) -> dict[str, Any]:
+        """What makes this experiment: its settings, and what stands behind those that name files and devices."""
+        config = self.config
+        behind = {
+            "batch_size": self.order.global_batch,
+            "rec": self.faces.fingerprint()[:_DIGITS],
+            "trunk": fingerprint(self.built.trunk.state_dict())[:_DIGITS] if config.trunk else "",
+            "classifier": origin_of_classifier(config)[:_DIGITS],
+            "teacher_cache": bool(config.teacher_cache),
+            "precision": str(self.context.precision).removeprefix("torch."),
+        }
+        return unchanging(config) | {f"{key} ({KEYS[key].resumes})": value for key, value in behind.items()}
+
     def _cached(self, step: Step) -> Step:
         config = self.config
         if not config.teacher_cache:
             return step
-        if not isinstance(step.teacher, TrunkTeacher):
-            raise ValueError(
-                f"teacher_cache={config.teacher_cache}: nothing in this run learns from a teacher; remove the key"
-            )
-        if config.shared_jitter:
-            raise ValueError(
-                f"teacher_cache={config.teacher_cache} with shared_jitter={config.shared_jitter}: the trunk sees each "
-                "face anew in every epoch, and a cache keeps one answer; remove one of the two keys"
-            )
+        assert isinstance(step.teacher, TrunkTeacher)
         teacher = cached(
             step.teacher,
             Path(config.teacher_cache),
@@ -299,12 +304,15 @@ class _Run:
         self.context.barrier()
 
 
-def _check(config: Any) -> None:
-    if not config.rec:
-        raise ValueError("rec is empty: name the training set, as in --set rec=train.rec")
-    for key in ("num_epoch", "batch_size", "frequent", "verbose", "save_every", "keep_checkpoints"):
-        if config[key] < 1:
-            raise ValueError(f"{key}={config[key]}: expected at least 1")
+def _check_finished(folder: Path, config: Any) -> None:
+    """Refuse to take the model of another experiment for this one's."""
+    before = read_manifest(folder).get("config", {})
+    files = ("rec", "trunk", "classifier")
+    now = {**unchanging(config), **{key: config[key] for key in files}}
+    if told := differences({key: before[key] for key in now if key in before}, now):
+        raise ValueError(
+            f"{folder}: holds a finished run of another experiment: {told}; choose another output"
+        )
 
 
 def _find_targets(config: Any) -> list[Path]:

@@ -21,21 +21,11 @@ from btnet.model.btnet import BTNet
 from btnet.model.names import create
 from btnet.model.trunk_file import load_trunk
 from btnet.training.classifiers import branch_classifier, trunk_classifier
+from btnet.training.configuration import AGAINST_THE_TRUNK
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner, View
 from btnet.training.step import Step
 from btnet.training.teacher import make_teacher
-
-AGAINST_THE_TRUNK = (
-    "embedding_cosine_weight",
-    "embedding_relation_weight",
-    "embedding_contrast_weight",
-    "embedding_octuplet_weight",
-    "feature_cosine_weight",
-    "feature_attention_weight",
-    "soft_influence_weight",
-)
-"""Weights of the losses that compare with the frozen trunk, and serve a trunk as well as a branch."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ def build_model(config: Any, faces: FaceSet, context: Context) -> Model:
     """Build what the configuration asks for, on the device, ready for its first step.
 
     Raises:
-        ValueError: for keys that do not fit together, or files that do not fit the data or the trunk.
+        ValueError: for values that do not fit the trunk or the network, or files that do not fit the data.
         FileNotFoundError: for a missing file.
     """
     if config.compile and context.device.type == "cpu" and not any(map(shutil.which, ("g++", "clang++"))):
@@ -101,29 +91,15 @@ def build_step(config: Any, built: Model, context: Context) -> Step:
 
 
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
-    for key in ("size_band", "degradation", "alignment_jitter"):
-        if config[key]:
-            raise ValueError(f"{key}={config[key]}: is for branches; remove it where a trunk is trained")
-    if config.trunk:
-        network = load_trunk(config.trunk).requires_grad_(True)
-        if config.input_size not in (0, network.input_size):
-            raise ValueError(
-                f"trunk with input_size={config.input_size}: a network for another size that starts from a trunk is "
-                f"a branch; set branches=[{config.input_size}], and tail_from=none if all of it shall learn"
-            )
-    else:
-        network = create_network(config)
-    if config.multi_resolution and network.input_size != network.canonical_size:
-        raise ValueError(
-            f"multi_resolution={config.multi_resolution!r} with input_size={network.input_size}: faces that go "
-            f"down and up again have {network.canonical_size} px; drop one of the two keys"
-        )
+    network = load_trunk(config.trunk).requires_grad_(True) if config.trunk else create_network(config)
     context.place(network)
     classifier = trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
     objective = Objective(distillation_weight=0.0, **_weights_against_the_trunk(config))
     is_taught = objective.compares_features or objective.compares_embeddings
-    frozen_self = _frozen_self(config, context) if is_taught else None
+    frozen_self = load_trunk(config.trunk) if is_taught else None
+    if frozen_self is not None:
+        context.place(frozen_self)
     learner = Learner(
         name="trunk" if network.input_size == network.canonical_size else f"r{network.input_size}",
         network=network,
@@ -141,32 +117,12 @@ def _weights_against_the_trunk(config: Any) -> dict[str, float]:
     return {key: config[key] for key in AGAINST_THE_TRUNK}
 
 
-def _frozen_self(config: Any, context: Context) -> Backbone:
-    """The trunk that a trunk starts from, as its teacher."""
-    if not config.trunk:
-        raise ValueError(
-            f"{', '.join(AGAINST_THE_TRUNK)} of a trunk compare it with the one it starts from; set trunk=MODEL.pt, "
-            "or these weights to 0"
-        )
-    frozen = load_trunk(config.trunk)
-    context.place(frozen)
-    return frozen
-
-
 def _deepest_coupling(network: Backbone) -> str:
     """The last unit that strides: where feature maps say most about identity."""
     return [unit.name for unit in network.units() if unit.stride > 1][-1]
 
 
 def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
-    if not config.trunk:
-        raise ValueError(
-            f"branches={config.branches}: they need a pretrained trunk; set trunk=MODEL.pt or RUN_FOLDER"
-        )
-    if config.multi_resolution or config.input_size:
-        raise ValueError(
-            "multi_resolution and input_size are for trunks; remove them where branches are trained"
-        )
     trunk = load_trunk(config.trunk)
     model = BTNet(
         trunk,
