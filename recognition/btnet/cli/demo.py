@@ -66,22 +66,26 @@ def run(args: argparse.Namespace) -> None:
         show()
         show(f"{text}  ({time.monotonic() - start:.0f} s)", bold=True)
 
+    rec, pairs_file = args.output / "faces.rec", args.output / "strangers.bin"
+    configs = {}  # all of them before the first run: what one refuses is told at once
+    for role, name in _RUNS.items():
+        overrides = [f"rec={rec}", f"output={args.output / role}", *args.overrides]
+        if role == "phi_bt":
+            overrides.append(f"trunk={args.output / 'phi_mr'}")
+        configs[role] = load_config(args.configs / name, overrides)
+
     announce("Faces")
     people = args.identities
     known = SyntheticFaces(people, args.images)
     strangers = SyntheticFaces(max(people // 2, 2 * _NUM_SHOWN), _HELD_OUT_IMAGES, first_identity=people)
-    rec, pairs_file = args.output / "faces.rec", args.output / "strangers.bin"
     images, issame = _write_faces(known, strangers, rec, pairs_file, args.pairs)
     show(f"{rec}: {len(known)} images of {known.num_classes} people")
     show(f"{pairs_file}: {len(issame)} pairs of {strangers.num_classes} others, never trained on")
 
     folders = {}
-    for role, name in _RUNS.items():
-        announce(f"{role}: {args.configs / name}.py")
-        overrides = [f"rec={rec}", f"output={args.output / role}", *args.overrides]
-        if role == "phi_bt":
-            overrides.append(f"trunk={args.output / 'phi_mr'}")
-        folders[role] = train(load_config(args.configs / name, overrides))
+    for role, config in configs.items():
+        announce(f"{role}: {args.configs / config.name}.py")
+        folders[role] = train(config)
 
     announce("People never trained on")
     models = [

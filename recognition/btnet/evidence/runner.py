@@ -98,6 +98,7 @@ class Runner:
             prepare(self.source, self.sets.folder)
         swept = {row.name: sweep for sweep in self.plan.sweeps for row in sweep.rows()}
         jobs = self.plan.jobs()
+        self.expected_images()  # reads every job's configuration: what one refuses is told before the first is run
         self._adopt(jobs)
         self._choose(self.plan.sweeps)
         for number, job in enumerate(jobs, start=1):
