@@ -177,6 +177,25 @@ def test_a_checkpoint_of_an_earlier_version_is_refused(data: Path, tmp_path: Pat
         train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
 
 
+def test_a_run_goes_on_on_another_kind_of_device_whose_dropout_draws_anew(data: Path, tmp_path: Path) -> None:
+    keys = [*SMALL, *NETWORK, f"rec={data / 'one.rec'}", f"output={tmp_path}", "dropout=0.3"]
+    facts, tensors = Checkpoints._facts, Checkpoints._tensors
+
+    def of_a_gpu(self: Checkpoints, step: int) -> dict[str, Any]:
+        return {**facts(self, step), "device": "cuda"}
+
+    def with_the_state_of_a_gpu(self: Checkpoints, *old: Any) -> dict[str, Any]:
+        found = tensors(self, *old)
+        return {key: torch.zeros(16) if "/random/" in key else value for key, value in found.items()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "_facts", of_a_gpu)
+        patch.setattr(Checkpoints, "_tensors", with_the_state_of_a_gpu)
+        stop("ms1mv3_r50_hr", keys)
+    folder = train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
+    assert "going on after step 1" in (folder / "train.log").read_text()
+
+
 def test_a_finished_run_is_not_taken_for_another_experiment_s(data: Path) -> None:
     keys = [*SMALL, *NETWORK, f"rec={data / 'one.rec'}", f"output={data / 'trunk'}", "resume=True"]
     assert train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "frequent=7"])) == data / "trunk"

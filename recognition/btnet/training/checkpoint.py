@@ -2,8 +2,8 @@
 
 Three kinds of tensors are told apart. What all ranks hold alike is saved once. Class centres and their momentum
 are saved as the shards of one `DTensor`, which any number of ranks can read. Running statistics of BatchNorm and
-the state of dropout's generators differ by rank and are saved under per-rank keys. The order of the images and the
-learning rate follow from the number of steps done.
+the state of dropout's generators differ by rank and are saved under per-rank keys; the latter is of one kind of device.
+The order of the images and the learning rate follow from the number of steps done.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class Checkpoints:
                 f"{path}: is of another experiment: {told}; go on with the settings it was saved with, or choose "
                 "another folder with --set output=FOLDER"
             )
-        tensors = self._tensors(old_world_size=facts["world_size"])
+        tensors = self._tensors(facts["world_size"], facts["device"])
         _check_fits(path, tensors, metadata)
         state = {**tensors, **self._scalers()}
         with _named_if_damaged(path):
@@ -204,13 +204,19 @@ class Checkpoints:
         load(state, storage_reader=reader, process_group=self._group, no_dist=self._group is None)
 
     def _facts(self, step: int) -> dict[str, Any]:
-        return {"step": step, "world_size": self.context.world_size, _IDENTITY: self.identity}
+        context = self.context
+        return {
+            "step": step,
+            "world_size": context.world_size,
+            "device": context.device.type,
+            _IDENTITY: self.identity,
+        }
 
     def _scalers(self) -> dict[str, str]:
         return {f"{item.name}/scaler": json.dumps(item.scaler.state_dict()) for item in self.learners}
 
-    def _tensors(self, old_world_size: int | None = None) -> dict[str, Any]:
-        """State by key, as saved; with `old_world_size`, room for the state that so many ranks saved."""
+    def _tensors(self, old_world_size: int | None = None, old_device: str | None = None) -> dict[str, Any]:
+        """State by key, as saved; or room for the state that so many ranks saved on such a device."""
         world_size, rank = self.context.world_size, self.context.rank
         tensors: dict[str, Any] = {}
         same = old_world_size in (None, world_size)
@@ -241,7 +247,7 @@ class Checkpoints:
             for key, value in averages.items():
                 sharded = key == "classifier.weight"
                 tensors[f"{learner.name}/average/{key}"] = self._sharded(learner, value) if sharded else value
-            if same:
+            if same and old_device in (None, self.context.device.type):
                 tensors[f"{learner.name}/random/{rank}/state"] = learner.draws.state
         return tensors
 

@@ -306,10 +306,10 @@ class _Run:
 
 def _check_finished(folder: Path, config: Any) -> None:
     """Refuse to take the model of another experiment for this one's."""
-    before = read_manifest(folder).get("config", {})
-    files = ("rec", "trunk", "classifier")
-    now = {**unchanging(config), **{key: config[key] for key in files}}
-    if told := differences({key: before[key] for key in now if key in before}, now):
+    before = read_manifest(folder).get("config")
+    now = unchanging(config) | {key: config[key] for key in ("rec", "trunk", "classifier")}
+    before = {key: value for key, value in before.items() if key in now} if isinstance(before, dict) else now
+    if told := differences(before, now):
         raise ValueError(
             f"{folder}: holds a finished run of another experiment: {told}; choose another output"
         )
