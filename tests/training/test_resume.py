@@ -218,7 +218,7 @@ def test_the_page_lists_what_may_differ() -> None:
     page = (ROOT / "docs" / "training.md").read_text()
     section = page.partition("### The same experiment")[2].partition("\n## ")[0]
     free, _, named = section.partition("| key |")
-    listed = re.findall(r"`(\w+)`", free.partition("may differ:")[2])
+    listed = re.findall(r"`(\w+)`", free.partition("may differ:")[2].partition(".\n")[0])
     assert listed == [key for key, of in KEYS.items() if of.resumes is True]
     rows = re.findall(r"^\| `(\w+)` \| (.*) \|$", named, re.MULTILINE)
     assert dict(rows) == {key: of.resumes for key, of in KEYS.items() if isinstance(of.resumes, str)}

@@ -78,7 +78,7 @@ def test_a_trunk_goes_on_learning_from_its_frozen_self(tmp_path: Path) -> None:
     start = train(config("demo_hr", f"output={tmp_path / 'hr'}"))
     weights = ["feature_cosine_weight=2.0", "embedding_cosine_weight=3.0", "multi_resolution=v1"]
     keys = [*weights, f"output={tmp_path / 'taught'}", f"trunk={start}", "lr=0.0", "weight_decay=0.0"]
-    folder = train(config("demo_hr", *keys, f"teacher_cache={tmp_path / 'cache'}"))
+    folder = train(config("survface_r50_hr", *keys, f"teacher_cache={tmp_path / 'cache'}"))
     log = (folder / "train.log").read_text()
     assert "trunk/feature_cosine" in log
     assert "trunk/embedding_cosine" in log
