@@ -57,7 +57,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     _merge(config, _run(base_file), str(base_file))
     if config.like:
         raise ValueError(f"{base_file}: like={config.like!r} has no effect in a base; leave it empty")
-    base, origins = dict(config), {}
+    base = dict(config)
+    origins: dict[str, str] = {}
     for parent in reversed(_ancestors(file, base_file, like)):
         values = _run(parent)
         _merge(config, values, str(parent))
