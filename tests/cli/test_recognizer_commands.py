@@ -102,6 +102,12 @@ def test_a_probe_finds_itself_and_a_gallery_of_another_trunk_is_refused(
     assert main(["embed", str(faces), "-o", str(first)]) == 0
     assert main(["search", str(first), str(faces / "cmyk.jpg"), "-k", "2"]) == 0
     assert "1.0000 │ cmyk.jpg" in capsys.readouterr().out
+    # One name in two galleries: the answer says in which.
+    other_place = faces.parent / "elsewhere.npz"
+    Gallery.load(first).save(other_place)
+    assert main(["search", str(first), str(other_place), str(faces / "cmyk.jpg"), "-k", "2"]) == 0
+    rows = [line.split("│") for line in capsys.readouterr().out.splitlines() if "cmyk.jpg │" in line]
+    assert [row[4].strip() for row in rows] == [str(first), str(other_place)]
     torch.save(tiny_trunk(seed=1).state_dict(), faces.parent / "t.pt")
     trunk = ["--model", str(faces.parent / "t.pt")]
     assert main(["search", str(first), str(faces / "cmyk.jpg"), *trunk]) == 2

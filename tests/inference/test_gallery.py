@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btnet.inference.gallery import Gallery
+from btnet.inference.gallery import Gallery, search_galleries
 
 
 def gallery(size: int = 50, trunk: str = "a" * 64, seed: int = 0) -> Gallery:
@@ -31,12 +31,13 @@ def test_a_file_gives_back_what_was_saved_and_needs_no_pickle(tmp_path: Path) ->
 
 def test_search_is_exact_and_of_equals_the_earlier_comes_first() -> None:
     faces, probes = gallery(200), gallery(7, seed=3).embeddings
-    twice = Gallery.join([faces, faces], ["one", "two"])
+    twice = {"one": faces, "two": faces}
     cosine = (probes @ faces.embeddings.T) / np.linalg.norm(probes, axis=1)[:, None]
     cosine /= np.linalg.norm(faces.embeddings, axis=1)
-    for probe_matches, row in zip(twice.search(probes, k=6), cosine, strict=True):
+    for probe_matches, row in zip(search_galleries(twice, probes, k=6), cosine, strict=True):
         best = np.argsort(-row)[:3]
         assert [match.name for match in probe_matches] == [faces.names[i] for i in best for _ in (0, 1)]
+        assert [match.gallery for match in probe_matches] == ["one", "two"] * 3
         np.testing.assert_allclose(
             [match.score for match in probe_matches], np.repeat(row[best], 2), atol=1e-5
         )
@@ -47,7 +48,7 @@ def test_galleries_and_probes_of_another_trunk_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"y.npz: embedded by trunk bbbbbbbbbbbb, x.npz is of trunk aaaaaaaaaaaa"
     ):
-        Gallery.join([gallery(), gallery(trunk="b" * 64)], ["x.npz", "y.npz"])
+        search_galleries({"x.npz": gallery(), "y.npz": gallery(trunk="b" * 64)}, np.ones((1, 8), np.float32))
     with pytest.raises(ValueError, match="scores across trunks mean nothing"):
         gallery().check_trunk("b" * 64)
     with pytest.raises(ValueError, match="embed both with one model"):

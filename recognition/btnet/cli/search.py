@@ -26,16 +26,16 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for galleries of other trunks, damaged files, or as `load_recognizer`.
         FileNotFoundError: if a file is missing.
     """
-    from btnet.inference.gallery import Gallery
+    from btnet.inference.gallery import Gallery, search_galleries
 
-    galleries = [Gallery.load(path) for path in args.galleries]
-    gallery = Gallery.join(galleries, [str(path) for path in args.galleries])
+    galleries = {str(path): Gallery.load(path) for path in args.galleries}
     crop = read_crop(args.probe)
     recognizer = load_recognizer(args)
-    gallery.check_trunk(recognizer.backend.trunk_fingerprint, str(args.galleries[0]), f"{args.model} is")
-    [matches] = gallery.search(recognizer.embed([crop]), args.top)
+    for path, gallery in galleries.items():
+        gallery.check_trunk(recognizer.backend.trunk_fingerprint, path, f"{args.model} is")
+    [matches] = search_galleries(galleries, recognizer.embed([crop]), args.top)
     height, width = crop.shape[:2]
     [chosen] = recognizer.choose([crop])
     show(f"{args.probe}: {width} x {height} px, embedded at {chosen} px")
-    rows = [(f"{match.score:.4f}", match.name, str(match.resolution)) for match in matches]
-    show_table("", ("cosine", "face", "px"), rows, text=(1,))
+    rows = [(f"{m.score:.4f}", m.name, str(m.resolution), m.gallery) for m in matches]
+    show_table("", ("cosine", "face", "px", "gallery"), rows, text=(1, 3))

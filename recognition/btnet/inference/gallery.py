@@ -1,10 +1,10 @@
-"""Named embeddings of one trunk's space: made, kept in a file, joined and searched."""
+"""Named embeddings of one trunk's space: made, kept in a file, searched alone or together."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from btnet import __version__
 from btnet.files.atomic import replacing
 from btnet.files.npz import read_npz
 
-__all__ = ["Gallery", "Match", "unit"]
+__all__ = ["Gallery", "Match", "search_galleries", "unit"]
 
 _FORMAT_VERSION = 1
 _ARRAYS = ("embeddings", "names", "resolutions", "header")
@@ -30,11 +30,13 @@ class Match:
         name: of the face in the gallery.
         score: cosine, in [-1, 1].
         resolution: in px, at which the gallery face was embedded.
+        gallery: which one it lies in, where several were searched (`search_galleries`).
     """
 
     name: str
     score: float
     resolution: int
+    gallery: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,29 +135,6 @@ class Gallery:
         except ValueError as error:
             raise ValueError(f"{path}: {error}; make the file again") from error
 
-    @classmethod
-    def join(cls, galleries: Sequence[Gallery], names: Sequence[str]) -> Gallery:
-        """All faces of several galleries of one trunk.
-
-        Args:
-            galleries: at least one.
-            names: how to call each in the message.
-
-        Raises:
-            ValueError: if they are of different trunks.
-        """
-        first, *rest = galleries
-        for gallery, name in zip(rest, names[1:], strict=True):
-            gallery.check_trunk(first.trunk_fingerprint, name, f"{names[0]} is")
-        if not rest:
-            return first
-        return cls(
-            np.concatenate([gallery.embeddings for gallery in galleries]),
-            tuple(name for gallery in galleries for name in gallery.names),
-            np.concatenate([gallery.resolutions for gallery in galleries]),
-            first.trunk_fingerprint,
-        )
-
     def check_trunk(self, fingerprint: str, name: str = "gallery", other: str = "the probes are") -> None:
         """Refuse to compare with embeddings of another trunk.
 
@@ -208,6 +187,35 @@ class Gallery:
 
     def _match(self, row: int, score: float) -> Match:
         return Match(self.names[row], score, int(self.resolutions[row]))
+
+
+def search_galleries(
+    galleries: Mapping[str, Gallery], probes: NDArray[np.float32], k: int = 5
+) -> list[list[Match]]:
+    """The k most similar faces of each probe among all faces of several galleries of one trunk.
+
+    Args:
+        galleries: at least one, by what its matches are to call it.
+        probes: as in `Gallery.search`.
+        k: at most, over all galleries.
+
+    Returns:
+        For each probe, best first; of equal scores the face of the earlier gallery comes first.
+
+    Raises:
+        ValueError: if they are of different trunks, or as `Gallery.search`.
+    """
+    first = next(iter(galleries))
+    for name, gallery in galleries.items():
+        gallery.check_trunk(galleries[first].trunk_fingerprint, name, f"{first} is")
+    found = [
+        [[replace(match, gallery=name) for match in matches] for matches in gallery.search(probes, k)]
+        for name, gallery in galleries.items()
+    ]
+    return [
+        sorted((match for matches in of_probe for match in matches), key=lambda match: -match.score)[:k]
+        for of_probe in zip(*found, strict=True)
+    ]
 
 
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
