@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from btnet.cli import main
 from btnet.data.bin_sets import read_bin, write_bin
 from btnet.evaluation.summary import gain
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
+from btnet.images.resize import resize
+from btnet.inference import Recognizer
 from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
 from btnet.inference.verify import parse_pair, verify
@@ -342,15 +345,112 @@ def test_mistakes_are_answered_in_a_line(
     assert err.count("\n") == 1
 
 
-def test_views_other_than_those_of_training_are_warned_of(
-    bin_path: Path, tmp_path: Path, capsys: Any
+@pytest.mark.parametrize("own", ["area", "bicubic", "bilinear"])
+def test_faces_are_resized_as_each_model_was_trained_unless_told_otherwise(
+    own: str, bin_path: Path, phi_hr: Path, tmp_path: Path, capsys: Any
 ) -> None:
-    BTNet(tiny(), (8,), interpolation="area").save(tmp_path / "phi_area")
-    argv = ["evaluate", str(tmp_path / "phi_area"), "--bin", str(bin_path), "--pairs", "8-8"]
+    BTNet(tiny(), (8,), interpolation=own).save(tmp_path / "phi_own")
+    output = tmp_path / "x.json"
+    argv = ["evaluate", str(tmp_path / "phi_own"), str(phi_hr), "--bin", str(bin_path), "--pairs", "8-8"]
+    argv += ["--device", "cpu", "-o", str(output)]
     assert main(argv) == 0
-    assert "phi_area was trained on area views" in capsys.readouterr().err
-    assert main([*argv, "--interpolation", "area"]) == 0
-    assert capsys.readouterr().err == ""
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert (
+        f"Faces resized by {'bilinear' if own == 'bilinear' else f'{own} (phi_own), bilinear (phi_hr)'};"
+        in out
+    )
+    content = json.loads(output.read_text())
+    assert [model["interpolation"] for model in content["models"]] == [own, "bilinear"]
+    images, issame = read_bin(bin_path)
+    [expected] = verify(load_model(tmp_path / "phi_own"), images, issame, [(8, 8)], interpolation=own)
+    assert results_of(output)["phi_own", (8, 8)]["accuracy"] == expected.accuracy
+
+    assert main([*argv, "--interpolation", "bicubic"]) == 0
+    assert ("phi_own was trained on" in capsys.readouterr().err) == (own != "bicubic")
+    [forced] = verify(load_model(tmp_path / "phi_own"), images, issame, [(8, 8)], interpolation="bicubic")
+    assert results_of(output)["phi_own", (8, 8)]["accuracy"] == forced.accuracy
+
+
+@pytest.mark.parametrize(
+    ("size", "rule", "network"),
+    [(5, "ceil", 8), (9, "ceil", 16), (20, "ceil", 32), (20, "floor", 16), (11, "near", 8), (4, "floor", 8)],
+)
+def test_a_size_between_goes_where_the_recogniser_sends_it(
+    size: int, rule: str, network: int, bin_path: Path, tmp_path: Path
+) -> None:
+    BTNet(tiny(), (16, 8), interpolation="area").save(tmp_path / "phi_bt")
+    served = Recognizer.load(tmp_path / "phi_bt", device="cpu", rule=rule, mirror=True)
+    assert served.resolution_of(size, size) == network
+    images, issame = read_bin(bin_path)
+    sides = [served.embed([resize(face, size, "area") for face in images[side::2]]) for side in (0, 1)]
+    output = tmp_path / "x.json"
+    argv = ["evaluate", str(tmp_path / "phi_bt"), "--bin", str(bin_path), "--pairs", f"{size}-{size}"]
+    argv += ["--strategy", f"max+{rule}", "--device", "cpu", "-o", str(output)]
+    assert main(argv) == 0
+    [result] = json.loads(output.read_text())["sets"][0]["results"]
+    assert (result["accuracy"], result["std"]) == kfold_accuracy(*sides, issame)
+    [model] = json.loads(output.read_text())["models"]
+    assert model["networks"][str(size)]["resolution"] == network
+    [found] = verify(
+        replace(load_model(tmp_path / "phi_bt"), rule=rule),
+        images,
+        issame,
+        [(size, size)],
+        interpolation="area",
+    )
+    np.testing.assert_allclose(found.scores, pair_scores(*sides), atol=1e-5)
+
+
+def test_a_network_is_forced_only_when_asked_for(bin_path: Path, phi_bt: Path, tmp_path: Path) -> None:
+    images, issame = read_bin(bin_path)
+    trunk = [embed_images(tiny(), images[side::2], view_size=8) for side in (0, 1)]
+    output = tmp_path / "x.json"
+    argv = ["evaluate", str(phi_bt), "--bin", str(bin_path), "--pairs", "32-32,8-8,20-20", "--device", "cpu"]
+    assert main([*argv, "-o", str(output), "--network", "32"]) == 0
+    found = results_of(output)
+    assert found["phi_bt", (8, 8)]["accuracy"] == kfold_accuracy(*trunk, issame)[0]
+    [model] = json.loads(output.read_text())["models"]
+    assert model["selection"] == {"rule": "ceil", "network": 32}
+    assert main([*argv, "-o", str(output), "--network", "8"]) == 0
+    branch = load_model(phi_bt).network_for(8)
+    assert branch is not None
+    sides = [embed_images(branch.network, images[side::2], view_size=20) for side in (0, 1)]
+    assert results_of(output)["phi_bt", (20, 20)]["accuracy"] == kfold_accuracy(*sides, issame)[0]
+    assert results_of(output)["phi_bt", (32, 32)]["accuracy"] == found["phi_bt", (32, 32)]["accuracy"]
+    # No model has such a network.
+    assert main([*argv, "--network", "16"]) == 2
+
+
+def test_rates_that_a_set_cannot_carry_are_dashes_with_a_reason(
+    bin_path: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+) -> None:
+    output = tmp_path / "x.json"
+    images, issame = read_bin(bin_path)
+    large = tmp_path / "large.bin"
+    write_bin(large, list(np.concatenate([images] * 5)), [bool(same) for same in issame] * 5)
+    argv = [
+        "evaluate",
+        str(phi_hr),
+        "--bin",
+        str(bin_path),
+        str(large),
+        "--pairs",
+        "32-32",
+        "--device",
+        "cpu",
+    ]
+    assert main([*argv, "-o", str(output)]) == 0
+    small, whole = (found["results"][0]["tar_at_far"] for found in json.loads(output.read_text())["sets"])
+    assert small == {"0.01": None, "0.001": None}  # of 20 impostors
+    [expected] = verify(load_model(phi_hr), *read_bin(large), [(32, 32)])
+    assert whole == {"0.01": expected.tar[1e-2], "0.001": None}  # of 100
+    out = capsys.readouterr().out
+    assert "-: 20 impostors cannot measure FAR 0.01, 0.001; that takes 1 / FAR of them." in out
+    assert "-: 100 impostors cannot measure FAR 0.001; that takes 1 / FAR of them." in out
+    average = out[out.index("Average of 2 sets") :]
+    rows = [line for line in average.splitlines() if line.startswith("│")]
+    assert [row.split("│")[2].strip() for row in rows[1:]] == ["-", "-"]
 
 
 @pytest.mark.real

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from btnet.console import show
 from btnet.data.image_files import ImageFiles
+from btnet.evaluation.rates import too_few
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
 
@@ -20,11 +21,14 @@ __all__ = [
     "LoadedModels",
     "add_feature_arguments",
     "add_model_arguments",
+    "add_network_argument",
     "add_skip_argument",
     "load_models",
     "percent",
     "plain",
     "settle_unreadable",
+    "show_too_few",
+    "views_of",
 ]
 
 
@@ -68,14 +72,24 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--interpolation",
         choices=INTERPOLATIONS,
-        default="bilinear",
-        help="how faces are resized (default: %(default)s)",
+        help="how faces are resized (default: as each model was trained, bilinear where that is not recorded)",
     )
     parser.add_argument(
         "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
     )
     parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--output", "-o", type=Path, metavar="X.json", help="write the results here too")
+
+
+def add_network_argument(parser: argparse.ArgumentParser) -> None:
+    """Declare how a network is forced on faces that serving would send to another."""
+    parser.add_argument(
+        "--network",
+        type=int,
+        metavar="PX",
+        help="embed every face below the canonical size with the network for PX, whatever its size selects; 112: the "
+        "trunk alone (default: the network that serving selects)",
+    )
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +150,9 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
         replace(model, name=f"{model.name} ({path})") if names.count(model.name) > 1 else model
         for model, path in zip(models, paths, strict=True)
     ]
-    _warn_of_other_views(models, args.interpolation)
+    models = [
+        replace(_seeing(model, args.interpolation), forced=getattr(args, "network", None)) for model in models
+    ]
     return LoadedModels(
         models,
         paths,
@@ -171,16 +187,32 @@ def percent(value: float | None) -> str:
     return "-" if value is None or not np.isfinite(value) else f"{100 * value:.2f}"
 
 
-def _warn_of_other_views(models: Sequence[EvaluatedModel], interpolation: str) -> None:
-    for model in models:
-        if model.interpolation not in (None, interpolation):
-            show(
-                f"btnet: warning: {model.name} was trained on {model.interpolation} views and is evaluated "
-                f"on {interpolation} ones; --interpolation {model.interpolation} shows it at its best",
-                error=True,
-            )
+def views_of(models: Sequence[EvaluatedModel]) -> str:
+    """How the models see faces, in words: the one interpolation of all, or each with its own."""
+    by_name = {model.name: model.interpolation or "bilinear" for model in models}
+    if len(set(by_name.values())) == 1:
+        return next(iter(by_name.values()))
+    return ", ".join(f"{interpolation} ({name})" for name, interpolation in by_name.items())
 
 
-def plain(values: Mapping[Any, float]) -> dict[str, float]:
-    """Rates by target as JSON has them: {0.01: x} -> {"0.01": x}."""
+def _seeing(model: EvaluatedModel, interpolation: str | None) -> EvaluatedModel:
+    """The model with the interpolation that it is evaluated by."""
+    if interpolation is not None and model.interpolation not in (None, interpolation):
+        show(
+            f"btnet: warning: {model.name} was trained on {model.interpolation} views and is evaluated "
+            f"on {interpolation} ones; without --interpolation it sees its own",
+            error=True,
+        )
+    return replace(model, interpolation=interpolation or model.interpolation or "bilinear")
+
+
+def show_too_few(targets: Iterable[float], nums_impostors: Iterable[int], what: str = "FAR") -> None:
+    """Say why rates of the tables are "-": the numbers of impostors that they were counted over are too small."""
+    for num_impostors in dict.fromkeys(nums_impostors):
+        if note := too_few(targets, num_impostors, what):
+            show(note)
+
+
+def plain(values: Mapping[Any, float | None]) -> dict[str, float | None]:
+    """Rates by target as JSON has them: {0.01: x} -> {"0.01": x}; null where there is none."""
     return {f"{key:g}": value for key, value in values.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import numpy as np
 from btnet.cli.benchmark import (
     LoadedModels,
     add_model_arguments,
+    add_network_argument,
     add_skip_argument,
     load_models,
     settle_unreadable,
+    views_of,
 )
 from btnet.console import progress_bar
 from btnet.data.bin_sets import read_bin
@@ -63,14 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--pairs",
         default="112-112,112-14,14-14",
-        help="resolutions of the first and the second image of each pair; `native`: what an image's size selects; "
+        help="sizes of the first and the second image of each pair, in px, each embedded by the network that serving "
+        "selects for it; `native`: images in their own size; "
         "`all`: every resolution against every one (default: %(default)s)",
     )
     parser.add_argument(
         "--strategy",
         default="max+ceil",
-        help="how sizes select resolutions for `native` (default: %(default)s)",
+        help="how a size selects its network, as in serving: indicator+rule (default: %(default)s)",
     )
+    add_network_argument(parser)
     add_model_arguments(parser)
     add_skip_argument(parser)
     parser.add_argument(
@@ -86,7 +91,8 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: if a model or set is not there.
     """
     loaded = load_models(args)
-    models = loaded.models
+    [strategy] = parse_strategies(args.strategy)
+    models = [replace(model, rule=strategy.rule) for model in loaded.models]
     pairs = _every_pair(models) if args.pairs == "all" else _listed_pairs(args.pairs)
     for pair in pairs:
         if not any(answers(model, pair) for model in models):
@@ -94,6 +100,7 @@ def run(args: argparse.Namespace) -> None:
                 f"pair {pair[0]}-{pair[1]}: no model given has networks for both sizes; leave it out, or "
                 "give phi_hr with --high-resolution"
             )
+    views = views_of(models)
     paths = _bin_paths(args)
     with distributed_context(args.device) as context:
         for model in models:
@@ -102,12 +109,12 @@ def run(args: argparse.Namespace) -> None:
         if args.pairs_file is not None:
             sets.append(_verify_files(models, pairs, args))
     if args.output is not None:
-        write_result(args.output, report(sets, pairs, models, loaded.paths, args.interpolation))
-    print_report(sets, pairs, args.interpolation)
+        write_result(args.output, report(sets, pairs, models, loaded.paths, views))
+    print_report(sets, pairs, views)
     _print_gains(sets, pairs, loaded)
     if args.roc is not None:
         for results in sets:
-            _draw(results, pairs, args.roc, args.interpolation)
+            _draw(results, pairs, args.roc, views)
 
 
 def _listed_pairs(text: str) -> list[Pair]:
@@ -155,7 +162,7 @@ def _verify_set(
             issame,
             known,
             strategy=strategy,
-            interpolation=args.interpolation,
+            interpolation=model.interpolation or "bilinear",
             batch_size=args.batch_size,
             progress=progress,
         )
@@ -183,7 +190,7 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
             issame,
             known,
             strategy=strategy,
-            interpolation=args.interpolation,
+            interpolation=model.interpolation or "bilinear",
             batch_size=args.batch_size,
             num_folds=listed.num_folds,
             progress=progress,

@@ -14,16 +14,19 @@ from btnet.cli.benchmark import (
     LoadedModels,
     add_feature_arguments,
     add_model_arguments,
+    add_network_argument,
     load_models,
     percent,
     plain,
     settle_unreadable,
+    show_too_few,
+    views_of,
 )
 from btnet.console import progress_bar, show, show_table
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import networks_of, result_document, write_result
+from btnet.inference.results import describe_model, result_document, write_result
 from btnet.inference.verify import answers, pair_label, parse_pair
 from btnet.public_sets.ijb import (
     IJB,
@@ -69,7 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--preset",
         choices=("authors", "insightface"),
         default="authors",
-        help="authors: N0 D1 F1; insightface: N1 D1 F1 (default: %(default)s); the next three change it",
+        help="authors: N0 D1 F1; insightface: N1 D1 F1, nearest FAR (default: %(default)s); the next four change it",
     )
     for name, meaning in (
         ("norm-score", "N1: an image counts by the length of its feature"),
@@ -78,6 +81,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ):
         parser.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, default=None, help=meaning)
     parser.add_argument(
+        "--nearest-far",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="1:1: read TAR off at the nearest FAR of the ROC, which may lie above the target, as insightface does; or "
+        "at the largest that does not exceed it (default: with the preset insightface)",
+    )
+    parser.add_argument(
         "--alignment",
         choices=ALIGNMENTS,
         default="canonical",
@@ -85,6 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "itself, as serving does (default: %(default)s)",
     )
     parser.add_argument("--roc", type=Path, metavar="X.png", help="draw ROC curves: X_112-14.png per pair")
+    add_network_argument(parser)
     add_model_arguments(parser)
     add_feature_arguments(parser)
 
@@ -104,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
         if getattr(args, name) is not None
     }
     options = replace(PRESETS[args.preset], **chosen)
+    nearest = args.preset == "insightface" if args.nearest_far is None else bool(args.nearest_far)
     pairs = _sized_pairs(args.pairs)
     if not options.flip and any(first != second for first, second in pairs):
         raise ValueError(
@@ -121,7 +133,7 @@ def run(args: argparse.Namespace) -> None:
     searches = read_galleries_and_probes(ijb) if "identification" in args.tasks else None
 
     entries: list[dict[str, Any]] = []
-    networks: list[dict[str, dict[str, str]]] = []
+    described: list[dict[str, Any]] = []
     unreadable: dict[int, str] = {}
     with distributed_context(args.device) as context:
         for model in loaded.models:
@@ -130,9 +142,12 @@ def run(args: argparse.Namespace) -> None:
             files, lost = _embed(model, ijb, known, options.flip, args)
             unreadable |= lost
             settle_unreadable(lost, ijb.images, args)
-            networks.append(networks_of(model, dict.fromkeys(r for pair in known for r in pair)))
+            path = loaded.paths[len(described)]
+            described.append(describe_model(model, path, dict.fromkeys(r for pair in known for r in pair)))
             for pair in known:
-                scored = _score(files, pair, ijb, options, template_pairs, searches, sorted(lost))
+                scored = _score(
+                    files, pair, ijb, options, template_pairs, searches, sorted(lost), nearest=nearest
+                )
                 entries.append({"model": model.name, "pair": list(pair), **scored})
     _add_gains(entries, loaded)
     if args.output is not None:
@@ -144,20 +159,19 @@ def run(args: argparse.Namespace) -> None:
             protocol={
                 "templates": asdict(options),
                 "label": options.label,
+                "far": "nearest" if nearest else "not above the target",
                 "alignment": args.alignment,
                 "aggregation": "of each image, f at the first resolution plus f of its mirror at the second",
             },
-            interpolation=args.interpolation,
-            models=[
-                {"name": model.name, "path": path, "networks": used}
-                for model, path, used in zip(loaded.models, loaded.paths, networks, strict=True)
-            ],
+            interpolation=views_of(loaded.models),
+            models=described,
             sets=[
                 {
                     "name": ijb.name,
                     "sha256": ijb.checksum,
                     "num_images": len(ijb.images),
                     "num_pairs": None if template_pairs is None else len(template_pairs.issame),
+                    "num_same": None if template_pairs is None else int(template_pairs.issame.sum()),
                     "num_probes": None if searches is None else len(searches[1].templates),
                     "unreadable": listed,
                     "results": entries,
@@ -167,7 +181,7 @@ def run(args: argparse.Namespace) -> None:
         write_result(args.output, document)
     _print(entries, loaded, args, options, ijb)
     if args.roc is not None:
-        _draw(entries, args.roc, ijb.name, args.interpolation)
+        _draw(entries, args.roc, ijb.name, views_of(loaded.models))
 
 
 def _sized_pairs(text: str) -> list[Pair]:
@@ -193,7 +207,7 @@ def _embed(
             views,
             args.features,
             alignment=args.alignment,
-            interpolation=args.interpolation,
+            interpolation=model.interpolation or "bilinear",
             batch_size=args.batch_size,
             num_workers=args.workers,
             progress=progress,
@@ -208,43 +222,44 @@ def _score(
     pairs: TemplatePairs | None,
     searches: tuple[list[TemplateList], TemplateList] | None,
     lost: Sequence[int],
+    *,
+    nearest: bool,
 ) -> dict[str, Any]:
     from btnet.evaluation.templates import pool_templates
 
-    scores = ijb.detector_scores.copy()
-    # Zero weight: what an unreadable image's zero feature comes to anyhow. Its template has the others.
-    scores[list(lost)] = 0
-    without_image = np.setdiff1d(ijb.templates, np.delete(ijb.templates, list(lost)))
-    if len(without_image):
-        raise ValueError(
-            f"{len(without_image)} templates have no readable image at all, the first is template {without_image[0]}; "
-            "they cannot be scored: copy their images again"
-        )
+    there = np.ones(len(ijb.templates), np.bool_)
+    there[list(lost)] = False
     pooled = pool_templates(
         files[Seen(pair[0], False)].features,
         ijb.templates,
         ijb.media,
         norm_score=options.norm_score,
-        detector_scores=scores if options.detector_score else None,
+        detector_scores=ijb.detector_scores if options.detector_score else None,
         mirrored=files[Seen(pair[1], True)].features if options.flip else None,
+        there=there,
     )
     entry: dict[str, Any] = {}
     if pairs is not None:
-        entry |= _verify(pooled, pairs)
+        entry |= _verify(pooled, pairs, nearest=nearest)
     if searches is not None:
         entry |= _identify(pooled, *searches)
     return entry
 
 
-def _verify(pooled: Templates, pairs: TemplatePairs) -> dict[str, Any]:
+def _verify(pooled: Templates, pairs: TemplatePairs, *, nearest: bool) -> dict[str, Any]:
     from btnet.evaluation.cosine import indexed_pair_scores
-    from btnet.evaluation.verification import tar_at_fars
+    from btnet.evaluation.rates import is_measurable, measurable, tar_at_fars, tar_at_nearest_fars
 
     scores = indexed_pair_scores(pooled.features, pooled.rows(pairs.first), pooled.rows(pairs.second))
-    curve = tar_at_fars(scores, pairs.issame, sorted({*_FARS, *_CURVE_FARS}))
+    num_impostors = int(np.count_nonzero(~pairs.issame))
+    read = tar_at_nearest_fars if nearest else tar_at_fars
+    curve = tar_at_fars(
+        scores, pairs.issame, [far for far in _CURVE_FARS if is_measurable(far, num_impostors)]
+    )
     return {
-        "tar_at_far": plain({far: curve[far] for far in _FARS}),
+        "tar_at_far": plain(measurable(read(scores, pairs.issame, _FARS), num_impostors)),
         "roc": {"far": list(curve), "tar": list(curve.values())},
+        "num_impostors": num_impostors,
     }
 
 
@@ -266,7 +281,13 @@ def _identify(pooled: Templates, galleries: Sequence[TemplateList], probes: Temp
 
 
 def _rates(found: Ijb1NResult) -> dict[str, Any]:
-    return {"tpir": plain(found.tpir), "rank": plain(found.rank_rate)}
+    from btnet.evaluation.rates import measurable
+
+    return {
+        "tpir": plain(measurable(found.tpir, found.num_impostors)),
+        "rank": plain(found.rank_rate),
+        "num_impostors": found.num_impostors,
+    }
 
 
 def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
@@ -321,6 +342,7 @@ def _print(
         ]
         columns = heads + [f"{far:g}" for far in _FARS] + ["gain at 1e-4"] * gains
         show_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows, text=(0, 1))
+        show_too_few(_FARS, (e["num_impostors"] for e in entries))
     if "identification" in args.tasks:
         columns = (
             heads + [f"TPIR @ {f:g}" for f in _FPIRS] + [f"top-{k}" for k in _RANKS] + ["gain at 0.1"] * gains
@@ -336,9 +358,10 @@ def _print(
                 for e in entries
             ]
             show_table(f"{ijb.name} 1:N, %: {meaning}", columns, rows, text=(0, 1))
+            show_too_few(_FPIRS, (e[scorer]["num_impostors"] for e in entries), "FPIR")
     show(
         f"{options.label}; aligned {'at the resolution itself' if args.alignment == 'direct' else 'at 112 px'}; "
-        f"faces resized by {args.interpolation}; "
+        f"faces resized by {views_of(loaded.models)}; "
         + (
             f"gains on {loaded.high_resolution}, that of {loaded.matched} being 1 or -1."
             if gains

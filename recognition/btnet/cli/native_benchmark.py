@@ -16,13 +16,14 @@ from btnet.cli.benchmark import (
     add_model_arguments,
     load_models,
     settle_unreadable,
+    views_of,
 )
 from btnet.console import progress_bar
 from btnet.data.image_files import ImageFiles
 from btnet.inference.feature_pass import image_sizes
 from btnet.inference.native import parse_strategies
 from btnet.inference.native_features import embed_native_set
-from btnet.inference.results import networks_of, result_document, write_result
+from btnet.inference.results import describe_model, result_document, write_result
 from btnet.public_sets.identification_set import Group
 from btnet.training.distributed import distributed_context
 
@@ -84,7 +85,7 @@ class NativeBenchmark:
         with progress_bar("reading", len(images)) as progress:
             self.sizes, unreadable = image_sizes(images, num_workers=args.workers, progress=progress)
         self.unreadable = settle_unreadable(unreadable, images, args)
-        self._networks: list[dict[str, dict[str, str]]] = []
+        self._described: list[dict[str, Any]] = []
         self._idle: list[str] = []
 
     def score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -103,7 +104,7 @@ class NativeBenchmark:
 
     def _score(self, scorer: Callable[[Embedded], list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
         args, readable = self.args, self.sizes.min(axis=1) > 0
-        for model in self.loaded.models:
+        for model, path in zip(self.loaded.models, self.loaded.paths, strict=True):
             with progress_bar(model.name, len(self.images)) as progress:
                 features = embed_native_set(
                     model,
@@ -112,13 +113,13 @@ class NativeBenchmark:
                     self.strategies,
                     args.features,
                     checksum=self.checksum,
-                    interpolation=args.interpolation,
+                    interpolation=model.interpolation or "bilinear",
                     mirror=args.mirror,
                     batch_size=args.batch_size,
                     num_workers=args.workers,
                     progress=progress,
                 )
-            self._networks.append(networks_of(model, features.files))
+            self._described.append(describe_model(model, path, features.files))
             self._idle += [
                 f"{model.name} at {resolution} px"
                 for resolution in model.native_resolutions
@@ -153,13 +154,8 @@ class NativeBenchmark:
         document = result_document(
             task,
             protocol={"selection": "by native size", "embedding": mirror, **protocol},
-            interpolation=self.args.interpolation,
-            models=[
-                {"name": model.name, "path": path, "networks": networks}
-                for model, path, networks in zip(
-                    self.loaded.models, self.loaded.paths, self._networks, strict=True
-                )
-            ],
+            interpolation=views_of(self.loaded.models),
+            models=self._described,
             sets=[
                 {
                     "name": name,
@@ -178,4 +174,4 @@ class NativeBenchmark:
         mirror = "image plus mirror" if self.args.mirror else "image alone"
         skipped = f"; {len(self.unreadable)} unreadable images left out" if self.unreadable else ""
         idle = f" No face was seen by {', '.join(self._idle)}: no size selects it." if self._idle else ""
-        return f"Native faces resized by {self.args.interpolation}; {mirror}{skipped}.{idle}"
+        return f"Native faces resized by {views_of(self.loaded.models)}; {mirror}{skipped}.{idle}"

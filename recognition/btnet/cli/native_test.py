@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from btnet.cli.benchmark import add_model_arguments, load_models
+from btnet.cli.benchmark import add_model_arguments, load_models, show_too_few, views_of
 from btnet.console import progress_bar, show, show_table
 from btnet.native_test.scene import Conditions
 
@@ -125,7 +125,7 @@ def run(args: argparse.Namespace) -> None:
                 embeddings = embed_natively(
                     model,
                     pairs,
-                    interpolation=args.interpolation,
+                    interpolation=model.interpolation or "bilinear",
                     batch_size=args.batch_size,
                     mirror=args.mirror,
                     progress=progress,
@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
             loaded.paths,
             name=args.set.stem if args.set else Path(args.faces).name,
             checksum=checksum,
-            interpolation=args.interpolation,
+            interpolation=views_of(loaded.models),
             mirror=args.mirror,
             selector=None if selector is None else {"cuts": dict(selector.cuts), **selector.about},
         )
@@ -152,3 +152,4 @@ def run(args: argparse.Namespace) -> None:
         show_table(
             f"{model.name}, {len(pairs.issame)} native pairs, %", columns, native_rows(scores[model.name])
         )
+    show_too_few(FARS, [int((~pairs.issame).sum())])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from btnet.cli.benchmark import percent, plain
+from btnet.cli.benchmark import percent, plain, show_too_few
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark, add_native_arguments
 from btnet.console import show, show_table
 from btnet.public_sets.survface import read_survface_identification, read_survface_verification
@@ -40,6 +40,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _identification(args: argparse.Namespace) -> None:
     from btnet.evaluation.identification import open_set, open_set_survface
+    from btnet.evaluation.rates import measurable
     from btnet.evaluation.templates import identity_means
 
     faces = read_survface_identification(args.root)
@@ -55,7 +56,7 @@ def _identification(args: argparse.Namespace) -> None:
             results.append(
                 {
                     "scorer": name,
-                    "tpir20": plain(found.tpir),
+                    "tpir20": plain(measurable(found.tpir, found.num_unmated)),
                     "fpir_reached": plain(found.fpir),
                     "auc": found.auc,
                     "num_mated": found.num_mated,
@@ -84,10 +85,12 @@ def _identification(args: argparse.Namespace) -> None:
         ]
         columns = ["model", "strategy", "AUC", *(f"TPIR20 @ {fpir:g}" for fpir in _FPIRS)]
         show_table(f"{faces.name}, %: {meaning}", columns, rows, text=(0, 1))
+    show_too_few(_FPIRS, (r["num_unmated"] for r in results), "FPIR")
     show(f"{benchmark.closing_words()} Gallery: mean of the un-normalised embeddings of each person.")
 
 
 def _verification(args: argparse.Namespace) -> None:
+    from btnet.evaluation.rates import measurable
     from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc, tar_at_fars
 
     pairs = read_survface_verification(args.root)
@@ -97,9 +100,11 @@ def _verification(args: argparse.Namespace) -> None:
         first, second, issame = embedded.pairs(pairs.first, pairs.second, pairs.issame)
         accuracy, std = kfold_accuracy(first, second, issame, pairs.num_folds)
         scores = pair_scores(first, second)
+        num_impostors = int((~issame).sum())
         return [
             {
-                "tar_at_far": plain(tar_at_fars(scores, issame, _FARS)),
+                "tar_at_far": plain(measurable(tar_at_fars(scores, issame, _FARS), num_impostors)),
+                "num_impostors": num_impostors,
                 "auc": roc_auc(scores, issame),
                 "accuracy": accuracy,
                 "std": std,
@@ -127,4 +132,5 @@ def _verification(args: argparse.Namespace) -> None:
         for r in results
     ]
     show_table(f"{pairs.name}, {len(pairs.issame)} pairs, %", columns, rows, text=(0, 1))
+    show_too_few(_FARS, (r["num_impostors"] for r in results))
     show(benchmark.closing_words())

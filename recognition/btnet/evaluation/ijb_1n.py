@@ -24,12 +24,14 @@ class Ijb1NResult:
         tpir: by FPIR, in [0, 1].
         rank_rate: share of mated probes whose mate is among the first k, by k.
         threshold: a mate must score above it, by FPIR; empty where galleries were searched apart.
+        num_impostors: searches that FPIR is counted over, the fewest of a gallery (`rates.is_measurable`).
         per_gallery: the same of each gallery, where they were searched apart.
     """
 
     tpir: dict[float, float]
     rank_rate: dict[int, float]
     threshold: dict[float, float]
+    num_impostors: int
     per_gallery: tuple["Ijb1NResult", ...] = ()
 
 
@@ -83,6 +85,7 @@ def ijb_1n(
         tpir={fpir: float(np.mean(scores > threshold)) for fpir, threshold in thresholds.items()},
         rank_rate=rank_rates(np.concatenate(found), ranks),
         threshold=thresholds,
+        num_impostors=len(probes),
     )
 
 
@@ -133,11 +136,13 @@ def ijb_1n_standard(
         scores, found = gallery.mates(probes[mated], people[mated])
         thresholds = impostor_thresholds(gallery.best_scores(probes[~mated]), fpirs)
         tpir = {fpir: float(np.mean(scores > threshold)) for fpir, threshold in thresholds.items()}
-        each.append(Ijb1NResult(tpir, rank_rates(found, ranks), thresholds))
+        num_unmated = int(np.count_nonzero(~mated))
+        each.append(Ijb1NResult(tpir, rank_rates(found, ranks), thresholds, num_unmated))
     return Ijb1NResult(
         tpir={fpir: float(np.mean([result.tpir[fpir] for result in each])) for fpir in fpirs},
         rank_rate={rank: float(np.mean([result.rank_rate[rank] for result in each])) for rank in ranks},
         threshold={},
+        num_impostors=min(result.num_impostors for result in each),
         per_gallery=tuple(each),
     )
 

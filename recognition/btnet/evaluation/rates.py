@@ -3,7 +3,7 @@
 Scores in, numbers out; the thresholds are the scores themselves. Folds and embeddings: `btnet.evaluation.verification`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,14 @@ __all__ = [
     "check_far",
     "check_labels",
     "impostor_thresholds",
+    "is_measurable",
+    "measurable",
     "roc_auc",
     "roc_curve",
     "tar_at_far",
     "tar_at_fars",
+    "tar_at_nearest_fars",
+    "too_few",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +34,8 @@ def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -
 
     Exact: the threshold is an impostor's score, and a pair must score above it. Of n impostors, floor(far n)
     may be accepted; where ties would accept more, all of the tied ones are rejected, and matched pairs of
-    that very score too. With far < 1 / n no impostor is accepted.
+    that very score too. With far < 1 / n no impostor is accepted: a bound, not a rate that was measured
+    (`is_measurable`).
 
     Args:
         scores: [N], larger = more alike (e.g. `pair_scores`).
@@ -68,6 +73,67 @@ def tar_at_fars(
     matched = values[same]
     thresholds = impostor_thresholds(values[~same], fars)
     return {far: float(np.mean(matched > threshold)) for far, threshold in thresholds.items()}
+
+
+def tar_at_nearest_fars(
+    scores: npt.NDArray[Any], issame: npt.NDArray[Any], fars: Sequence[float]
+) -> dict[float, float]:
+    """TAR as insightface's IJB evaluation reads it off: at the point of the ROC whose FAR is nearest, if above too.
+
+    The points are the corners of the curve (those on a straight line between two others are left out, as
+    scikit-learn's `roc_curve` does by default). Of two equally near ones the larger FAR counts, of one FAR the largest
+    TAR. For numbers beside published ones; for anything new, take `tar_at_fars`.
+
+    Args:
+        scores: [N], larger = more alike.
+        issame: [N], true where a pair shows one person.
+        fars: false accept rates, in (0, 1).
+
+    Returns:
+        TAR in [0, 1] by FAR.
+
+    Raises:
+        ValueError: as `tar_at_far`.
+    """
+    for target in fars:
+        check_far(target)
+    far, tar, _ = roc_curve(scores, issame)
+    num_matched = np.count_nonzero(issame)
+    # Counted in pairs, straight is straight to the bit; the ends of the curve, and its first point after 0, are kept.
+    counts = np.rint([far[1:] * (np.size(issame) - num_matched), tar[1:] * num_matched])
+    bends = np.diff(counts, 2).any(axis=0)
+    corners = np.concatenate(([True, True], bends, [True]))[: len(far)]
+    far, tar = far[corners][::-1], tar[corners][::-1]
+    return {target: float(tar[np.abs(far - target).argmin()]) for target in fars}
+
+
+def is_measurable(rate: float, num_impostors: int) -> bool:
+    """Whether a set can carry a false accept (or false positive) rate: one impostor at least may be accepted.
+
+    Args:
+        rate: in (0, 1).
+        num_impostors: pairs of different people, or searches for people who are not enrolled.
+    """
+    return int(rate * num_impostors + 1e-9) >= 1
+
+
+def measurable(rates: Mapping[float, float], num_impostors: int) -> dict[float, float | None]:
+    """Rates by target, None (print "-") in the place of those that the set cannot carry (`is_measurable`)."""
+    return {target: rate if is_measurable(target, num_impostors) else None for target, rate in rates.items()}
+
+
+def too_few(targets: Iterable[float], num_impostors: int, what: str = "FAR") -> str:
+    """Why some rates of a table are "-", in a sentence; "" where all could be measured.
+
+    Args:
+        targets: rates of the table.
+        num_impostors: of the set, as in `is_measurable`.
+        what: the rate is called: "FAR", "FPIR".
+    """
+    lost = [f"{target:g}" for target in targets if not is_measurable(target, num_impostors)]
+    if not lost:
+        return ""
+    return f"-: {num_impostors} impostors cannot measure {what} {', '.join(lost)}; that takes 1 / {what} of them."
 
 
 def impostor_thresholds(impostors: npt.NDArray[Any], fars: Sequence[float]) -> dict[float, float]:

@@ -84,6 +84,7 @@ def pool_templates(
     norm_score: bool,
     detector_scores: Array | None = None,
     mirrored: Array | None = None,
+    there: Array | None = None,
 ) -> Templates:
     """Pool image features into templates.
 
@@ -95,14 +96,17 @@ def pool_templates(
         detector_scores: let an image count by these, [N] (D1); None: all alike (D0).
         mirrored: features of the mirror images to add, [N, D]; None where there are none (F0), or where
             `features` are sums already.
+        there: which images count at all, bool [N]: the others (unreadable ones) are in no mean; None: all.
 
     Returns:
         One unit feature per template. Beside the inputs, a block of features and float64 [T, D] are held.
 
     Raises:
-        ValueError: if there is no image, lengths disagree, or a feature or a score is not finite.
+        ValueError: if there is no image, lengths disagree, a feature or a score is not finite, or a template has no
+            image that counts.
     """
     for name, values, shape in (
+        ("there", there, (len(features),)),
         ("template_ids", template_ids, (len(features),)),
         ("media_ids", media_ids, (len(features),)),
         ("detector_scores", detector_scores, (len(features),)),
@@ -115,8 +119,15 @@ def pool_templates(
             )
     ids, template = np.unique(template_ids, return_inverse=True)
     media, medium = np.unique(media_ids, return_inverse=True)
-    _, group, counts = np.unique(template * len(media) + medium, return_inverse=True, return_counts=True)
-    weights = 1.0 / counts[group]
+    _, group = np.unique(template * len(media) + medium, return_inverse=True)
+    counted = np.ones(len(group)) if there is None else np.asarray(there, dtype=np.float64)
+    empty = ids[np.bincount(template, counted) == 0]
+    if len(empty):
+        raise ValueError(
+            f"{len(empty)} templates have no readable image at all, the first is template {empty[0]}; they cannot be "
+            "scored: copy their images again"
+        )
+    weights = counted / np.maximum(np.bincount(group, counted), 1)[group]
     if detector_scores is not None:
         weights = weights * np.asarray(detector_scores, dtype=np.float64)
         if not np.isfinite(weights).all():

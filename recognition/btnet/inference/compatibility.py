@@ -14,10 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.evaluation.rates import is_measurable
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference.backend import Backend
 from btnet.inference.crops import fit_crops
 from btnet.inference.gallery import unit
+from btnet.inference.selection import select
 
 __all__ = ["TOLERANCE", "Compatibility", "Criterion", "check_compatibility"]
 
@@ -83,8 +85,7 @@ def check_compatibility(
     """Compare the models on labelled pairs.
 
     Of each pair the first face is the gallery's, at canonical size, and the second the probe, shrunk to r px
-    by its model's own interpolation; embeddings of mirror images are added. A model without a branch for r sees the
-    shrunk face enlarged.
+    by its model's own interpolation, for the network that serving selects; embeddings of mirror images are added.
 
     Args:
         old: embedded the gallery.
@@ -98,8 +99,13 @@ def check_compatibility(
         progress: called with the number of faces embedded.
 
     Raises:
-        ValueError: as `kfold_accuracy`, `tar_at_far` and `btnet.data.resize`.
+        ValueError: for a rate that the pairs cannot carry, or as `kfold_accuracy` and `btnet.data.resize`.
     """
+    num_impostors = int(np.count_nonzero(~np.asarray(issame, np.bool_)))
+    if far is not None and not is_measurable(far, num_impostors):
+        raise ValueError(
+            f"FAR {far:g}: {num_impostors} impostor pairs cannot measure it; give more, or a larger --far"
+        )
     same_trunk = old.trunk_fingerprint == new.trunk_fingerprint
     if (old.embedding_size, old.canonical_size) != (new.embedding_size, new.canonical_size):
         problem = (
@@ -113,7 +119,7 @@ def check_compatibility(
         found = np.empty((len(faces), model.embedding_size), np.float32)
         for start in range(0, len(faces), batch_size):
             views = fit_crops(faces[start : start + batch_size], resolution, model.interpolation)
-            chosen = resolution if resolution in model.resolutions else model.canonical_size
+            chosen = select(resolution, resolution, model.resolutions)
             views = fit_crops(views, chosen, model.interpolation)
             found[start : start + batch_size] = model.run(chosen, views, mirror=True)
             progress(len(views))

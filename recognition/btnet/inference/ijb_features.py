@@ -14,6 +14,7 @@ from btnet.inference.alignment import align_face
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.feature_pass import FeatureTask, fill_features
 from btnet.inference.model_folder import EvaluatedModel, no_answer
+from btnet.model.overlay import fingerprint
 from btnet.public_sets.ijb import IJB
 
 __all__ = ["ALIGNMENTS", "Seen", "embed_ijb"]
@@ -65,11 +66,11 @@ def embed_ijb(
     files, tasks = {}, []
     everything = np.arange(len(ijb.images))
     for seen in views:
-        choice = model.network_for(seen.resolution)
+        choice = model.choose(seen.resolution)
         if choice is None:
             raise ValueError(no_answer(model, seen.resolution))
         key = {
-            "network": model.fingerprint(seen.resolution),
+            "network": fingerprint(choice.network.state_dict()),
             "data": ijb.checksum,
             "views": {
                 "aligned": alignment,

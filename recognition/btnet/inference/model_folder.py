@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
+from btnet.inference.selection import select
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
@@ -39,6 +40,9 @@ class EvaluatedModel:
         high_resolution: the model that embeds faces of canonical size where `model` is a phi_mm.
         interpolation: how the low-resolution faces it was trained on were made, where that is recorded.
         others: where `model` is a phi_mm, those of further resolutions.
+        role: that its run gave it: phi_hr, phi_mm, phi_mr, phi_bt ...; "" where none is recorded.
+        rule: which network takes a face of a size that no network has for its own (see `choose`).
+        forced: the network, by its resolution, that embeds every face below the canonical size; None: the rule says.
     """
 
     name: str
@@ -46,6 +50,16 @@ class EvaluatedModel:
     high_resolution: Backbone | None = None
     interpolation: str | None = None
     others: tuple[Backbone, ...] = ()
+    role: str = ""
+    rule: str = "ceil"
+    forced: int | None = None
+
+    @property
+    def kind(self) -> str:
+        """What it is: "branches" (on a trunk), "trunk", or "native" (networks of one low resolution each)."""
+        if isinstance(self.model, BTNet):
+            return "branches"
+        return "trunk" if self.model.input_size == self.model.canonical_size else "native"
 
     @property
     def canonical_size(self) -> int:
@@ -73,8 +87,30 @@ class EvaluatedModel:
             if network is not None:
                 network.to(device)
 
+    def choose(self, size: int) -> NetworkChoice | None:
+        """The network that embeds a square face of this size, as the recogniser chooses it.
+
+        Networks of phi_mm take their own resolutions only.
+
+        Args:
+            size: of the face in px.
+
+        Returns:
+            The network and what it is called; None where this model has no answer ("-" in tables).
+        """
+        if self.kind == "native":
+            return self.network_for(size)
+        chosen = select(size, size, self.native_resolutions, rule=self.rule)
+        if self.forced is not None and size < self.canonical_size:
+            if self.forced not in self.native_resolutions:
+                return None
+            chosen = self.forced
+        choice = self.network_for(chosen)
+        assert choice is not None
+        return choice if chosen == size else _resizing(choice)
+
     def network_for(self, resolution: int) -> NetworkChoice | None:
-        """The network for faces of this resolution.
+        """The network that is made for faces of this resolution, whatever the rule of serving says.
 
         A branch if there is one, else the trunk on faces resized to its size. A phi_mm knows its own size
         and, through phi_hr, the canonical one.
@@ -135,24 +171,24 @@ def load_model(path: str | Path, *, high_resolution: str | Path | None = None) -
         FileNotFoundError: if a file is missing.
         ValueError: if a file is damaged, does not fit the others, or `high_resolution` is no trunk that fits.
     """
-    path = Path(path)
+    path, role = Path(path), ""
     if path.is_dir():
         manifest = read_manifest(path)
-        name = str(manifest.get("role") or path.resolve().name)
+        role = str(manifest.get("role") or "")
+        name = role or path.resolve().name
         loaded = _load_folder(path, manifest)
         interpolation = str(manifest["interpolation"])
     elif path.is_file():
-        # Every run calls its trunk model.pt; the folder tells them apart.
-        name = path.resolve().parent.name if path.stem in ("model", "backbone") else path.stem
         loaded, interpolation = load_trunk(path), None
+        name, role = _names_of_file(path, loaded)
     else:
         raise FileNotFoundError(
             f"{path}: no such model; give the output folder of a training run or a trunk's model.pt"
         )
     if isinstance(loaded, BTNet) or loaded.input_size == loaded.canonical_size or high_resolution is None:
-        return EvaluatedModel(name, loaded, None, interpolation)
+        return EvaluatedModel(name, loaded, None, interpolation, role=role)
     partner = _load_partner(high_resolution, loaded.canonical_size, loaded.embedding_size)
-    return EvaluatedModel(name, loaded, partner, interpolation)
+    return EvaluatedModel(name, loaded, partner, interpolation, role=role)
 
 
 def load_matched(paths: Iterable[str | Path], *, high_resolution: str | Path) -> EvaluatedModel:
@@ -184,7 +220,24 @@ def load_matched(paths: Iterable[str | Path], *, high_resolution: str | Path) ->
         raise ValueError("phi_mm without a model; give one for each low resolution")
     first, *rest = found.values()
     others = tuple(each.model for each in rest if isinstance(each.model, Backbone))
-    return EvaluatedModel("phi_mm", first.model, first.high_resolution, first.interpolation, others)
+    return replace(first, name="phi_mm", role="phi_mm", others=others)
+
+
+def _names_of_file(path: Path, trunk: Backbone) -> tuple[str, str]:
+    """What a trunk's file is called in tables, and the role that the run which wrote it had."""
+    folder = path.resolve().parent
+    if (folder / NAME).is_file():
+        manifest = read_manifest(folder)
+        if manifest["trunk_fingerprint"] == fingerprint(trunk.state_dict()):
+            role = str(manifest.get("role") or "")
+            # A run of branches holds the trunk that was given to it.
+            return (
+                (f"trunk of {role or folder.name}", "")
+                if manifest["resolutions"]
+                else (role or folder.name, role)
+            )
+    # Every run calls its trunk model.pt; the folder tells them apart.
+    return (folder.name if path.stem in ("model", "backbone") else path.stem), ""
 
 
 def _trunk_of(model: BTNet | Backbone) -> Backbone:
@@ -192,9 +245,12 @@ def _trunk_of(model: BTNet | Backbone) -> Backbone:
 
 
 def _trunk(trunk: Backbone, resolution: int) -> NetworkChoice:
-    if resolution == trunk.input_size:
-        return NetworkChoice(trunk, "trunk")
-    return NetworkChoice(trunk, f"trunk, faces resized to {trunk.input_size} px")
+    choice = NetworkChoice(trunk, "trunk")
+    return choice if resolution == trunk.input_size else _resizing(choice)
+
+
+def _resizing(choice: NetworkChoice) -> NetworkChoice:
+    return choice._replace(name=f"{choice.name}, faces resized to {choice.network.input_size} px")
 
 
 def _load_folder(folder: Path, manifest: Mapping[str, Any]) -> BTNet | Backbone:

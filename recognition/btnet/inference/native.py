@@ -125,9 +125,11 @@ def embed_crops(
     else:
         sizes = np.array([crop.shape[1::-1] for crop in crops], dtype=np.int64)
         chosen = selected_resolutions(sizes, model.native_resolutions, strategy)
+        if model.forced is not None:
+            chosen[chosen < model.canonical_size] = model.forced
     embeddings = np.empty((len(crops), model.embedding_size), dtype=np.float32)
     for resolution in np.unique(chosen).tolist():
-        choice = model.network_for(resolution)
+        choice = model.choose(resolution)
         if choice is None:
             raise ValueError(no_answer(model, resolution))
         rows = np.flatnonzero(chosen == resolution)

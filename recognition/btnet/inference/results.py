@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 from btnet.files.atomic import replacing
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.manifest import versions
+from btnet.model.overlay import fingerprint
 
-__all__ = ["networks_of", "result_document", "write_result"]
+__all__ = ["describe_model", "result_document", "write_result"]
 
 
 def result_document(
@@ -28,7 +30,7 @@ def result_document(
         task: "verification", "ijbc", "survface" ...
         protocol: what the numbers mean, in words or by option.
         interpolation: of the views.
-        models: "name", "path", "networks" (see `networks_of`) each.
+        models: of `describe_model`.
         sets: "name", "sha256", counts and "results" each; a result names its "model". Rates in [0, 1], null
             where a model has none.
     """
@@ -42,14 +44,44 @@ def result_document(
     }
 
 
-def networks_of(model: EvaluatedModel, resolutions: Iterable[int]) -> dict[str, dict[str, str]]:
-    """Name and fingerprint of the network that embedded each resolution, by resolution."""
-    described = {}
-    for resolution in resolutions:
+def describe_model(model: EvaluatedModel, path: str, sizes: Iterable[int]) -> dict[str, Any]:
+    """What a model is, for a result file: by what it holds, not by what it is called.
+
+    Args:
+        model: as evaluated.
+        path: where it came from, as the user named it.
+        sizes: of faces in px that it embedded.
+
+    Returns:
+        "name", "role" (null where none is recorded), "kind", "resolutions" of its networks, "fingerprint" of all of
+        them together, "interpolation", "selection", "path", and "networks": by size of the face, the network that
+        embedded it, with its own size and fingerprint.
+    """
+    known = {}
+    for resolution in model.native_resolutions:
         choice = model.network_for(resolution)
         if choice is not None:
-            described[str(resolution)] = {"name": choice.name, "fingerprint": model.fingerprint(resolution)}
-    return described
+            known[choice.network] = fingerprint(choice.network.state_dict())
+    whole = "".join(f"{network.input_size} {digest}\n" for network, digest in known.items())
+    used = {str(size): choice for size in sizes if (choice := model.choose(size)) is not None}
+    return {
+        "name": model.name,
+        "role": model.role or None,
+        "kind": model.kind,
+        "resolutions": list(model.native_resolutions),
+        "fingerprint": hashlib.sha256(whole.encode()).hexdigest(),
+        "interpolation": model.interpolation,
+        "selection": {"rule": model.rule, "network": model.forced},
+        "path": path,
+        "networks": {
+            size: {
+                "name": choice.name,
+                "resolution": choice.network.input_size,
+                "fingerprint": known[choice.network],
+            }
+            for size, choice in used.items()
+        },
+    }
 
 
 def write_result(path: Path, document: Mapping[str, Any]) -> None:

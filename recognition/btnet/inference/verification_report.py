@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.console import show, show_table
-from btnet.evaluation.summary import average_gain
+from btnet.evaluation.rates import measurable, too_few
+from btnet.evaluation.summary import average, average_gain
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import networks_of, result_document
+from btnet.inference.results import describe_model, result_document
 from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
 
 __all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report"]
@@ -44,9 +45,17 @@ class SetResults:
     num_folds: int = 10
     unreadable: Sequence[dict[str, str]] = ()
 
+    @property
+    def num_impostors(self) -> int:
+        """Pairs of different people."""
+        return int(np.count_nonzero(~self.issame))
+
     def find(self, model: str, pair: Pair) -> VerificationResult | None:
         """The result of a model at a pair of resolutions, None if it has none."""
         return next((result for result in self.by_model[model] if result.pair == pair), None)
+
+
+_Found = list[tuple[SetResults, VerificationResult]]
 
 
 def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolation: str) -> None:
@@ -55,6 +64,8 @@ def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolatio
         print_accuracy(results, pairs)
         for far in FARS:
             _print(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far))
+        if note := too_few(FARS, results.num_impostors):
+            show(note)
     if len(sets) > 1:
         show()
         show(f"Average of {len(sets)} sets", bold=True)
@@ -77,7 +88,7 @@ def print_accuracy(results: SetResults, pairs: Sequence[Pair]) -> None:
         "10-fold accuracy, %",
         [results],
         pairs,
-        lambda r: f"{100 * r[0].accuracy:.2f} ± {100 * r[0].std:.2f}",
+        lambda found: f"{100 * found[0][1].accuracy:.2f} ± {100 * found[0][1].std:.2f}",
     )
 
 
@@ -131,7 +142,7 @@ def report(
         protocol=PROTOCOL,
         interpolation=interpolation,
         models=[
-            {"name": model.name, "path": path, "networks": networks_of(model, _sizes(sets, model))}
+            describe_model(model, path, _sizes(sets, model))
             for model, path in zip(models, paths, strict=True)
         ],
         sets=[
@@ -142,11 +153,7 @@ def report(
                 "num_same": int(results.issame.sum()),
                 "num_folds": results.num_folds,
                 "unreadable": list(results.unreadable),
-                "results": [
-                    _entry(model.name, pair, results.find(model.name, pair))
-                    for model in models
-                    for pair in pairs
-                ],
+                "results": [_entry(model.name, pair, results) for model in models for pair in pairs],
             }
             for results in sets
         ],
@@ -161,13 +168,17 @@ def _sizes(sets: Sequence[SetResults], model: EvaluatedModel) -> list[int]:
     return sorted((side for side in sides if side is not None), reverse=True)
 
 
-def _entry(model: str, pair: Pair, result: VerificationResult | None) -> dict[str, Any]:
+def _entry(model: str, pair: Pair, results: SetResults) -> dict[str, Any]:
+    head: dict[str, Any] = {"model": model, "pair": list(pair)}
+    result = results.find(model, pair)
+    if result is None:
+        return {**head, "accuracy": None, "std": None, "tar_at_far": None}
+    tar = measurable(result.tar, results.num_impostors)
     return {
-        "model": model,
-        "pair": list(pair),
-        "accuracy": None if result is None else result.accuracy,
-        "std": None if result is None else result.std,
-        "tar_at_far": None if result is None else {f"{far:g}": tar for far, tar in result.tar.items()},
+        **head,
+        "accuracy": result.accuracy,
+        "std": result.std,
+        "tar_at_far": {f"{far:g}": rate for far, rate in tar.items()},
     }
 
 
@@ -175,10 +186,10 @@ def _print(
     title: str,
     sets: Sequence[SetResults],
     pairs: Sequence[Pair],
-    cell: Callable[[list[VerificationResult]], str],
+    cell: Callable[[_Found], str],
 ) -> None:
     def of(model: str, pair: Pair) -> str:
-        found = [result for results in sets if (result := results.find(model, pair)) is not None]
+        found = [(each, result) for each in sets if (result := each.find(model, pair)) is not None]
         return cell(found) if found else _UNKNOWN
 
     _print_table(title, list(sets[0].by_model), pairs, of)
@@ -191,12 +202,16 @@ def _print_table(
     show_table(title, ["model", *map(pair_label, pairs)], rows)
 
 
-def _mean_accuracy(results: list[VerificationResult]) -> str:
-    return f"{100 * np.mean([result.accuracy for result in results]):.2f}"
+def _mean_accuracy(found: _Found) -> str:
+    return f"{100 * np.mean([result.accuracy for _, result in found]):.2f}"
 
 
-def _mean_tar(far: float) -> Callable[[list[VerificationResult]], str]:
-    return lambda results: f"{100 * np.mean([result.tar[far] for result in results]):.2f}"
+def _mean_tar(far: float) -> Callable[[_Found], str]:
+    def cell(found: _Found) -> str:
+        mean = average(measurable(result.tar, each.num_impostors)[far] for each, result in found)
+        return _UNKNOWN if mean is None else f"{100 * mean:.2f}"
+
+    return cell
 
 
 def _networks(sets: Sequence[SetResults]) -> dict[str, dict[str, str]]:

@@ -33,7 +33,7 @@ class VerificationResult:
         pair: resolution of the first and of the second image of each pair, in px; None: native.
         accuracy: 10-fold, in [0, 1].
         std: standard deviation of the folds' accuracies.
-        tar: true accept rate by false accept rate.
+        tar: true accept rate by false accept rate; what the set can carry, `btnet.evaluation.rates.measurable` says.
         networks: names of the networks that embedded the first and the second images.
         scores: cosine of each pair, float64 [P].
     """
@@ -72,7 +72,7 @@ def parse_pair(text: str) -> Pair:
 
 def answers(model: EvaluatedModel, pair: Pair) -> bool:
     """Whether the model has a network for both resolutions."""
-    return all(side is None or model.network_for(side) is not None for side in pair)
+    return all(side is None or model.choose(side) is not None for side in pair)
 
 
 def verify(
@@ -214,7 +214,7 @@ class _Views:
         return view.embeddings[rows], view.name
 
     def _embed(self, rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
-        choice = None if side is None else self.model.network_for(side)
+        choice = None if side is None else self.model.choose(side)
         if side is not None and choice is None:
             raise ValueError(no_answer(self.model, side))
         name = f"selected by size, {self.strategy.label}" if choice is None else choice.name

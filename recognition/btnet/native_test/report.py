@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import networks_of, result_document
+from btnet.inference.results import describe_model, result_document
 from btnet.native_test.native_set import NativeSet
 from btnet.native_test.strategies import NativeScore
 
@@ -71,7 +71,7 @@ def native_document(
         },
         interpolation=interpolation,
         models=[
-            {"name": model.name, "path": path, "networks": networks_of(model, model.native_resolutions)}
+            describe_model(model, path, model.native_resolutions)
             for model, path in zip(models, paths, strict=True)
         ],
         sets=[
@@ -94,10 +94,9 @@ def native_rows(scores: Sequence[NativeScore]) -> list[list[str]]:
         [
             score.choice,
             f"{100 * score.accuracy:.2f} ± {100 * score.std:.2f}",
-            *(f"{100 * value:.2f}" for value in score.tar.values()),
             *(
                 "-" if value is None else f"{100 * value:.2f}"
-                for value in (score.auc, score.auc_sharp, score.auc_blurred)
+                for value in (*score.tar.values(), score.auc, score.auc_sharp, score.auc_blurred)
             ),
             " / ".join(f"{100 * share:.0f}" for share in score.share.values()),
         ]

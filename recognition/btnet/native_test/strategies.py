@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.evaluation.rates import measurable
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc, tar_at_fars
 from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.fusion import fuse, fusion_weights, one_hot
@@ -50,7 +51,7 @@ class NativeScore:
         choice: its name: "max+ceil", "optical", "fused, max" ...
         accuracy: 10-fold, in [0, 1].
         std: standard deviation of the folds' accuracies.
-        tar: true accept rate by false accept rate.
+        tar: true accept rate by false accept rate; None where the set cannot carry it.
         auc: area under the ROC.
         auc_sharp: likewise, of the probes with fewer than 2 px of the sensor per px of detail; None without pairs
             of both kinds.
@@ -62,7 +63,7 @@ class NativeScore:
     choice: str
     accuracy: float
     std: float
-    tar: dict[float, float]
+    tar: dict[float, float | None]
     auc: float
     auc_sharp: float | None
     auc_blurred: float | None
@@ -171,7 +172,7 @@ def score_choices(
                 choice=name,
                 accuracy=accuracy,
                 std=std,
-                tar=tar_at_fars(scores, pairs.issame, FARS),
+                tar=measurable(tar_at_fars(scores, pairs.issame, FARS), int((~pairs.issame).sum())),
                 auc=roc_auc(scores, pairs.issame),
                 auc_sharp=_auc(scores, pairs.issame, ~blurred),
                 auc_blurred=_auc(scores, pairs.issame, blurred),
