@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from btnet.report.results import find_results, number, pair_label, read_results, same_place
+from btnet.report.identity import same_place
+from btnet.report.results import find_results, number, pair_label, read_results
 from role_models import save_branch
 
 
@@ -56,7 +57,7 @@ def test_what_a_training_run_writes_gets_its_names_from_the_folder(tmp_path: Pat
     assert file.sets[0].name == "lfw"
     assert file.sets[0].sha256 is None
     assert file.sets[0].results == [{"model": "phi_bt", **entry}]
-    assert file.path_of("phi_bt") == str((tmp_path / "run7").resolve())
+    assert file.identity_of("phi_bt").path == str((tmp_path / "run7").resolve())
 
 
 def test_only_finite_numbers_are_numbers() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,89 @@ def test_models_of_one_resolution_each_are_shown_as_one() -> None:
     [scores] = collect([file({**alone, "phi_bt r14": (0.8, 0.75, 0.9)})])
     assert scores.models == ["phi_hr", "phi_mm", "phi_mr", "phi_bt"]
     assert scores.accuracy("lfw", "phi_bt", "112&112") == 0.9
+
+
+def told(name: str, resolutions: tuple[int, ...], **about: Any) -> dict[str, Any]:
+    """A model as result files of today describe it."""
+    kind = "branches" if len(resolutions) > 1 else "trunk"
+    head = {"name": name, "kind": kind, "canonical_size": 112, "resolutions": list(resolutions)}
+    return {
+        **head,
+        "fingerprint": name.encode().hex(),
+        "networks": {"112": {"fingerprint": "t" * 64}},
+        **about,
+    }
+
+
+def measured(about: dict[str, Any], accuracy: Mapping[str, float], **changes: str) -> ResultFile:
+    results = [
+        {"model": about["name"], "pair": [int(side) for side in pair.split("&")], "accuracy": value}
+        for pair, value in accuracy.items()
+    ]
+    made = file({}, **changes)
+    return replace(made, models=[about], sets=[ResultSet("lfw", "ab", {}, results)])
+
+
+def test_a_run_of_two_branches_keeps_the_numbers_of_both_whatever_its_role_says() -> None:
+    two = measured(
+        told("phi_bt r14", (112, 28, 14)),
+        {"112&28": 0.95, "28&28": 0.94, "112&14": 0.9, "14&14": 0.85, "28&14": 0.8, "112&112": 0.97},
+    )
+    [scores] = collect([two])
+    assert scores.models == ["phi_bt"]
+    assert {pair: scores.accuracy("lfw", "phi_bt", pair) for pair in scores.pairs} == {
+        "112&28": 0.95, "28&28": 0.94, "112&14": 0.9, "14&14": 0.85, "28&14": 0.8, "112&112": 0.97
+    }  # fmt: skip
+    # The same of a file that does not say kind and resolutions: its networks do.
+    old = {
+        "name": "phi_bt r14",
+        "networks": {
+            "112": {"name": "trunk", "fingerprint": "t" * 64},
+            "28": {"name": "branch r28", "fingerprint": "a" * 64},
+            "14": {"name": "branch r14", "fingerprint": "b" * 64},
+        },
+    }
+    [scores] = collect([measured(old, {"112&28": 0.95, "112&14": 0.9})])
+    assert scores.by_set("phi_bt", "112&28") == {"lfw": 0.95}
+    # Even a lone name has no number dropped.
+    [scores] = collect([measured({"name": "phi_bt r14"}, {"112&28": 0.95, "112&14": 0.9})])
+    assert (scores.accuracy("lfw", "phi_bt", "112&28"), scores.accuracy("lfw", "phi_bt", "112&14")) == (
+        0.95,
+        0.9,
+    )
+
+
+def test_runs_of_one_branch_each_are_one_model_where_they_stand_on_one_trunk() -> None:
+    def runs(**of_seven: Any) -> list[ResultFile]:
+        # The run for 7 px has numbers for 14 px faces too, by a network that is not made for them.
+        seven = {**told("phi_bt plus r7", (112, 7)), **of_seven}
+        return [
+            measured(told("phi_bt plus r14", (112, 14)), {"112&14": 0.9, "112&112": 0.97}),
+            measured(seven, {"112&7": 0.8, "112&14": 0.5, "112&112": 0.97}),
+        ]
+
+    [scores] = collect(runs())
+    assert scores.models == ["phi_bt plus"]
+    assert [scores.accuracy("lfw", "phi_bt plus", pair) for pair in ("112&7", "112&14")] == [0.8, 0.9]
+    assert scores.members["phi_bt plus"] == {
+        "112&7": "phi_bt plus r7", "112&14": "phi_bt plus r14", "112&112": "phi_bt plus r14"
+    }  # fmt: skip
+    [scores] = collect(runs(networks={"112": {"fingerprint": "u" * 64}}))
+    assert scores.models == ["phi_bt plus r14", "phi_bt plus r7"]
+    [scores] = collect(runs(resolutions=[112, 14, 7]))
+    assert scores.models == ["phi_bt plus r14", "phi_bt plus r7"]
+
+
+def test_models_are_one_by_their_weights_and_rows_are_called_by_their_role() -> None:
+    here = told("copy", (112,), role="phi_hr", fingerprint="a" * 64, path="backup/old/phi_hr")
+    there = told("model", (112,), role="phi_hr", fingerprint="a" * 64, path="runs/model.pt")
+    [scores] = collect([measured(here, {"112&14": 0.6}), measured(there, {"14&14": 0.5})])
+    assert scores.models == ["phi_hr"]
+    assert [scores.accuracy("lfw", "phi_hr", pair) for pair in ("112&14", "14&14")] == [0.6, 0.5]
+    # Trained again in the same place: another model.
+    again = {**there, "fingerprint": "b" * 64}
+    [scores] = collect([measured(there, {"112&14": 0.6}), measured(again, {"112&14": 0.7})])
+    assert scores.models == ["phi_hr (aaaaaaaa)", "phi_hr (bbbbbbbb)"]
 
 
 def test_models_stand_in_the_order_of_table_2_however_the_files_came() -> None:

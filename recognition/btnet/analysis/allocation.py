@@ -14,7 +14,8 @@ from btnet.evaluation.summary import average
 from btnet.inference.model_folder import load_model
 from btnet.model.btnet import BTNet
 from btnet.model.coupling import Unit, unit_index
-from btnet.report.results import ResultFile, find_results, number, pair_label, read_results, same_place
+from btnet.report.identity import same_place
+from btnet.report.results import ResultFile, find_results, number, pair_label, read_results, sides_of
 
 __all__ = ["HEADER", "Allocation", "draw", "read_allocations", "rows", "stage_label"]
 
@@ -191,7 +192,7 @@ def _accuracies(run: Path, resolution: int, files: Sequence[ResultFile]) -> dict
         for result_set in file.sets if file.task == "verification" else ():
             for entry in result_set.results:
                 pair = pair_label(entry.get("pair"))
-                place = file.path_of(entry.get("model"))
-                if place and same_place(place, str(run.resolve())) and str(resolution) in pair.split("&"):
+                place = file.identity_of(entry.get("model")).path
+                if place and same_place(place, str(run.resolve())) and resolution in sides_of(pair):
                     found.setdefault(pair, []).append(number(entry.get("accuracy")))
     return found

@@ -68,6 +68,7 @@ def describe_model(model: EvaluatedModel, path: str, sizes: Iterable[int]) -> di
         "name": model.name,
         "role": model.role or None,
         "kind": model.kind,
+        "canonical_size": model.canonical_size,
         "resolutions": list(model.native_resolutions),
         "fingerprint": hashlib.sha256(whole.encode()).hexdigest(),
         "interpolation": model.interpolation,

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from btnet.files.named_errors import naming
-from btnet.files.text import read_json
+from btnet.files.text import is_whole, read_json
 from btnet.inference.verification_report import PROTOCOL
 from btnet.model import manifest
+from btnet.report.identity import Identity, identity_of
 
-__all__ = ["ResultFile", "ResultSet", "find_results", "number", "pair_label", "read_results", "same_place"]
+__all__ = ["ResultFile", "ResultSet", "find_results", "number", "pair_label", "read_results", "sides_of"]
 
 _HEAD = {"task": str, "sets": list}
 _WRITTEN_BY = "expected what `btnet evaluate ... --output` or a training run writes"
@@ -49,6 +50,7 @@ class ResultFile:
         models: as written: "name", "path", "networks" with fingerprints.
         sets: results by data set.
         versions: of the libraries.
+        in_training: written by a training run on its way: a result of the finished model counts before it.
     """
 
     path: Path
@@ -58,10 +60,12 @@ class ResultFile:
     models: list[dict[str, Any]]
     sets: list[ResultSet]
     versions: dict[str, str]
+    in_training: bool = False
 
-    def path_of(self, model: object) -> str:
-        """Where the model of this name lies; "" if the file does not say."""
-        return next((str(m.get("path", "")) for m in self.models if m.get("name") == model), "")
+    def identity_of(self, model: object) -> Identity:
+        """What the model of this name is; its name alone where the file does not say."""
+        about = next((each for each in self.models if each.get("name") == model), {"name": str(model or "")})
+        return identity_of(about)
 
 
 def find_results(paths: Iterable[str | Path]) -> list[Path]:
@@ -143,13 +147,9 @@ def pair_label(pair: object) -> str:
     return str(pair)
 
 
-def same_place(first: str, second: str) -> bool:
-    """Whether two paths can be one place, named from here and from elsewhere; "" can be any."""
-    if not first or not second:
-        return True
-    a, b = Path(first).parts, Path(second).parts
-    short = min(len(a), len(b))
-    return a[-short:] == b[-short:]
+def sides_of(label: str) -> list[int]:
+    """The sizes in px that a pair's label stands for, both in order; 0 for a native size."""
+    return [int(side) if is_whole(side) else 0 for side in label.split("&")]
 
 
 def _words(protocol: object) -> str:
@@ -196,19 +196,31 @@ def _dicts(path: Path, key: str, value: object) -> list[dict[str, Any]]:
 
 
 def _of_training(path: Path, content: Mapping[str, Any]) -> ResultFile:
-    """RUN/results/SET.json: no name of model or set inside, both stand in the path."""
+    """RUN/results/SET.json: what it does not say of model and set stands in the manifest, else in the path."""
     folder = path.resolve().parent.parent
-    name, trained_with = folder.name, {}
+    about = {"name": folder.name, **_object(path, "model", content.get("model"))}
+    trained_with: dict[str, str] = {}
     if (folder / manifest.NAME).is_file():
-        about = manifest.read_manifest(folder)
-        name, trained_with = str(about.get("role") or name), dict(about.get("versions") or {})
+        found = manifest.read_manifest(folder)
+        about["role"] = about.get("role") or found.get("role")
+        trained_with = dict(found.get("versions") or {})
+    name = str(about.get("role") or about["name"])
+    digest = content.get("sha256")
     results = _dicts(path, "results", content["results"])
     return ResultFile(
         path=path,
         task="verification",
         protocol=PROTOCOL,
         interpolation=str(content.get("interpolation", "")),
-        models=[{"name": name, "path": str(folder)}],
-        sets=[ResultSet(path.stem, None, {}, [{"model": name, **entry} for entry in results])],
+        models=[{**about, "name": name, "path": str(folder)}],
+        sets=[
+            ResultSet(
+                str(content.get("set") or path.stem),
+                str(digest) if digest else None,
+                {},
+                [{"model": name, **entry} for entry in results],
+            )
+        ],
         versions=trained_with,
+        in_training=True,
     )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from btnet.files.text import is_whole
-from btnet.report.results import ResultFile, ResultSet, number, pair_label, same_place
+from btnet.report.identity import MATCHED, Identity
+from btnet.report.results import ResultFile, number, pair_label, sides_of
 
 __all__ = ["HIGH_RESOLUTION", "MATCHED", "VerificationScores", "collect", "pair_key"]
 
 HIGH_RESOLUTION = "phi_hr"
-MATCHED = "phi_mm"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +71,8 @@ class VerificationScores:
 def collect(files: Iterable[ResultFile]) -> list[VerificationScores]:
     """Bring result files of the task "verification" together, one body per protocol and interpolation.
 
-    Sets of one name but other bytes, and models of one name from other folders, are told apart. Where a model
-    has two results for the same, one with the set's checksum counts before one without, then the later.
+    Sets of one name are told apart by their bytes, models by what they are (`Identity.is_same`). Where a model has
+    two results for the same, one of the finished model on known bytes counts before others, then the later.
     """
     groups: dict[tuple[str, str], list[ResultFile]] = {}
     for file in files:
@@ -83,98 +82,100 @@ def collect(files: Iterable[ResultFile]) -> list[VerificationScores]:
 
 def pair_key(pair: str) -> tuple[bool, int, int, str]:
     """Order of pairs in tables: of two sizes first, then by the smaller size, then by the larger."""
-    sizes = [int(side) if is_whole(side) else 0 for side in pair.split("&")]
+    sizes = sides_of(pair)
     return len(set(pair.split("&"))) == 1, min(sizes), max(sizes), pair
 
 
 def _one_body(protocol: str, interpolation: str, files: Sequence[ResultFile]) -> VerificationScores:
     scores = VerificationScores(protocol, interpolation)
-    set_names, model_names = _set_names(files), _model_names(files)
-    certain: dict[tuple[str, str, str], bool] = {}
+    set_names, models = _set_names(files), _models(files)
+    finished: dict[tuple[str, str, str], bool] = {}
     for file in files:
         for result_set in file.sets:
             for entry in result_set.results:
+                identity = file.identity_of(entry.get("model"))
                 key = (
-                    set_names[result_set.name, result_set.sha256],
-                    model_names[str(entry.get("model", "")), file.path_of(entry.get("model"))],
+                    set_names[result_set.sha256, result_set.name],
+                    next(name for name, known in models.items() if known.is_same(identity)),
                     pair_label(entry.get("pair")),
                 )
-                known = result_set.sha256 is not None
                 if number(entry.get("accuracy")) is None and key in scores.entries:
                     continue
-                if known or not certain.get(key, False):
+                is_finished = result_set.sha256 is not None and not file.in_training
+                if is_finished or not finished.get(key, False):
                     scores.entries[key] = entry
-                    certain[key] = known
-    _assemble(scores)
+                    finished[key] = is_finished
+    _assemble(scores, models)
     return scores
 
 
-def _set_names(files: Iterable[ResultFile]) -> dict[tuple[str, str | None], str]:
-    digests: dict[str, list[str]] = {}
-    for result_set in _sets(files):
-        known = digests.setdefault(result_set.name, [])
-        if result_set.sha256 is not None and result_set.sha256 not in known:
-            known.append(result_set.sha256)
-    names: dict[tuple[str, str | None], str] = {}
-    for name, known in digests.items():
-        for digest in known:
-            names[name, digest] = name if len(known) == 1 else f"{name} ({digest[:8]})"
-        names[name, None] = name if len(known) < 2 else f"{name} (unknown bytes)"
-    return names
-
-
-def _sets(files: Iterable[ResultFile]) -> list[ResultSet]:
-    return [result_set for file in files for result_set in file.sets]
-
-
-def _model_names(files: Iterable[ResultFile]) -> dict[tuple[str, str], str]:
-    places: dict[str, list[str]] = {}
-    for file in files:
-        for result_set in file.sets:
-            for entry in result_set.results:
-                known = places.setdefault(str(entry.get("model", "")), [])
-                path = file.path_of(entry.get("model"))
-                if path not in known:
-                    known.append(path)
-    names = {}
-    for name, paths in places.items():
-        for path in paths:
-            # The same folder may be named from here and from the root.
-            alike = [other for other in paths if same_place(path, other)]
-            longest = max(alike, key=len)
-            several = any(not same_place(longest, other) for other in paths)
-            shown = min(alike, key=len)
-            names[name, path] = f"{name} ({shown})" if several else name
-    return names
-
-
-def _assemble(scores: VerificationScores) -> None:
-    """Make one model of those that come one per resolution: "phi_mm r14", "phi_14", "phi_bt r7" ..."""
-    families: dict[str, dict[int, str]] = {}
-    for model in dict.fromkeys(key[1] for key in scores.entries):
-        match = re.fullmatch(r"(phi_(?:mm|bt))[ _]r(\d+)|phi_r?(\d+)", model)
-        if match:
-            families.setdefault(match[1] or MATCHED, {})[int(match[2] or match[3])] = model
-    canonical = max((pair_key(pair)[2] for pair in scores.pairs), default=0)
-    for family, by_resolution in families.items():
-        if family in scores.models:
-            continue
-        members = scores.members.setdefault(family, {})
-        for pair in scores.pairs:
-            low = pair_key(pair)[1]
-            # At full resolution phi_mm is phi_hr, and every phi_bt is its trunk.
-            at_full = HIGH_RESOLUTION if family == MATCHED else next(iter(by_resolution.values()))
-            member = by_resolution.get(low, at_full if low == canonical else None)
-            if member is not None and any((name, member, pair) in scores.entries for name in scores.sets):
-                members[pair] = member
-    moved = {
-        (name, family, pair): scores.entries[name, member, pair]
-        for family, members in scores.members.items()
-        for pair, member in members.items()
-        for name in scores.sets
-        if (name, member, pair) in scores.entries
+def _set_names(files: Iterable[ResultFile]) -> dict[tuple[str | None, str], str]:
+    """What a set is called, by its digest (None where it is not known) and name."""
+    found = dict.fromkeys((each.sha256, each.name) for file in files for each in file.sets)
+    num_digests = Counter(name for digest, name in found if digest is not None)
+    return {
+        (digest, name): name
+        if num_digests[name] < 2
+        else f"{name} ({'unknown bytes' if digest is None else digest[:8]})"
+        for digest, name in found
     }
-    gone = {model for family in scores.members for model in families[family].values()}
-    for key in [key for key in scores.entries if key[1] in gone]:
-        del scores.entries[key]
-    scores.entries.update(moved)
+
+
+def _models(files: Iterable[ResultFile]) -> dict[str, Identity]:
+    """The models of all files, each once, by what it is shown as: its role; where several have it, with the place."""
+    known: list[Identity] = []
+    for file in files:
+        for entry in (entry for each in file.sets for entry in each.results):
+            identity = file.identity_of(entry.get("model"))
+            place = next((i for i, other in enumerate(known) if other.is_same(identity)), None)
+            if place is None:
+                known.append(identity)
+            else:
+                known[place] = known[place].joined(identity)
+    shown: dict[str, Identity] = {}
+    for identity in known:
+        alike = [other for other in known if other.role == identity.role]
+        name = identity.role
+        if len(alike) > 1:
+            same_path = sum(other.path == identity.path for other in alike) > 1
+            name += f" ({identity.fingerprint[:8] if same_path and identity.fingerprint else identity.path})"
+        shown[name] = identity
+    return shown
+
+
+def _assemble(scores: VerificationScores, models: Mapping[str, Identity]) -> None:
+    """Make one model of those that come one per resolution: "phi_mm r14", "phi_14", "phi_bt r7" ...
+
+    Each pair of resolutions is answered by the member that has networks for its low sides; one that no member has, by
+    the first that has a number. Nothing is lost: where two members have a network for one resolution, or stand on
+    different trunks, all of them stay rows of their own.
+    """
+    canonical = max((pair_key(pair)[2] for pair in scores.pairs), default=0)
+    families: dict[str, list[str]] = {}
+    for model in dict.fromkeys(key[1] for key in scores.entries):
+        if models[model].own:
+            families.setdefault(models[model].family, []).append(model)
+    for family, names in families.items():
+        own = Counter(resolution for name in names for resolution in models[name].own)
+        trunks = {models[name].trunk for name in names} - {""}
+        taken = names == [family] or family in set(scores.models) - set(names)
+        if taken or max(own.values()) > 1 or len(trunks) > 1:
+            continue
+        answers = scores.members.setdefault(family, {})
+        for pair in scores.pairs:
+            low = {size for size in sides_of(pair) if size != canonical}
+            order = sorted(names, key=lambda name: not (low and low <= models[name].own))
+            # At full resolution phi_mm is phi_hr.
+            order += [HIGH_RESOLUTION] * (family == MATCHED and not low)
+            found = [name for name in order if any(v is not None for v in scores.by_set(name, pair).values())]
+            if found:
+                answers[pair] = found[0]
+        moved = {
+            (each, family, pair): scores.entries[each, name, pair]
+            for pair, name in answers.items()
+            for each in scores.sets
+            if (each, name, pair) in scores.entries
+        }
+        for key in [key for key in scores.entries if key[1] in names]:
+            del scores.entries[key]
+        scores.entries.update(moved)

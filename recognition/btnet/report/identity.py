@@ -1,0 +1,111 @@
+"""What a model of a result file is: its role, kind, resolutions and weights; names are only for showing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from btnet.files.text import is_whole
+
+__all__ = ["MATCHED", "Identity", "identity_of"]
+
+MATCHED: Final = "phi_mm"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A model, as the file that measured it describes it.
+
+    Attributes:
+        role: that its run gave it, or else its name.
+        kind: "branches", "trunk" or "native"; "" where the file does not say.
+        own: low resolutions in px that it has networks for.
+        fingerprint: of all its weights; "" where the file does not say.
+        trunk: fingerprint of its trunk alone; "" where the file does not say.
+        path: where it lay; "" where the file does not say.
+    """
+
+    role: str
+    kind: str = ""
+    own: frozenset[int] = frozenset()
+    fingerprint: str = ""
+    trunk: str = ""
+    path: str = ""
+
+    @property
+    def family(self) -> str:
+        """What several models of one resolution each are together: the role without the resolution."""
+        family = self.role
+        for resolution in self.own:
+            family = re.sub(rf"[ _]r{resolution}(?=[ ,]|$)", "", family)
+            if self.kind == "native" and family in (f"phi_{resolution}", f"phi_r{resolution}"):
+                family = MATCHED
+        return family
+
+    def is_same(self, other: Identity) -> bool:
+        """Whether both are one model: of equal weights, or, where a file has no fingerprint, of one place."""
+        if self.role != other.role:
+            return False
+        if self.fingerprint and other.fingerprint:
+            return self.fingerprint == other.fingerprint
+        return same_place(self.path, other.path)
+
+    def joined(self, other: Identity) -> Identity:
+        """What both files say of one model; of two paths the shorter."""
+        paths = [path for path in (self.path, other.path) if path]
+        return replace(
+            self,
+            kind=self.kind or other.kind,
+            own=self.own or other.own,
+            fingerprint=self.fingerprint or other.fingerprint,
+            trunk=self.trunk or other.trunk,
+            path=min(paths, key=len, default=""),
+        )
+
+
+def identity_of(about: Mapping[str, Any]) -> Identity:
+    """Of a model as result files have it under "models"; older ones say less."""
+    name, networks = str(about.get("name", "")), about.get("networks") or {}
+    if about.get("kind"):
+        kind, canonical = str(about["kind"]), about.get("canonical_size")
+        own = [size for size in about.get("resolutions") or () if isinstance(size, int) and size != canonical]
+    else:
+        kind, own = _of_older_file(name, networks)
+    trunk = networks.get(str(about.get("canonical_size") or max(map(_size, networks), default=0)))
+    return Identity(
+        role=str(about.get("role") or name),
+        kind=kind,
+        own=frozenset(own),
+        fingerprint=str(about.get("fingerprint") or ""),
+        trunk=str(trunk.get("fingerprint", "")) if isinstance(trunk, Mapping) and kind == "branches" else "",
+        path=str(about.get("path") or ""),
+    )
+
+
+def same_place(first: str, second: str) -> bool:
+    """Whether two paths can be one place, named from here and from elsewhere; "" can be any."""
+    if not first or not second:
+        return True
+    a, b = Path(first).parts, Path(second).parts
+    short = min(len(a), len(b))
+    return a[-short:] == b[-short:]
+
+
+def _of_older_file(name: str, networks: Mapping[str, Any]) -> tuple[str, list[int]]:
+    """Kind and low resolutions, from the names of networks; where there are none, from the model's name."""
+    said = {_size(size): about.get("name") for size, about in networks.items() if isinstance(about, Mapping)}
+    for kind, start in (("branches", "branch r"), ("native", "native r")):
+        own = [size for size, network in said.items() if network == f"{start}{size}"]
+        if own:
+            return kind, own
+    match = None if said else re.fullmatch(r"phi_(?:(mm|bt)[ _]r|r?)(\d+)", name)
+    if match is None:
+        return "", []
+    return "branches" if match[1] == "bt" else "native", [int(match[2])]
+
+
+def _size(text: str) -> int:
+    return int(text) if is_whole(text) else 0
