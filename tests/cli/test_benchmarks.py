@@ -12,8 +12,8 @@ import pytest
 import miniatures
 from btnet.cli import main
 from btnet.evaluation.identification import open_set
+from btnet.evaluation.rates import tar_at_fars, tar_at_nearest_fars
 from btnet.evaluation.templates import TemplateOptions, identity_means
-from btnet.evaluation.verification import tar_at_fars
 from btnet.inference.alignment import align_face
 from btnet.inference.embedding import embed_images
 from btnet.inference.feature_file import FeatureFile
@@ -71,7 +71,10 @@ def test_survface_scores_all_nine_strategies_as_serving_embeds_each(model: Path,
             embeddings[groups["unmated"].rows],
         )
         entry = by_key[strategy.label, "exact"]
-        assert entry["tpir20"] == {f"{fpir:g}": value for fpir, value in expected.tpir.items()}
+        # Twelve strangers carry no FPIR of 0.01.
+        assert entry["tpir20"] == {
+            f"{f:g}": None if f == 0.01 else value for f, value in expected.tpir.items()
+        }
         assert entry["auc"] == pytest.approx(expected.auc)
         assert sum(entry["faces_by_resolution"].values()) == len(crops)
     assert {"task", "protocol", "interpolation", "models", "versions"} <= set(content)
@@ -190,7 +193,13 @@ def test_ijbc_pools_images_as_its_options_say(
     content = evaluate("ijbc", model, tmp_path, "--root", ijbc, "--pairs", "32-32", *options)
     [found] = content["sets"][0]["results"]
     assert content["protocol"]["label"] == expected.label
-    assert f"{expected.label}; aligned at 112 px" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{expected.label}; aligned at 112 px" in out
+    assert (
+        "-: 30 impostors cannot measure FAR 1e-06, 1e-05, 0.0001, 0.001, 0.01; that takes 1 / FAR of them."
+        in out
+    )
+    assert "-: 6 impostors cannot measure FPIR 0.01, 0.1; that takes 1 / FPIR of them." in out
 
     # The protocol written out, from crops that the template's five points cut.
     network = load_model(model).network_for(32)
@@ -209,10 +218,39 @@ def test_ijbc_pools_images_as_its_options_say(
     templates /= np.linalg.norm(templates, axis=2, keepdims=True)
     scores = templates[:, 0] @ templates[:, 1].T
     same = np.eye(miniatures.PEOPLE, dtype=bool)
-    tar = tar_at_fars(scores.ravel(), same.ravel(), (1e-4, 1e-1))
-    assert [found["tar_at_far"][far] for far in ("0.0001", "0.1")] == pytest.approx(list(tar.values()))
+    nearest = "insightface" in options
+    read = tar_at_nearest_fars if nearest else tar_at_fars
+    assert found["tar_at_far"]["0.1"] == pytest.approx(read(scores.ravel(), same.ravel(), (0.1,))[0.1])
+    assert content["protocol"]["far"] == ("nearest" if nearest else "not above the target")
+    # Thirty pairs of different people carry no FAR below 1/30, six probes no FPIR below 1/6.
+    assert [found["tar_at_far"][far] for far in ("0.0001", "0.01")] == [None, None]
+    assert found["ijb_1n"]["tpir"] == found["ijb_1n_standard"]["tpir"] == {"0.01": None, "0.1": None}
     rank_1 = np.mean(scores.argmax(axis=0) == np.arange(miniatures.PEOPLE))
     assert found["ijb_1n"]["rank"]["1"] == pytest.approx(rank_1)
+
+
+def test_a_frame_that_cannot_be_read_counts_as_if_it_had_never_been_there(
+    model: Path, tmp_path: Path, capsys: Any
+) -> None:
+    roots = [miniatures.ijb(tmp_path / name) for name in ("broken", "without")]
+    for root in roots:
+        # Of each person's second template the first image is a picture, the others are frames of one video.
+        path = root / "meta" / "ijbc_face_tid_mid.txt"
+        names = [line.split()[0] for line in path.read_text().splitlines()]
+        path.write_text(
+            "".join(f"{n} {i // 4 * 10 + (i % 4 > 0)} {int(i % 4 > 1)}\n" for i, n in enumerate(names))
+        )
+    (roots[0] / "loose_crop" / "3.jpg").write_bytes(b"no picture")
+    (roots[1] / "loose_crop" / "3.jpg").unlink()
+    for path in (roots[1] / "meta").glob("*.txt"):
+        kept = [line for line in path.read_text().splitlines() if not line.startswith("3.jpg ")]
+        path.write_text("\n".join(kept) + "\n")
+    options = ("--pairs", "32-32", "--norm-score", "--skip-unreadable", "--root")
+    found = [evaluate("ijbc", model, tmp_path, *options, root)["sets"][0] for root in roots]
+    assert [len(each["unreadable"]) for each in found] == [1, 0]
+    tar = [each["results"][0]["roc"]["tar"] for each in found]
+    np.testing.assert_allclose(*tar)
+    assert "unreadable: 3.jpg" in capsys.readouterr().err
 
 
 def test_ijbc_aligned_directly_is_cut_at_the_resolution_itself(

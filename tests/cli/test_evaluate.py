@@ -389,7 +389,7 @@ def test_a_size_between_goes_where_the_recogniser_sends_it(
     argv += ["--strategy", f"max+{rule}", "--device", "cpu", "-o", str(output)]
     assert main(argv) == 0
     [result] = json.loads(output.read_text())["sets"][0]["results"]
-    assert (result["accuracy"], result["std"]) == kfold_accuracy(*sides, issame)
+    assert (result["accuracy"], result["std"]) == kfold_accuracy(sides[0], sides[1], issame)
     [model] = json.loads(output.read_text())["models"]
     assert model["networks"][str(size)]["resolution"] == network
     [found] = verify(
@@ -399,7 +399,7 @@ def test_a_size_between_goes_where_the_recogniser_sends_it(
         [(size, size)],
         interpolation="area",
     )
-    np.testing.assert_allclose(found.scores, pair_scores(*sides), atol=1e-5)
+    np.testing.assert_allclose(found.scores, pair_scores(sides[0], sides[1]), atol=1e-5)
 
 
 def test_a_network_is_forced_only_when_asked_for(bin_path: Path, phi_bt: Path, tmp_path: Path) -> None:
@@ -409,14 +409,14 @@ def test_a_network_is_forced_only_when_asked_for(bin_path: Path, phi_bt: Path, t
     argv = ["evaluate", str(phi_bt), "--bin", str(bin_path), "--pairs", "32-32,8-8,20-20", "--device", "cpu"]
     assert main([*argv, "-o", str(output), "--network", "32"]) == 0
     found = results_of(output)
-    assert found["phi_bt", (8, 8)]["accuracy"] == kfold_accuracy(*trunk, issame)[0]
+    assert found["phi_bt", (8, 8)]["accuracy"] == kfold_accuracy(trunk[0], trunk[1], issame)[0]
     [model] = json.loads(output.read_text())["models"]
     assert model["selection"] == {"rule": "ceil", "network": 32}
     assert main([*argv, "-o", str(output), "--network", "8"]) == 0
     branch = load_model(phi_bt).network_for(8)
     assert branch is not None
     sides = [embed_images(branch.network, images[side::2], view_size=20) for side in (0, 1)]
-    assert results_of(output)["phi_bt", (20, 20)]["accuracy"] == kfold_accuracy(*sides, issame)[0]
+    assert results_of(output)["phi_bt", (20, 20)]["accuracy"] == kfold_accuracy(sides[0], sides[1], issame)[0]
     assert results_of(output)["phi_bt", (32, 32)]["accuracy"] == found["phi_bt", (32, 32)]["accuracy"]
     # No model has such a network.
     assert main([*argv, "--network", "16"]) == 2

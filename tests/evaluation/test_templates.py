@@ -52,6 +52,38 @@ def test_pooling_equals_the_protocol_written_out(seed: int, options: str) -> Non
     assert pooled.ids.tolist() == sorted(set(template_ids.tolist()))
 
 
+@given(st.integers(0, 100_000), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_images_that_are_not_there_are_in_no_mean(seed: int, norm_score: bool) -> None:
+    rng = np.random.default_rng(seed)
+    num_images = int(rng.integers(2, 40))
+    features = rng.normal(size=(num_images, 5)).astype(np.float32)
+    template_ids, media_ids = rng.integers(0, 3, num_images), rng.integers(0, 3, num_images)
+    scores = rng.uniform(0.1, 1, num_images)
+    there = rng.random(num_images) < 0.7
+    # What an unreadable image has in its row.
+    features[~there] = 0
+
+    def pooled(rows: Array, counted: Array | None) -> Array:
+        made = pool_templates(
+            features[rows],
+            template_ids[rows],
+            media_ids[rows],
+            norm_score=norm_score,
+            detector_scores=scores[rows],
+            there=counted,
+        )
+        return made.features
+
+    if set(template_ids[there]) != set(template_ids):
+        with pytest.raises(
+            ValueError, match="templates have no readable image at all, the first is template"
+        ):
+            pooled(np.arange(num_images), there)
+    else:
+        np.testing.assert_allclose(pooled(np.arange(num_images), there), pooled(there, None), atol=1e-6)
+
+
 def test_a_memory_map_read_in_blocks_pools_to_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

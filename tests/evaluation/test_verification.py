@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from btnet.evaluation.rates import is_measurable, measurable, tar_at_nearest_fars, too_few
 from btnet.evaluation.verification import (
     fold_accuracies,
     kfold_accuracy,
@@ -210,6 +211,44 @@ def test_a_far_that_is_never_reached_accepts_nobody() -> None:
     first = unit(40, 16, 0)
     same = np.arange(40) % 2 == 0
     assert val_at_far(first, np.where(same[:, None], first, -first), same)[2] == 0.0
+
+
+@given(st.integers(0, 100_000))
+@settings(max_examples=60, deadline=None)
+def test_the_nearest_far_is_read_off_as_insightface_does(seed: int) -> None:
+    metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(seed)
+    scores = np.round(rng.normal(size=int(rng.integers(4, 60))), int(rng.integers(0, 3)))
+    same = rng.random(len(scores)) < 0.5
+    same[:2] = True, False
+    fars = (1e-3, 0.01, 0.05, 0.1, 0.3, 0.7)
+    far, tar, _ = metrics.roc_curve(same, scores)
+    far, tar = far[::-1], tar[::-1]
+    expected = {x: tar[min(zip(np.abs(far - x), range(len(far)), strict=True))[1]] for x in fars}
+    assert tar_at_nearest_fars(scores, same, fars) == pytest.approx(expected)
+
+
+def test_the_nearest_far_may_lie_above_the_target() -> None:
+    # Of ten impostors one is above all matched pairs: 0.06 is nearer to 1 in 10 than to none.
+    scores = np.array([0.5, 0.6, 0.9, *np.linspace(-1, 0, 9)])
+    same = np.arange(12) < 2
+    assert tar_at_nearest_fars(scores, same, (0.06, 0.04)) == {0.06: 1.0, 0.04: 0.0}
+    assert tar_at_far(scores, same, 0.06) == 0.0
+    with pytest.raises(ValueError, match=r"FAR 0 is no rate"):
+        tar_at_nearest_fars(scores, same, (0,))
+
+
+def test_a_rate_is_measurable_from_one_impostor_on() -> None:
+    assert measurable({0.1: 0.9, 0.01: 0.8, 0.001: 0.7}, 100) == {0.1: 0.9, 0.01: 0.8, 0.001: None}
+    for num_impostors in (7, 10, 29, 100, 3000):
+        assert is_measurable(1 / num_impostors, num_impostors)
+        assert not is_measurable(0.99 / num_impostors, num_impostors)
+    assert not is_measurable(0.5, 0)
+    assert too_few((0.1, 0.01), 100) == ""
+    assert (
+        too_few((0.1, 0.01), 9, "FPIR")
+        == "-: 9 impostors cannot measure FPIR 0.1, 0.01; that takes 1 / FPIR of them."
+    )
 
 
 def test_bad_input_is_answered_with_what_is_expected() -> None:
