@@ -5,7 +5,7 @@ import html.parser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from btnet.report.table import Column, Row, Spread, Table, html_name, to_html, to_markdown
+from btnet.report.table import Column, Row, Spread, Table, html_name, md_text, to_html, to_markdown
 
 TABLE = Table(
     "Accuracy",
@@ -99,6 +99,18 @@ def test_names_can_neither_inject_html_nor_break_a_markdown_table(name: str) -> 
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(lines) == 3
     assert {line.replace("\\|", "").count("|") for line in lines} == {3}
+
+
+def test_in_markdown_a_name_is_text() -> None:
+    for name, text in (
+        ("a_b *c* [x](y)", r"a_b \*c\* \[x\](y)"),
+        ("_x_ __y", r"\_x\_ \_\_y"),
+        (":smile: 10:30", "&#58;smile: 10:30"),
+        ("`code` ~~z~~", r"\`code\` \~\~z\~\~"),
+        ("112&14 &copy;", "112&14 &amp;copy;"),
+        ("phi_bt r14, 1 | 2", r"phi_bt r14, 1 \| 2"),
+    ):
+        assert md_text(name) == text
 
 
 def test_greek_letters_only_where_a_model_is_meant() -> None:

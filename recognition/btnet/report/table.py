@@ -202,5 +202,9 @@ def _md_row(cells: Sequence[str]) -> str:
 
 
 def md_text(text: str) -> str:
-    """Text that Markdown neither breaks a table at nor takes for HTML."""
-    return html.escape(" ".join(text.split()), quote=False).replace("|", "\\|").replace("&amp;", "&")
+    """Text that Markdown shows as it is: no HTML, no emphasis, no link, no emoji, no end of a table's cell."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    # A plain "112&14" need not be an entity, and an underscore inside a word marks nothing.
+    escaped = re.sub(r"&amp;(?!#\w+;|[A-Za-z]\w*;)", "&", escaped)
+    escaped = re.sub(r"[\\`*~|\[\]]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", escaped)
+    return re.sub(r"(?<!\d):(?=[\w+-]+:)", "&#58;", escaped)
