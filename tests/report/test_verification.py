@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from btnet.evaluation.published import VERIFICATION
-from btnet.report.results import ResultFile, ResultSet
+from btnet.report.results import ResultFile, ResultSet, read_results
 from btnet.report.table import Table
 from btnet.report.verification import verification_section
 from btnet.report.verification_scores import collect, pair_key
@@ -140,6 +141,20 @@ def measured(about: dict[str, Any], accuracy: Mapping[str, float]) -> ResultFile
         for pair, value in accuracy.items()
     ]
     return replace(file({}), models=[about], sets=[ResultSet("lfw", "ab", {}, results)])
+
+
+def test_rates_of_older_files_that_their_set_cannot_carry_are_dashes(tmp_path: Path) -> None:
+    result = {
+        "model": "phi_hr",
+        "pair": [112, 14],
+        "accuracy": 0.9,
+        "tar_at_far": {"0.01": 0.7, "0.001": 0.6},
+    }
+    found = {"name": "lfw", "sha256": "ab", "num_pairs": 300, "num_same": 150, "results": [result]}
+    (tmp_path / "x.json").write_text(json.dumps({"task": "verification", "sets": [found]}))
+    [rates] = [table for table in tables(read_results(tmp_path / "x.json")) if "TAR at FAR" in table.title]
+    assert cells(rates, "phi_hr") == {"112&14, FAR 0.01": pytest.approx(70), "112&14, FAR 0.001": None}
+    assert "fewer than 1 / FAR" in rates.notes[0]
 
 
 def test_a_run_of_two_branches_keeps_the_numbers_of_both_whatever_its_role_says() -> None:

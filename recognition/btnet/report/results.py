@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from btnet.evaluation.rates import is_measurable
 from btnet.files.named_errors import naming
 from btnet.files.text import is_whole, read_json
 from btnet.inference.verification_report import PROTOCOL
@@ -169,11 +170,33 @@ def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
     facts = {key: value for key, value in entry.items() if key not in ("name", "sha256", "results")}
     results = _dicts(path, "results", entry.get("results", []))
     for result in results:
-        rates = _object(path, "tar_at_far", result.get("tar_at_far"))
-        with naming(path):
-            list(map(float, rates))
+        for key in ("tar_at_far", "tpir20"):
+            rates = _object(path, key, result.get(key))
+            with naming(path):
+                list(map(float, rates))
     digest = entry.get("sha256")
-    return ResultSet(str(entry.get("name", path.stem)), str(digest) if digest else None, facts, results)
+    return ResultSet(
+        str(entry.get("name", path.stem)),
+        str(digest) if digest else None,
+        facts,
+        [_carried(result, facts) for result in results],
+    )
+
+
+def _carried(result: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The result without rates that its set cannot carry, which older files have numbers for."""
+    pairs, same = number(facts.get("num_pairs")), number(facts.get("num_same"))
+    impostors = number(result.get("num_impostors"))
+    if impostors is None and pairs is not None and same is not None:
+        impostors = pairs - same
+    kept = dict(result)
+    for key, count in (("tar_at_far", impostors), ("tpir20", number(result.get("num_unmated")))):
+        if count is not None and isinstance(result.get(key), dict):
+            kept[key] = {
+                rate: value if is_measurable(float(rate), int(count)) else None
+                for rate, value in result[key].items()
+            }
+    return kept
 
 
 def _model(path: Path, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -177,7 +177,9 @@ def _rates(scores: VerificationScores) -> list[Table]:
                 cells.append(None if rate is None else 100 * rate)
         rows.append(Row(model, tuple(cells)))
     over = f", average of {len(scores.sets)} sets" if len(scores.sets) > 1 else ""
-    return [Table(f"TAR at FAR{over}, %", "model", tuple(columns), tuple(rows))]
+    notes = ("- where the impostors of a set are fewer than 1 / FAR, or a model has no number.",)
+    lacks = any(cell is None for row in rows for cell in row.cells)
+    return [Table(f"TAR at FAR{over}, %", "model", tuple(columns), tuple(rows), notes if lacks else ())]
 
 
 def _charts(scores: VerificationScores) -> list[Picture]:
