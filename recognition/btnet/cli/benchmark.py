@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,6 @@ __all__ = [
     "add_skip_argument",
     "load_models",
     "percent",
-    "plain",
     "settle_unreadable",
     "show_too_few",
     "views_of",
@@ -211,8 +209,3 @@ def show_too_few(targets: Iterable[float], nums_impostors: Iterable[int], what: 
     for num_impostors in dict.fromkeys(nums_impostors):
         if note := too_few(targets, num_impostors, what):
             show(note)
-
-
-def plain(values: Mapping[Any, float | None]) -> dict[str, float | None]:
-    """Rates by target as JSON has them: {0.01: x} -> {"0.01": x}; null where there is none."""
-    return {f"{key:g}": value for key, value in values.items()}

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from btnet.cli.benchmark import percent, plain
+from btnet.cli.benchmark import percent
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark
 from btnet.console import show, show_table
+from btnet.inference.results import plain
 from btnet.public_sets.identification_set import NOBODY, IdentificationSet
 
 __all__ = ["run_closed_set"]

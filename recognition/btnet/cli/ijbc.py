@@ -17,7 +17,6 @@ from btnet.cli.benchmark import (
     add_network_argument,
     load_models,
     percent,
-    plain,
     settle_unreadable,
     show_too_few,
     views_of,
@@ -25,13 +24,12 @@ from btnet.cli.benchmark import (
 from btnet.console import progress_bar, show, show_table
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
+from btnet.inference.ijb_scores import FARS, FPIRS, RANKS, score_templates
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.results import describe_model, result_document, write_result
 from btnet.inference.verify import answers, pair_label, parse_pair
 from btnet.public_sets.ijb import (
     IJB,
-    TemplateList,
-    TemplatePairs,
     read_galleries_and_probes,
     read_ijb,
     read_template_pairs,
@@ -39,15 +37,11 @@ from btnet.public_sets.ijb import (
 from btnet.training.distributed import distributed_context
 
 if TYPE_CHECKING:
-    from btnet.evaluation.ijb_1n import Ijb1NResult
-    from btnet.evaluation.templates import TemplateOptions, Templates
+    from btnet.evaluation.templates import TemplateOptions
 
 _TASKS = ("verification", "identification")
-_FARS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
-_FPIRS, _RANKS = (0.01, 0.1), (1, 5, 10)
 # Where the paper reads gains off (Tables 10 and 11).
 _GAIN_FAR, _GAIN_FPIR = 1e-4, 0.1
-_CURVE_FARS = tuple(float(far) for far in np.logspace(-6, -0.01, 120))
 
 Pair = tuple[int, int]
 
@@ -145,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
             path = loaded.paths[len(described)]
             described.append(describe_model(model, path, dict.fromkeys(r for pair in known for r in pair)))
             for pair in known:
-                scored = _score(
+                scored = score_templates(
                     files, pair, ijb, options, template_pairs, searches, sorted(lost), nearest=nearest
                 )
                 entries.append({"model": model.name, "pair": list(pair), **scored})
@@ -214,82 +208,6 @@ def _embed(
         )
 
 
-def _score(
-    files: Mapping[Seen, FeatureFile],
-    pair: Pair,
-    ijb: IJB,
-    options: TemplateOptions,
-    pairs: TemplatePairs | None,
-    searches: tuple[list[TemplateList], TemplateList] | None,
-    lost: Sequence[int],
-    *,
-    nearest: bool,
-) -> dict[str, Any]:
-    from btnet.evaluation.templates import pool_templates
-
-    there = np.ones(len(ijb.templates), np.bool_)
-    there[list(lost)] = False
-    pooled = pool_templates(
-        files[Seen(pair[0], False)].features,
-        ijb.templates,
-        ijb.media,
-        norm_score=options.norm_score,
-        detector_scores=ijb.detector_scores if options.detector_score else None,
-        mirrored=files[Seen(pair[1], True)].features if options.flip else None,
-        there=there,
-    )
-    entry: dict[str, Any] = {}
-    if pairs is not None:
-        entry |= _verify(pooled, pairs, nearest=nearest)
-    if searches is not None:
-        entry |= _identify(pooled, *searches)
-    return entry
-
-
-def _verify(pooled: Templates, pairs: TemplatePairs, *, nearest: bool) -> dict[str, Any]:
-    from btnet.evaluation.cosine import indexed_pair_scores
-    from btnet.evaluation.rates import is_measurable, measurable, tar_at_fars, tar_at_nearest_fars
-
-    scores = indexed_pair_scores(pooled.features, pooled.rows(pairs.first), pooled.rows(pairs.second))
-    num_impostors = int(np.count_nonzero(~pairs.issame))
-    read = tar_at_nearest_fars if nearest else tar_at_fars
-    curve = tar_at_fars(
-        scores, pairs.issame, [far for far in _CURVE_FARS if is_measurable(far, num_impostors)]
-    )
-    return {
-        "tar_at_far": plain(measurable(read(scores, pairs.issame, _FARS), num_impostors)),
-        "roc": {"far": list(curve), "tar": list(curve.values())},
-        "num_impostors": num_impostors,
-    }
-
-
-def _identify(pooled: Templates, galleries: Sequence[TemplateList], probes: TemplateList) -> dict[str, Any]:
-    from btnet.evaluation.identification import ijb_1n, ijb_1n_standard
-
-    sides = [(pooled.features[pooled.rows(each.templates)], each.subjects) for each in galleries]
-    query = pooled.features[pooled.rows(probes.templates)]
-    joined = ijb_1n(
-        np.concatenate([features for features, _ in sides]),
-        np.concatenate([subjects for _, subjects in sides]),
-        query,
-        probes.subjects,
-        fpirs=_FPIRS,
-        ranks=_RANKS,
-    )
-    standard = ijb_1n_standard(sides, query, probes.subjects, fpirs=_FPIRS, ranks=_RANKS)
-    return {"ijb_1n": _rates(joined), "ijb_1n_standard": _rates(standard)}
-
-
-def _rates(found: Ijb1NResult) -> dict[str, Any]:
-    from btnet.evaluation.rates import measurable
-
-    return {
-        "tpir": plain(measurable(found.tpir, found.num_impostors)),
-        "rank": plain(found.rank_rate),
-        "num_impostors": found.num_impostors,
-    }
-
-
 def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
     """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where phi_hr and phi_mm are among the models."""
     from btnet.evaluation.summary import gain
@@ -308,14 +226,14 @@ def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
             ("tpir_standard", ("ijb_1n_standard", "tpir", f"{_GAIN_FPIR:g}")),
         ):
             if path[0] in entry:
-                values = [_dig(each, path) for each in (entry, *references)]
-                entry["gain"][name] = gain(*values)
+                values = [value for each in (entry, *references) if (value := _dig(each, path)) is not None]
+                entry["gain"][name] = gain(*values) if len(values) == 3 else None
 
 
-def _dig(entry: Any, path: Sequence[str]) -> float:
+def _dig(entry: Any, path: Sequence[str]) -> float | None:
     for key in path:
         entry = entry[key]
-    return float(entry)
+    return None if entry is None else float(entry)
 
 
 def _print(
@@ -337,15 +255,15 @@ def _print(
 
     if "verification" in args.tasks:
         rows = [
-            start(e) + [percent(e["tar_at_far"][f"{far:g}"]) for far in _FARS] + end(e, "tar_at_far")
+            start(e) + [percent(e["tar_at_far"][f"{far:g}"]) for far in FARS] + end(e, "tar_at_far")
             for e in entries
         ]
-        columns = heads + [f"{far:g}" for far in _FARS] + ["gain at 1e-4"] * gains
+        columns = heads + [f"{far:g}" for far in FARS] + ["gain at 1e-4"] * gains
         show_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows, text=(0, 1))
-        show_too_few(_FARS, (e["num_impostors"] for e in entries))
+        show_too_few(FARS, (e["num_impostors"] for e in entries))
     if "identification" in args.tasks:
         columns = (
-            heads + [f"TPIR @ {f:g}" for f in _FPIRS] + [f"top-{k}" for k in _RANKS] + ["gain at 0.1"] * gains
+            heads + [f"TPIR @ {f:g}" for f in FPIRS] + [f"top-{k}" for k in RANKS] + ["gain at 0.1"] * gains
         )
         for scorer, meaning, name in (
             ("ijb_1n", "galleries joined, threshold from impostors (insightface, the authors)", "tpir"),
@@ -358,7 +276,7 @@ def _print(
                 for e in entries
             ]
             show_table(f"{ijb.name} 1:N, %: {meaning}", columns, rows, text=(0, 1))
-            show_too_few(_FPIRS, (e[scorer]["num_impostors"] for e in entries), "FPIR")
+            show_too_few(FPIRS, (e[scorer]["num_impostors"] for e in entries), "FPIR")
     show(
         f"{options.label}; aligned {'at the resolution itself' if args.alignment == 'direct' else 'at 112 px'}; "
         f"faces resized by {views_of(loaded.models)}; "

@@ -13,7 +13,7 @@ from btnet.inference.model_folder import EvaluatedModel
 from btnet.model.manifest import versions
 from btnet.model.overlay import fingerprint
 
-__all__ = ["describe_model", "result_document", "write_result"]
+__all__ = ["describe_model", "plain", "result_document", "write_result"]
 
 
 def result_document(
@@ -83,6 +83,11 @@ def describe_model(model: EvaluatedModel, path: str, sizes: Iterable[int]) -> di
             for size, choice in used.items()
         },
     }
+
+
+def plain(values: Mapping[Any, float | None]) -> dict[str, float | None]:
+    """Rates by target as JSON has them: {0.01: x} -> {"0.01": x}; null where there is none."""
+    return {f"{key:g}": value for key, value in values.items()}
 
 
 def write_result(path: Path, document: Mapping[str, Any]) -> None:

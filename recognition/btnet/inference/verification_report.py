@@ -14,7 +14,7 @@ from btnet.console import show, show_table
 from btnet.evaluation.rates import measurable, too_few
 from btnet.evaluation.summary import average, average_gain
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import describe_model, result_document
+from btnet.inference.results import describe_model, plain, result_document
 from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
 
 __all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report"]
@@ -173,12 +173,11 @@ def _entry(model: str, pair: Pair, results: SetResults) -> dict[str, Any]:
     result = results.find(model, pair)
     if result is None:
         return {**head, "accuracy": None, "std": None, "tar_at_far": None}
-    tar = measurable(result.tar, results.num_impostors)
     return {
         **head,
         "accuracy": result.accuracy,
         "std": result.std,
-        "tar_at_far": {f"{far:g}": rate for far, rate in tar.items()},
+        "tar_at_far": plain(measurable(result.tar, results.num_impostors)),
     }
 
 

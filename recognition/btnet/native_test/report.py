@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import describe_model, result_document
+from btnet.inference.results import describe_model, plain, result_document
 from btnet.native_test.native_set import NativeSet
 from btnet.native_test.strategies import NativeScore
 
@@ -46,7 +46,7 @@ def native_document(
             "choice": score.choice,
             "accuracy": score.accuracy,
             "std": score.std,
-            "tar_at_far": {f"{far:g}": value for far, value in score.tar.items()},
+            "tar_at_far": plain(score.tar),
             "auc": score.auc,
             "auc_sharp": score.auc_sharp,
             "auc_blurred": score.auc_blurred,
