@@ -6,3 +6,4 @@ config = EasyDict()
 config.like = "ms1mv3_r50_hr"
 config.role = "phi_mm r14"
 config.input_size = 14
+config.num_epoch = 10  # A.3: "the training all stops at the 10th epoch", Table 4's rows as we read it

@@ -1,4 +1,4 @@
-"""Error of down- and up-sampling (fig. 1): the same as `btnet analyse upsampling-error`."""
+"""Upper bound of the error of enlarging a face (fig. 1): the same as `btnet analyse upsampling-error`."""
 
 import sys
 

@@ -51,12 +51,18 @@ def test_models_and_faces_give_pictures_and_tables(tmp_path: Path) -> None:
     assert [row["branch_mse"] != "" for row in table(levels)] == [False, False, True, False]
 
 
-def test_upsampling_errors_end_at_112_where_nothing_is_lost(tmp_path: Path) -> None:
+def test_errors_of_enlarging_are_told_by_resolution(tmp_path: Path) -> None:
     picture = tmp_path / "up.png"
-    words = ("--faces", "synthetic:4:1", "--num-images", 4, "--smallest", 10, "--step", 50, "-o", picture)
+    words = ("--faces", "synthetic:100:1", "--smallest", 10, "--step", 50, "-o", picture)
     assert analyse("upsampling-error", *words) == 0
     assert [row["resolution_px"] for row in table(picture)] == ["10", "60", "110", "112"]
-    assert float(table(picture)[-1]["rmse_grey_levels"]) == 0
+    bounds = [float(row["error_bound_relative_to_full_size"]) for row in table(picture)]
+    assert bounds[0] > 2
+    assert bounds[-1] == pytest.approx(1)
+    few = ("--faces", "synthetic:4:1", "--num-images", 4, "--smallest", 10, "--step", 50, "-o", picture)
+    assert analyse("down-up-error", *few) == 0
+    errors = [float(row["rmse_grey_levels"]) for row in table(picture)]
+    assert errors[0] > errors[1] > errors[-1] == 0
 
 
 def test_selection_map_and_architecture_are_written(tmp_path: Path) -> None:
@@ -70,8 +76,9 @@ def test_selection_map_and_architecture_are_written(tmp_path: Path) -> None:
     ("words", "message"),
     [
         (("selection-map", "-o", "x.gif"), "pictures are written as .png or .svg"),
-        (("upsampling-error", "--faces", "synthetic:2:1"), "--num-images with fewer"),
-        (("upsampling-error", "--interpolation", "cubic", "--num-images", "1"), "cubic"),
+        (("upsampling-error", "--faces", "synthetic:2:1"), "expected 1 to 2"),
+        (("upsampling-error", "--num-images", "4"), "fig. 1 is a mean over 100"),
+        (("down-up-error", "--interpolation", "cubic", "--num-images", "1"), "cubic"),
         (("architecture", "r51"), "did you mean r50"),
         (("pyramids", "nowhere"), "nowhere"),
     ],

@@ -19,7 +19,6 @@ from torch import nn
 
 from btnet.cli import main
 from btnet.data.bin_sets import read_bin, write_bin
-from btnet.evaluation.summary import gain
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.images.resize import resize
 from btnet.inference import Recognizer
@@ -70,6 +69,17 @@ def bin_path(tmp_path: Path) -> Path:
 def phi_bt(tmp_path: Path) -> Path:
     BTNet(tiny(), (8,)).save(tmp_path / "phi_bt")
     return tmp_path / "phi_bt"
+
+
+@pytest.fixture
+def phi_mr(tmp_path: Path) -> Path:
+    """A trunk that is no longer phi_hr."""
+    network = tiny()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    torch.save(network.state_dict(), tmp_path / "phi_mr.pt")
+    return tmp_path / "phi_mr.pt"
 
 
 @pytest.fixture
@@ -200,7 +210,7 @@ def test_phi_hr_stands_in_for_the_canonical_side_of_phi_mm(
 
 
 def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_phi_hr(
-    bin_path: Path, phi_bt: Path, phi_mm: Path, phi_hr: Path, tmp_path: Path, capsys: Any
+    bin_path: Path, phi_bt: Path, phi_mm: Path, phi_mr: Path, phi_hr: Path, tmp_path: Path, capsys: Any
 ) -> None:
     """One network for each low resolution; across resolutions phi_hr sees the 32 px side."""
     images, issame = read_bin(bin_path)
@@ -212,6 +222,8 @@ def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_ph
         str(phi_hr),
         "--phi-mm",
         str(phi_mm),
+        "--phi-mr",
+        str(phi_mr),
         "--device",
         "cpu",
     ]
@@ -234,17 +246,17 @@ def test_phi_mm_answers_low_sides_by_its_own_models_and_the_canonical_side_by_ph
 
     out = capsys.readouterr().out
     # Once for each set, and once for the averages: that one is the gain of the averages.
-    *_, last = out.split("gain on phi_hr, ")
-    assert " ".join(last.split()).startswith(
-        "of the average of 2 sets, that of phi_mm being 1 or -1 (eq. 4, 5)"
-    )
-    assert len(re.findall(r"\(eq\.\s+4,\s+5\)", out)) == 3
+    assert len(re.findall("gain, average of 2 sets", out)) == 1
+    *_, last = out.split("gain, average of 2 sets")
+    assert len(re.findall("phi_mr adds or takes across resolutions", " ".join(out.split()))) == 3
     [row] = [line for line in last.splitlines() if "phi_bt" in line]
     cells = [cell.strip() for cell in re.split("[│┃]", row) if cell.strip()]
     expected_cells = ["-"]
-    for pair in ((32, 8), (8, 8)):
-        value = gain(means["phi_bt", pair], means["phi_hr", pair], means["phi_mm", pair])
-        expected_cells.append("-" if value is None else f"{value:+.2f}")
+    for pair, baseline in (((32, 8), "phi_mr"), ((8, 8), "phi_mm")):
+        high = means["phi_hr", pair]
+        whole = abs(means[baseline, pair] - high)
+        expected_cells.append("-" if whole < 1e-9 else f"{(means['phi_bt', pair] - high) / whole:+.2f}")
+    assert expected_cells[1] != "-"
     assert cells == ["phi_bt", *expected_cells]
 
 
@@ -269,9 +281,10 @@ def test_phi_mm_takes_one_model_for_each_low_resolution_and_phi_hr(
         load_matched([phi_mm], high_resolution=phi_mm)
     with pytest.raises(ValueError, match="phi_mm without a model"):
         load_matched([], high_resolution=phi_hr)
-    argv = ["evaluate", str(phi_bt), "--bin", str(bin_path), "--pairs", "8-8", "--phi-mm", str(phi_mm)]
-    assert main(argv) == 2
-    assert "--phi-mm needs phi_hr" in capsys.readouterr().err
+    argv = ["evaluate", str(phi_bt), "--bin", str(bin_path), "--pairs", "8-8"]
+    for option in (["--phi-mm", str(phi_mm)], ["--phi-mr", str(phi_hr)]):
+        assert main([*argv, *option]) == 2
+        assert "need phi_hr, which gains start from" in capsys.readouterr().err
 
 
 def test_sets_are_taken_from_a_folder_by_name(

@@ -1,6 +1,6 @@
 import pytest
 
-from btnet.evaluation.summary import accuracy_drop, average, average_gain, gain
+from btnet.evaluation.summary import GainBaselines, accuracy_drop, average, gain_text, gains
 
 
 def test_averages_are_undefined_where_a_set_is_missing() -> None:
@@ -10,32 +10,59 @@ def test_averages_are_undefined_where_a_set_is_missing() -> None:
     assert average([]) is None
 
 
-def test_gain_is_the_share_of_the_way_and_undefined_without_a_way() -> None:
-    assert gain(0.9, 0.8, 0.95) == pytest.approx(2 / 3)
-    assert gain(0.95, 0.8, 0.95) == pytest.approx(1)
-    # phi_mm worse than phi_hr: a better model still gains.
-    assert gain(0.9, 0.8, 0.6) == pytest.approx(0.5)
-    assert gain(0.7, 0.8, 0.95) == pytest.approx(-2 / 3)
-    assert gain(0.9, 0.8, 0.8) is None
-    assert gain(0.9, 0.1 + 0.2, 0.3) is None
-    assert gain(float("nan"), 0.8, 0.9) is None
+BASELINES = GainBaselines("hr", "mr", "mm")
 
 
-def test_the_gain_over_sets_is_that_of_the_averages_and_not_the_average_of_gains() -> None:
-    model, hr, mm = {"lfw": 0.9, "cfp": 0.8}, {"lfw": 0.8, "cfp": 0.6}, {"lfw": 0.82, "cfp": 1.0}
-    assert average_gain(model, hr, mm) == pytest.approx(gain(0.85, 0.7, 0.91))
-    mean_of_gains = average([gain(model[name], hr[name], mm[name]) for name in model])
-    assert mean_of_gains == pytest.approx(2.75)
-    # phi_mm behind phi_hr: the sign still says that the model beats phi_hr
-    assert average_gain(model, hr, {"lfw": 0.7, "cfp": 0.5}) == pytest.approx(1.5)
+@pytest.mark.parametrize(("pair", "baseline"), [("112&14", "mr"), ("14&112", "mr"), ("14&14", "mm")])
+def test_a_gain_is_measured_by_phi_mr_across_resolutions_and_by_phi_mm_at_one(
+    pair: str, baseline: str
+) -> None:
+    other = {"mr": "mm", "mm": "mr"}[baseline]
+    found = gains(pair, {"hr": 0.8, baseline: 0.95, other: 0.1, "bt": 0.9, "worse": 0.7}, BASELINES)
+    assert found["bt"] == pytest.approx(2 / 3)
+    assert found["worse"] == pytest.approx(-2 / 3)
+    assert found[baseline] == pytest.approx(1)
+    assert found["hr"] == 0
+    # A baseline below phi_hr: a better model still gains.
+    assert gains(pair, {"hr": 0.8, baseline: 0.6, "bt": 0.9}, BASELINES)["bt"] == pytest.approx(0.5)
 
 
-def test_the_gain_over_sets_is_undefined_where_its_parts_are() -> None:
-    hr = {"lfw": 0.8, "cfp": 0.6}
-    assert average_gain(hr, hr, hr) is None
-    assert average_gain({"lfw": 0.9, "cfp": None}, hr, {"lfw": 0.9, "cfp": 0.9}) is None
-    with pytest.raises(ValueError, match="same sets of all three models"):
-        average_gain({"lfw": 0.9}, hr, hr)
+@pytest.mark.parametrize(
+    ("pair", "changed"),
+    [
+        ("112&14", {"mr": 0.8}),
+        ("112&14", {"mr": 0.1 + 0.7}),  # equal but for rounding
+        ("112&14", {"mr": None}),
+        ("112&14", {"hr": None}),
+        ("112&14", {"mr": float("nan")}),
+        ("112&14", {"bt": None}),
+        ("112&14", {"bt": float("nan")}),
+        ("14&14", {"mm": 0.8}),
+        ("14&14", {"mm": None}),
+        ("native&native", {}),
+        ("112&native", {}),
+    ],
+)
+def test_a_gain_without_its_parts_is_no_number(pair: str, changed: dict[str, float | None]) -> None:
+    numbers: dict[str, float | None] = {"hr": 0.8, "mr": 0.9, "mm": 0.7, "bt": 0.95}
+    assert gains(pair, {**numbers, **changed}, BASELINES)["bt"] is None
+
+
+def test_a_model_that_is_not_among_those_of_a_table_measures_nothing() -> None:
+    numbers = {"phi_hr": 0.8, "phi_mm": 0.9, "phi_bt": 0.95}
+    baselines = GainBaselines.among(numbers)
+    assert baselines == GainBaselines("phi_hr", None, "phi_mm")
+    assert gains("112&14", numbers, baselines)["phi_bt"] is None
+    assert gains("14&14", numbers, baselines)["phi_bt"] == pytest.approx(1.5)
+    assert GainBaselines.among(["phi_mr", "phi_mr v2"]).multi_resolution == "phi_mr"
+    assert GainBaselines.among(["phi_mr v2", "phi_mr v1"]).multi_resolution == "phi_mr v1"
+
+
+@pytest.mark.parametrize(
+    ("gain", "text"), [(None, "-"), (0.0, "+0.00"), (-0.001, "+0.00"), (-305.8, "-305.80"), (2.017, "+2.02")]
+)
+def test_a_gain_is_shown_with_its_sign_and_nothing_has_a_plus(gain: float | None, text: str) -> None:
+    assert gain_text(gain) == text
 
 
 def test_the_spread_of_the_drop_is_between_the_best_and_the_worst_set() -> None:

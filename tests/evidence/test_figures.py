@@ -90,7 +90,15 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> N
 def test_the_stored_numbers_of_the_repository_hold_no_face_and_no_path() -> None:
     folder = Path(__file__).parents[2] / "docs" / "results"
     figures = read_figures(folder)
-    assert figures.keys() == {"architecture", "costs", "folds", "maps", "selection", "upsampling"}
+    assert figures.keys() == {
+        "architecture",
+        "costs",
+        "error_bound",
+        "folds",
+        "maps",
+        "selection",
+        "upsampling",
+    }
 
     def texts(value: Any) -> list[str]:
         if isinstance(value, dict):

@@ -9,12 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btnet.evaluation.summary import gain
 from btnet.evidence.groups import grouped
 from btnet.evidence.page import write_page
 from btnet.evidence.record import Record
 from btnet.evidence.statements import statements
-from btnet.evidence.tables import beyond, table2
+from btnet.evidence.tables import against_plain, beyond, steps, table2
 from btnet.report.table import Row, Spread, Table, to_markdown
 from stand_in import stand_in_comparisons, stand_in_records, write_result_files
 
@@ -66,19 +65,53 @@ def test_the_page_is_the_same_when_made_again(page: Path) -> None:
     assert [path.read_bytes() for path in (page, page.with_suffix(".html"))] == before
 
 
-def test_table_2_has_means_deviations_and_the_gain_of_the_papers_phi_mm() -> None:
+def level(pair: str, name: str) -> float:
+    """As printed, in %."""
+    return round(100 * float(np.mean(accuracies(name, pair))), 2)
+
+
+def share(pair: str, name: str, baseline: str) -> float:
+    """Gain of a row measured by another."""
+    return (level(pair, name) - level(pair, "hr")) / abs(level(pair, baseline) - level(pair, "hr"))
+
+
+def test_table_2_has_means_deviations_and_gains_by_phi_mr_across_resolutions_and_phi_mm_at_one() -> None:
     tables = table2(grouped(RECORDS, "table2"))
+    columns = [[f"{c.group} {c.name}" for c in table.columns] for table in tables]
     found = row(tables, "Accuracy, same resolution", "phi_bt").cells
-    columns = [f"{c.group} {c.name}" for c in tables[1].columns]
-    cell = found[columns.index("14&14 acc., %")]
+    cell = found[columns[1].index("14&14 acc., %")]
     values = 100 * np.array(accuracies("bt_r14", "14&14"))
     assert isinstance(cell, Spread)
     assert (cell.mean, cell.std) == pytest.approx((values.mean(), values.std(ddof=1)))
-    means = [float(np.mean(accuracies(name, "14&14"))) for name in ("bt_r14", "hr", "mm_r14")]
-    assert found[columns.index("14&14 gain")] == pytest.approx(gain(*means))
-    fairer = [float(np.mean(accuracies(name, "14&14"))) for name in ("bt_r14", "hr", "mm_trunk_r14")]
-    against = row(tables, "Gain against phi_mm, from the trunk", "phi_bt").cells
-    assert against[5] == pytest.approx(gain(*fairer))
+    assert found[columns[1].index("14&14 gain")] == pytest.approx(share("14&14", "bt_r14", "mm_r14"))
+    across = row(tables, "Accuracy, cross-resolution", "phi_bt").cells
+    assert across[columns[0].index("112&14 gain")] == pytest.approx(share("112&14", "bt_r14", "mr_v1"))
+    # The other phi_mm has a part in eq. 5 alone, and none where it was not trained.
+    against = next(table for table in tables if table.title == "Gain against phi_mm, from the trunk")
+    assert [column.name for column in against.columns] == ["7&7", "14&14", "28&28"]
+    fairer = row(tables, against.title, "phi_bt").cells[1]
+    assert fairer == pytest.approx(share("14&14", "bt_r14", "mm_trunk_r14"))
+
+
+def papers(table: Table) -> dict[str, dict[str, object]]:
+    columns = [f"{c.group} {c.name}" for c in table.columns]
+    return {r.name: dict(zip(columns, r.cells, strict=True)) for r in table.rows if r.source}
+
+
+def test_the_papers_rows_of_tables_2_4_and_5_stand_below_ours() -> None:
+    cross, same, *_ = table2(grouped(RECORDS, "table2"))
+    assert papers(cross)["phi_mm, from scratch"]["112&28 gain"] == -305.80
+    assert papers(same)["phi_bt"]["7&7 acc., %"] == 77.78
+    four = steps(grouped(RECORDS, "table4"), COMPARISONS)
+    names = [(r.name, r.source) for r in four.rows]
+    assert names[1::2] == [(name, "paper") for name, _ in names[::2]]
+    assert papers(four)["+ BCT"]["112&14 acc., %"] == 85.90
+    assert papers(four)["+ fix trunk"]["of a branch learnt, %"] == pytest.approx(100 * 2.29 / 43.59)
+    five = against_plain(grouped(RECORDS, "table5"), "loss", COMPARISONS)
+    assert {name: cells["14&14 acc., %"] for name, cells in papers(five).items()} == {
+        "CosFace": 90.78, "ArcFace": 90.88, "CurricularFace": 90.90
+    }  # fmt: skip
+    assert not papers(against_plain(grouped(RECORDS, "fig7"), "tail", COMPARISONS))
 
 
 @pytest.mark.parametrize(
@@ -190,6 +223,33 @@ def test_a_run_of_one_row_has_a_page(tmp_path: Path) -> None:
 def test_no_table_has_a_cell_too_many() -> None:
     for table in [*table2(grouped(RECORDS, "table2")), *statements(RECORDS, COMPARISONS)]:
         assert to_markdown(table)
+
+
+def test_every_gain_of_the_repository_s_page_comes_out_of_the_accuracies_beside_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "RESULTS.md").read_text()
+    checked = 0
+    for kind in ("cross-resolution", "same resolution"):
+        table = text.partition(f"### Accuracy, {kind}\n\n")[2].partition("\n\n")[0].splitlines()
+        heads, _, *lines = ([cell.strip(" *") for cell in line.split("|")[1:-1]] for line in table)
+        for papers in (False, True):
+            mark = " (paper)" if papers else ""
+            rows = {
+                cells[0].removesuffix(mark): cells for cells in lines if ("(paper)" in cells[0]) is papers
+            }
+            for at, head in enumerate(heads):
+                if not head.endswith(" gain"):
+                    continue
+                first, second = head.removesuffix(" gain").split("&")
+                baseline = "phi_mm, from scratch" if first == second else "phi_mr v1"
+                accuracy = {name: cells[at - 1].partition(" ")[0] for name, cells in rows.items()}
+                for name, cells in rows.items():
+                    if cells[at] == "-":
+                        continue
+                    high, by = float(accuracy["phi_hr"]), float(accuracy[baseline])
+                    gain = (float(accuracy[name]) - high) / abs(by - high)
+                    assert float(cells[at]) == pytest.approx(gain, abs=0.005 + 1e-9), (head, name)
+                    checked += 1
+    assert checked > 80
 
 
 def test_the_repository_s_page_is_what_its_result_files_say(tmp_path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from btnet.cli import main
-from btnet.evaluation.published import IJBC_TAR, IJBC_TPIR, SURVFACE
 
 PNG = bytes.fromhex("89504e470d0a1a0a")
 EVIL = '<img src=x onerror="alert(1)">'
@@ -53,7 +52,8 @@ DOCUMENTS = [
         "ijbc",
         [
             {"model": "phi_hr", "pair": [112, 14], "tar_at_far": {"0.0001": 0.5, "0.001": 0.6}, "top1": 0.4},
-            {"model": "phi_mm", "pair": [112, 14], "tar_at_far": {"0.0001": 0.7, "0.001": None}},
+            {"model": "phi_mm", "pair": [112, 14], "tar_at_far": {"0.0001": 0.4, "0.001": None}},
+            {"model": "phi_mr v1", "pair": [112, 14], "tar_at_far": {"0.0001": 0.7, "0.001": None}},
             {
                 "model": "phi_bt",
                 "pair": [112, 14],
@@ -86,16 +86,17 @@ def test_every_task_is_laid_out(runs: Path) -> None:
     html, markdown = made(runs)
     assert "81.25" in html
     assert re.search(r"\| phi_bt, max \+ ceil \| 30.1 \| 25.0 \| - \| - \| - \|", markdown)
-    paper = SURVFACE["max", "ceil"]
-    assert f"| phi_bt, max + ceil (paper) | {paper.auc} | {paper.tpir[0.3]} |" in markdown
+    assert "| phi_bt, max + ceil (paper) | 35.4 | 31.2 | 26.9 | 20.6 | 2.5 |" in markdown
+    assert "| MIND-Net (paper) | 31.9 | 25.5 | - | 20.4 | - |" in markdown
     assert "| phi_hr, min + floor | - | - | - | 15.0 | - |" in markdown
     assert "### set of survface, exact: TPIR20 and AUC, % (Table 3)" in markdown
-    assert "CentreFace (SurvFace paper)" in markdown
-    # IJB-C: gain at FAR 1e-4 is (90 - 50) / |70 - 50|, and the paper's number stands in its column alone.
+    # IJB-C: gain at FAR 1e-4 is (90 - 50) / |70 - 50|; the paper's rows have their own.
     assert "| phi_bt | **90.00** | - | +2.00 |" in markdown
-    assert f"| phi_bt (paper) | {IJBC_TAR['112&14']:.2f} | - | - |" in markdown
+    assert "| phi_bt (paper) | 93.97 | 96.64 | +1.87 |" in markdown
+    assert "| phi_mm (paper) | 93.52 | 96.10 | +1.33 |" in markdown
+    assert "| phi_bt (paper) | 94.78 |\n" in markdown  # rank 1
     assert "norm false, flip true, templates (label N0)." in markdown
-    assert f"| phi_bt (paper) | {IJBC_TPIR['112&14']:.2f} |" in markdown
+    assert "| phi_bt (paper) | 91.87 | +1.66 |" in markdown
     assert "TPIR at FPIR, galleries joined" in markdown
     assert "roc" not in markdown
     # The curve that IJB-C's result carries is drawn, and nothing else is.

@@ -12,7 +12,8 @@ TABLE = Table(
     "model",
     (Column("acc.", "112&14"), Column("gain", "112&14", signed=True, best=""), Column("112&112")),
     (
-        Row("phi_hr", (81.0, 0.0, 97.25)),
+        Row("phi_hr", (81.0, -0.0, 97.25)),
+        Row("phi_mr", (81.0, -0.001, None)),
         Row("phi_bt", (94.08, 1.5, None)),
         Row("phi_bt", (99.0, None, 99.0), "paper"),
     ),
@@ -48,6 +49,7 @@ def test_headings_stand_over_their_columns_text_left_and_numbers_right() -> None
 def test_missing_numbers_are_dashes_gains_have_signs_and_our_best_is_bold() -> None:
     text = to_markdown(TABLE)
     assert "| phi_hr | 81.00 | +0.00 | 97.25 |" in text
+    assert "| phi_mr | 81.00 | +0.00 | - |" in text
     assert "| phi_bt | **94.08** | +1.50 | - |" in text  # the paper's 99.00 is no rival of ours
     assert "| phi_bt (paper) | 99.00 | - | 99.00 |" in text
     assert "| model | 112&14 acc. | 112&14 gain | 112&112 |" in text

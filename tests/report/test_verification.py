@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from btnet.evaluation.published import VERIFICATION
 from btnet.report.results import ResultFile, ResultSet, read_results
 from btnet.report.table import Table
 from btnet.report.verification import verification_section
@@ -61,25 +60,40 @@ def tables(*files: ResultFile) -> list[Table]:
     return [block for block in verification_section(scores).blocks if isinstance(block, Table)]
 
 
-def test_gains_are_shares_of_what_phi_mm_adds_or_takes() -> None:
+def test_gains_are_measured_by_phi_mr_across_resolutions_and_by_phi_mm_at_one() -> None:
     cross, same = tables(file(FOUR))[:2]
     bt = cells(cross, "phi_bt")
     assert bt["112&14 acc., %"] == pytest.approx(80)
-    assert bt["112&14 gain"] == pytest.approx((0.8 - 0.6) / abs(0.5 - 0.6))
+    assert bt["112&14 gain"] == pytest.approx((0.8 - 0.6) / (0.7 - 0.6))
     assert cells(same, "phi_bt")["14&14 gain"] == pytest.approx((0.75 - 0.5) / (0.7 - 0.5))
     assert cells(cross, "phi_mm")["112&14 gain"] == pytest.approx(-1)
     assert "112&112 gain" not in bt  # phi_mm is phi_hr there: no gain, no column
     assert cells(same, "phi_mm")["112&112 acc., %"] == pytest.approx(90)  # phi_hr's
+    assert any(
+        "what phi_mr adds or takes across resolutions (eq. 4), or phi_mm at one" in n for n in same.notes
+    )
 
 
-def test_the_papers_row_stands_below_ours_with_its_own_numbers() -> None:
-    cross = tables(file(FOUR))[0]
+@pytest.mark.parametrize(
+    ("missing", "pair", "other"), [("phi_mr", "112&14", "14&14"), ("phi_mm r14", "14&14", "112&14")]
+)
+def test_a_gain_whose_baseline_is_missing_is_a_dash(missing: str, pair: str, other: str) -> None:
+    three = {model: values for model, values in FOUR.items() if model != missing}
+    found = {key: value for table in tables(file(three))[:2] for key, value in cells(table, "phi_bt").items()}
+    assert found[f"{pair} gain"] is None
+    assert found[f"{other} gain"] is not None
+
+
+def test_the_papers_rows_stand_below_ours_with_their_own_numbers_and_gains() -> None:
+    cross = tables(file({**FOUR, "+ BCT": (0.7, 0.6, 0.8)}))[0]
     names = [(row.name, row.source) for row in cross.rows]
-    assert names[names.index(("phi_bt", "")) + 1] == ("phi_bt", "paper")
-    assert cells(cross, "phi_bt", "paper") == {
-        "112&14 acc., %": VERIFICATION["phi_bt"][1]["112&14"],
-        "112&14 gain": None,
-    }
+    for model in ("phi_hr", "phi_mm", "phi_bt", "+ BCT"):
+        assert names[names.index((model, "")) + 1] == (model, "paper")
+    theirs = {name for name, source in names if source}
+    assert theirs == {"phi_hr", "phi_mm", "phi_mr v1", "phi_mr v2", "phi_mr v3", "phi_bt", "+ BCT"}
+    assert cells(cross, "phi_bt", "paper") == {"112&14 acc., %": 94.08, "112&14 gain": 2.02}
+    assert cells(cross, "phi_mm", "paper") == {"112&14 acc., %": 49.90, "112&14 gain": -4.82}
+    assert cells(cross, "+ BCT", "paper") == {"112&14 acc., %": 85.90, "112&14 gain": None}
 
 
 def test_averages_need_every_set() -> None:

@@ -81,7 +81,7 @@ def test_every_config_loads_and_runs_two_steps(name: str, folder: Path, tmp_path
         ("table4_r14_fix_trunk", "ms1mv3_btnet_r14", {"distillation_weight"}),
         ("table4_r14_bct", "table4_r14_fix_trunk", {"tail_from"}),
         ("table4_r14_pretraining", "table4_r14_bct", {"freeze_classifier"}),
-        ("ms1mv3_r50_mm_r14", "ms1mv3_r50_hr", {"input_size"}),
+        ("ms1mv3_r50_mm_r14", "ms1mv3_r50_hr", {"input_size", "num_epoch"}),
         ("ms1mv3_r50_mr", "ms1mv3_r50_hr", {"multi_resolution"}),
         ("table5_r14_cosface", "ms1mv3_btnet_r14", {"loss"}),
         ("table5_r14_arcface", "ms1mv3_btnet_r14", {"loss"}),
@@ -99,6 +99,14 @@ def test_rows_of_a_table_differ_in_what_the_paper_varies(
 ) -> None:
     one, other = load_config(CONFIGS / name), load_config(CONFIGS / differs_from)
     assert {key for key in one if one[key] != other[key]} - {"name", "like", "role", "output"} == keys
+
+
+def test_every_row_of_table_4_stops_at_the_tenth_epoch_and_a_trunk_has_25() -> None:
+    rows = ["ms1mv3_r50_mm_r14", *sorted(n for n in NAMES if n.startswith("table4_")), "ms1mv3_btnet_r14"]
+    assert len(rows) == 5
+    assert {load_config(CONFIGS / name).num_epoch for name in rows} == {10}
+    assert {load_config(CONFIGS / f"ms1mv3_r50_mm_r{r}").num_epoch for r in (28, 7)} == {10}
+    assert {load_config(CONFIGS / f"ms1mv3_r50_{name}").num_epoch for name in ("hr", "mr", "mr_v3")} == {25}
 
 
 def test_table_4_line_by_line(folder: Path) -> None:

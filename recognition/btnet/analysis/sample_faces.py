@@ -29,8 +29,7 @@ def sample_faces(spec: str, num_images: int, size: int = 112) -> NDArray[np.uint
     faces = open_faces(spec)
     if not 1 <= num_images <= len(faces):
         raise ValueError(
-            f"{spec}: {num_images} images asked for, the set has {len(faces)}; give a larger set, or "
-            "--num-images with fewer (and say so beside the numbers)"
+            f"{spec}: {num_images} images asked for, expected 1 to {len(faces)}: the set has no more"
         )
     positions = np.arange(num_images) * len(faces) // num_images
     return np.stack([_face(faces, int(position), size) for position in positions])

@@ -1,59 +1,112 @@
-"""Fig. 1: what a face loses by being shrunk and enlarged again, against the size in between."""
+"""Fig. 1: an upper bound of what enlarging a face gets wrong, by its size; and what shrinking really takes from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from torch import Tensor
 
 from btnet.data.views import down_up
 from btnet.evaluation.style import COLOURS, LINES, new_figure, tidy
+from btnet.images.resize import resize
 
-__all__ = ["HEADER", "UpsamplingError", "draw", "draw_on", "rows", "upsampling_error"]
+__all__ = [
+    "DOWN_UP",
+    "ERROR_BOUND",
+    "Measure",
+    "SizeError",
+    "down_up_error",
+    "draw",
+    "draw_on",
+    "error_bound",
+]
 
-HEADER = ("interpolation", "resolution_px", "rmse_grey_levels", "std_over_images", "relative_to_112")
+_LEAST_IMAGES = 100  # "average value for over 100 images"
+_LEAST_PX = 3
 _MARKED_PX = 32
 _BATCH = 25
 
 
 @dataclass(frozen=True)
-class UpsamplingError:
+class SizeError:
     """Error at one resolution.
 
     Attributes:
         resolution: r in px.
-        rmse: mean over images of the root mean square error, in grey levels.
+        mean: over images.
         std: of it over images.
-        relative: mean over images of ||U(D(x)) - x|| / ||x||.
     """
 
     resolution: int
-    rmse: float
+    mean: float
     std: float
-    relative: float
 
 
-def upsampling_error(
-    images: NDArray[np.uint8], resolutions: Sequence[int], interpolation: str = "bilinear"
-) -> list[UpsamplingError]:
-    """Error of down- and up-sampling, averaged over images.
+Errors = Mapping[str, Sequence[SizeError]]
+"""By interpolation."""
 
-    With x an image of S x S px and 3 channels, D_r shrinking to r x r px and U_S enlarging to S x S px, both by
-    the same interpolation and rounded to grey levels:
 
-        e_r(x) = ||U_S(D_r(x)) - x||_2 / sqrt(3 S S)        in grey levels of 255
-        E(r) = mean of e_r(x) over the images
+def error_bound(
+    images: NDArray[np.uint8], resolutions: Iterable[int], interpolation: str = "bilinear"
+) -> list[SizeError]:
+    """Upper bound of the error of enlarging an r px face bilinearly (eq. 11), relative to that at full size (fig. 1).
 
-    This is the reading of eq. 11 and 12 that needs no model; how the paper normalises the norm is not known to
-    us, so the error relative to ||x||_2 is given beside it. Both are 0 at r = S and for a uniform image.
+        E_r(x) = mean of |d4f / dx2 dy2| / 64 over the inner pixels and the channels of f = D_r(x)
+
+    with the derivative by the operator of eq. 12: second differences along both axes. D_r shrinks to r x r px, in whole
+    grey levels. The paper bounds the error at a point. The mean over pixels, and "relative to resolution 112" as the
+    ratio of the means over images, are our reading.
 
     Args:
-        images: uint8 RGB [N, S, S, 3].
+        images: uint8 RGB [N, S, S, 3], N >= 100 as in the paper.
+        resolutions: r in px, 3 or more.
+        interpolation: by which faces are shrunk, one of `btnet.data.INTERPOLATIONS`.
+
+    Returns:
+        One error per resolution; 1 at S px.
+
+    Raises:
+        ValueError: if there are fewer images, they or the interpolation are of another kind, or hold no detail.
+    """
+    sizes = list(resolutions)
+    if len(images) < _LEAST_IMAGES:
+        raise ValueError(
+            f"{len(images)} images: fig. 1 is a mean over {_LEAST_IMAGES} or more; give more faces"
+        )
+    if min(sizes, default=_LEAST_PX) < _LEAST_PX:
+        raise ValueError(
+            f"{min(sizes)} px: eq. 12 looks at {_LEAST_PX} x {_LEAST_PX} px; leave smaller sizes out"
+        )
+
+    def bound(batch: Tensor, size: int) -> Tensor:
+        face = resize(batch, size, interpolation).double()
+        return face.diff(n=2, dim=-1).diff(n=2, dim=-2).abs().mean(dim=(1, 2, 3)) / 64
+
+    full = _of_each(images, images.shape[1], bound).mean()
+    if full == 0:
+        raise ValueError("the images hold no detail: their error bound at full size is 0; give photographs")
+    return [_over_images(size, _of_each(images, size, bound) / full) for size in sizes]
+
+
+def down_up_error(
+    images: NDArray[np.uint8], resolutions: Iterable[int], interpolation: str = "bilinear"
+) -> list[SizeError]:
+    """What shrinking to r px takes from a face that is then enlarged again; not of the paper.
+
+        e_r(x) = ||U_S(D_r(x)) - x||_2 / sqrt(3 S S)        in grey levels of 255
+
+    with x an image of S x S px and 3 channels, D_r shrinking to r x r px and U_S enlarging to S x S px, both by one
+    interpolation and rounded to grey levels. 0 at r = S and for a uniform image.
+
+    Args:
+        images: uint8 RGB [N, S, S, 3], N >= 1.
         resolutions: r in px.
         interpolation: one of `btnet.data.INTERPOLATIONS`.
 
@@ -63,63 +116,83 @@ def upsampling_error(
     Raises:
         ValueError: if there is no image, or it or the interpolation is of another kind.
     """
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
-        raise ValueError(
-            f"images are {images.dtype} of shape {list(images.shape)}, expected uint8 RGB [N, S, S, 3], N >= 1"
-        )
-    norms = np.sqrt(np.mean(np.square(images, dtype=np.float64), axis=(1, 2, 3)))
-    errors = []
-    for resolution in resolutions:
-        rmse = np.concatenate([*_rmse(images, resolution, interpolation)])
-        # A black image has no norm to relate to; nothing is lost on it either.
-        relative = np.divide(rmse, norms, out=np.zeros_like(rmse), where=norms > 0)
-        errors.append(
-            UpsamplingError(resolution, float(rmse.mean()), float(rmse.std()), float(relative.mean()))
-        )
-    return errors
+
+    def rmse(batch: Tensor, size: int) -> Tensor:
+        difference = down_up(batch, size, interpolation).double() - batch
+        return difference.square().mean(dim=(1, 2, 3)).sqrt()
+
+    return [_over_images(size, _of_each(images, size, rmse)) for size in resolutions]
 
 
-def rows(errors: dict[str, list[UpsamplingError]]) -> list[tuple[str, int, float, float, float]]:
-    """Lines of the table under `HEADER`, {interpolation: errors}."""
-    return [(name, e.resolution, e.rmse, e.std, e.relative) for name, found in errors.items() for e in found]
+@dataclass(frozen=True)
+class Measure:
+    """A curve over resolutions.
+
+    Attributes:
+        of: images, resolutions and interpolation to errors.
+        column: name of the numbers in a table.
+        label: of the axis.
+    """
+
+    of: Callable[[NDArray[np.uint8], Iterable[int], str], list[SizeError]]
+    column: str
+    label: str
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """Of the lines that `rows` gives."""
+        return "interpolation", "resolution_px", self.column, "std_over_images"
 
 
-def draw(errors: dict[str, list[UpsamplingError]], num_images: int, branches: Sequence[int] = ()) -> Figure:
+ERROR_BOUND: Final = Measure(
+    error_bound, "error_bound_relative_to_full_size", "upper bound of the interpolation error,\nfull size: 1"
+)
+DOWN_UP: Final = Measure(
+    down_up_error, "rmse_grey_levels", "error of down- and up-sampling,\nRMS grey levels"
+)
+
+
+def rows(errors: Errors) -> list[tuple[str, int, float, float]]:
+    """Lines of a table, for a measure's `header`."""
+    return [(name, e.resolution, e.mean, e.std) for name, found in errors.items() for e in found]
+
+
+def draw(measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()) -> Figure:
     """A curve per interpolation, the band of one standard deviation over images, 32 px marked.
 
     Args:
+        measure: what the errors are.
         errors: by interpolation.
         num_images: that they are means of.
         branches: resolutions to mark on the first curve.
     """
     figure = new_figure(5.6, 3.8)
-    draw_on(figure.add_subplot(), errors, num_images, branches)
+    draw_on(figure.add_subplot(), measure, errors, num_images, branches)
     return figure
 
 
 def draw_on(
-    axes: Axes, errors: dict[str, list[UpsamplingError]], num_images: int, branches: Sequence[int] = ()
+    axes: Axes, measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()
 ) -> None:
     """As `draw`, in a picture of several."""
     for index, (name, found) in enumerate(errors.items()):
         x = [e.resolution for e in found]
-        mean, std = (np.array([getattr(e, key) for e in found]) for key in ("rmse", "std"))
+        mean, std = (np.array([getattr(e, key) for e in found]) for key in ("mean", "std"))
         colour = COLOURS[index % len(COLOURS)]
         axes.plot(x, mean, color=colour, linestyle=LINES[index % len(LINES)], linewidth=1.8, label=name)
         if index == 0:
             axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
             marked = [e for e in found if e.resolution in branches]
             axes.plot(
-                [e.resolution for e in marked], [e.rmse for e in marked], "o", color=colour, markersize=5
+                [e.resolution for e in marked], [e.mean for e in marked], "o", color=colour, markersize=5
             )
             for e in marked:
                 axes.annotate(
                     f"{e.resolution}",
-                    (e.resolution, e.rmse),
-                    (-5, -13),
+                    (e.resolution, e.mean),
+                    (5, 3),
                     textcoords="offset points",
                     fontsize=9,
-                    ha="right",
                 )
     axes.axvline(_MARKED_PX, color="#555555", linestyle=":", linewidth=1.2)
     axes.annotate(
@@ -135,14 +208,24 @@ def draw_on(
     axes.set_xlim(0, 1.02 * largest)
     axes.set_xticks(range(0, largest + 1, 16))
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("resolution in between, px")
-    axes.set_ylabel("error of down- and up-sampling,\nRMS grey levels")
+    axes.set_xlabel("resolution, px")
+    axes.set_ylabel(measure.label)
     tidy(axes)
     axes.legend(frameon=False, title=f"mean of {num_images} faces")
 
 
-def _rmse(images: NDArray[np.uint8], resolution: int, interpolation: str) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(images), _BATCH):
-        batch = torch.from_numpy(images[start : start + _BATCH]).permute(0, 3, 1, 2)
-        difference = down_up(batch, resolution, interpolation).to(torch.float64) - batch
-        yield difference.square().mean(dim=(1, 2, 3)).sqrt().numpy()
+def _over_images(resolution: int, errors: NDArray[np.float64]) -> SizeError:
+    return SizeError(resolution, float(errors.mean()), float(errors.std()))
+
+
+def _of_each(
+    images: NDArray[np.uint8], resolution: int, measure: Callable[[Tensor, int], Tensor]
+) -> NDArray[np.float64]:
+    """The measure of each image, [N], some images at a time."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
+        raise ValueError(
+            f"images are {images.dtype} of shape {list(images.shape)}, expected uint8 RGB [N, S, S, 3], N >= 1"
+        )
+    parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+    found = [measure(torch.from_numpy(part).permute(0, 3, 1, 2), resolution) for part in parts]
+    return np.asarray(torch.cat(found).numpy(), dtype=np.float64)

@@ -64,7 +64,16 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _upsampling_error(parser: argparse.ArgumentParser) -> Analysis:
-    """Fig. 1: error of down- and up-sampling against resolution."""
+    """Fig. 1: upper bound of the error of enlarging a face, against its resolution."""
+    return _error_curve(parser, is_bound=True)
+
+
+def _down_up_error(parser: argparse.ArgumentParser) -> Analysis:
+    """What shrinking takes from a face that is enlarged again, against the resolution in between."""
+    return _error_curve(parser, is_bound=False)
+
+
+def _error_curve(parser: argparse.ArgumentParser, *, is_bound: bool) -> Analysis:
     parser.add_argument("--faces", default="synthetic:100:1", help=_FACES)
     parser.add_argument("--num-images", type=int, default=100, help="to average over (default: %(default)s)")
     parser.add_argument(
@@ -90,8 +99,10 @@ def _upsampling_error(parser: argparse.ArgumentParser) -> Analysis:
                 f"--smallest {args.smallest} --step {args.step}: expected 1 <= smallest < {size}, and a step >= 1"
             )
         resolutions = sorted({*range(args.smallest, size, args.step), size})
-        errors = {name: analysis.upsampling_error(images, resolutions, name) for name in args.interpolation}
-        return analysis.draw(errors, len(images), (7, 14, 28, 56)), analysis.HEADER, analysis.rows(errors)
+        measure = analysis.ERROR_BOUND if is_bound else analysis.DOWN_UP
+        errors = {name: measure.of(images, resolutions, name) for name in args.interpolation}
+        figure = analysis.draw(measure, errors, len(images), (7, 14, 28, 56))
+        return figure, measure.header, analysis.rows(errors)
 
     return analyse
 
@@ -219,6 +230,7 @@ def _canonical_size(model: EvaluatedModel) -> int:
 
 _ANALYSES = {
     "upsampling-error": _upsampling_error,
+    "down-up-error": _down_up_error,
     "architecture": _architecture,
     "feature-maps": _feature_maps,
     "pyramids": _pyramids,

@@ -13,6 +13,7 @@ import numpy as np
 from btnet.console import show
 from btnet.data.image_files import ImageFiles
 from btnet.evaluation.rates import too_few
+from btnet.evaluation.summary import GainBaselines
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
 
@@ -37,14 +38,12 @@ class LoadedModels:
     Attributes:
         models: in the order of the tables, names all different.
         paths: where each came from, as the user named it.
-        high_resolution: name of phi_hr among them, None if it was not given.
-        matched: name of phi_mm among them, None if it was not given.
+        baselines: what gains are measured by; None where neither phi_mr nor phi_mm was given.
     """
 
     models: list[EvaluatedModel]
     paths: list[str]
-    high_resolution: str | None
-    matched: str | None
+    baselines: GainBaselines | None
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="MODEL",
-        help="phi_mm: one model for each low resolution, shown as one; needs --high-resolution",
+        help="phi_mm: one model for each low resolution, shown as one; gains at one resolution are measured by it "
+        "(eq. 5); needs --high-resolution",
+    )
+    parser.add_argument(
+        "--phi-mr",
+        metavar="MODEL",
+        help="phi_mr: gains across resolutions are measured by it (eq. 4); needs --high-resolution",
     )
     parser.add_argument(
         "--interpolation",
@@ -118,29 +123,31 @@ def add_skip_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def load_models(args: argparse.Namespace) -> LoadedModels:
-    """Load what `add_model_arguments` declared; phi_hr first, then phi_mm, then the others.
+    """Load what `add_model_arguments` declared; phi_hr first, then phi_mm, phi_mr and the others.
 
     Raises:
-        ValueError: if no model is given, or phi_mm without phi_hr.
+        ValueError: if no model is given, or phi_mm or phi_mr without phi_hr.
         FileNotFoundError: if one is missing.
     """
     paths = [str(path) for path in args.models]
     models = [load_model(path, high_resolution=args.high_resolution) for path in paths]
-    high_resolution = matched = None
-    if args.phi_mm:
+    of_phi_mm = ", ".join(args.phi_mm) or None
+    if of_phi_mm or args.phi_mr:
         if args.high_resolution is None:
             raise ValueError(
-                "--phi-mm needs phi_hr for faces of canonical size; give it with --high-resolution"
+                "--phi-mm and --phi-mr need phi_hr, which gains start from; give it with --high-resolution"
             )
-        models.insert(0, load_matched(args.phi_mm, high_resolution=args.high_resolution))
-        paths.insert(0, ", ".join(args.phi_mm))
-        matched = 0
-        # Gains need phi_hr in the table; elsewhere it only lends its network to others.
-        if args.high_resolution not in paths:
-            models.insert(0, load_model(args.high_resolution))
-            paths.insert(0, str(args.high_resolution))
-            matched = 1
-        high_resolution = paths.index(args.high_resolution)
+        # In the table, too; elsewhere phi_hr only lends its network to others.
+        first = [
+            path for path in (args.high_resolution, of_phi_mm, args.phi_mr) if path and path not in paths
+        ]
+        models = [
+            load_matched(args.phi_mm, high_resolution=args.high_resolution)
+            if path == of_phi_mm
+            else load_model(path)
+            for path in first
+        ] + models
+        paths = first + paths
     if not models:
         raise ValueError("no model to evaluate; give run folders or trunk files")
     names = [model.name for model in models]
@@ -151,12 +158,13 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
     models = [
         replace(_seeing(model, args.interpolation), forced=getattr(args, "network", None)) for model in models
     ]
-    return LoadedModels(
-        models,
-        paths,
-        None if high_resolution is None else models[high_resolution].name,
-        None if matched is None else models[matched].name,
-    )
+    baselines = None
+    if of_phi_mm or args.phi_mr:
+        by_path = dict(zip(paths, (model.name for model in models), strict=True))
+        baselines = GainBaselines(
+            by_path[args.high_resolution], by_path.get(args.phi_mr or ""), by_path.get(of_phi_mm or "")
+        )
+    return LoadedModels(models, paths, baselines)
 
 
 def settle_unreadable(

@@ -16,6 +16,7 @@ from btnet.data.faces import FaceSet
 from btnet.data.pairs import draw_pairs
 from btnet.data.record_faces import write_record_faces
 from btnet.evaluation.plots import plot_faces_and_roc
+from btnet.evaluation.summary import GainBaselines
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
 from btnet.images.codec import encode_jpeg, encode_png
@@ -96,7 +97,7 @@ def run(args: argparse.Namespace) -> None:
         pairs_file, sha256(pairs_file), issame, {m.name: verify(m, images, issame, _PAIRS) for m in models}
     )
     print_accuracy(results, _PAIRS)
-    print_gains([results], _PAIRS[1:], high_resolution="phi_hr", matched="phi_14")
+    print_gains([results], _PAIRS[1:], GainBaselines("phi_hr", "phi_mr", "phi_14"))
     picture = args.output / "demo.png"
     _draw(results, strangers, picture)
     show(f"{picture}: faces and ROC curves")

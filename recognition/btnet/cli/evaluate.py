@@ -217,10 +217,10 @@ def _by_model(
 
 
 def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels) -> None:
-    if loaded.high_resolution is None or loaded.matched is None:
+    if loaded.baselines is None:
         return
     for each in [[results] for results in sets] + ([sets] if len(sets) > 1 else []):
-        print_gains(each, pairs, high_resolution=loaded.high_resolution, matched=loaded.matched)
+        print_gains(each, pairs, loaded.baselines)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:

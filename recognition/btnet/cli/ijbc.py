@@ -22,6 +22,7 @@ from btnet.cli.benchmark import (
     views_of,
 )
 from btnet.console import progress_bar, show, show_table
+from btnet.evaluation.summary import gain_text, gains
 from btnet.inference.feature_file import FeatureFile
 from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
 from btnet.inference.ijb_scores import FARS, FPIRS, RANKS, score_templates
@@ -209,25 +210,19 @@ def _embed(
 
 
 def _add_gains(entries: Sequence[dict[str, Any]], loaded: LoadedModels) -> None:
-    """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where phi_hr and phi_mm are among the models."""
-    from btnet.evaluation.summary import gain
-
-    if loaded.high_resolution is None or loaded.matched is None:
+    """Gains at FAR 1e-4 and FPIR 0.1 (Tables 10, 11), where their baselines are among the models."""
+    if loaded.baselines is None:
         return
-    by_key = {(entry["model"], *entry["pair"]): entry for entry in entries}
-    for entry in entries:
-        references = [by_key.get((name, *entry["pair"])) for name in (loaded.high_resolution, loaded.matched)]
-        if None in references:
-            continue
-        entry["gain"] = {}
+    for pair in dict.fromkeys(tuple(entry["pair"]) for entry in entries):
+        of_pair = {entry["model"]: entry for entry in entries if tuple(entry["pair"]) == pair}
         for name, path in (
             ("tar_at_far", ("tar_at_far", f"{_GAIN_FAR:g}")),
             ("tpir", ("ijb_1n", "tpir", f"{_GAIN_FPIR:g}")),
             ("tpir_standard", ("ijb_1n_standard", "tpir", f"{_GAIN_FPIR:g}")),
         ):
-            if path[0] in entry:
-                values = [value for each in (entry, *references) if (value := _dig(each, path)) is not None]
-                entry["gain"][name] = gain(*values) if len(values) == 3 else None
+            numbers = {model: _dig(entry, path) for model, entry in of_pair.items() if path[0] in entry}
+            for model, value in gains(pair_label(pair), numbers, loaded.baselines).items():
+                of_pair[model].setdefault("gain", {})[name] = value
 
 
 def _dig(entry: Any, path: Sequence[str]) -> float | None:
@@ -244,26 +239,28 @@ def _print(
     ijb: IJB,
 ) -> None:
     heads = ["model", "pair"]
-    gains = any("gain" in entry for entry in entries)
+    has_gains = any("gain" in entry for entry in entries)
 
     def start(entry: Mapping[str, Any]) -> list[str]:
         return [entry["model"], pair_label(tuple(entry["pair"]))]
 
     def end(entry: Mapping[str, Any], name: str) -> list[str]:
-        value = entry.get("gain", {}).get(name)
-        return ["-" if value is None else f"{value:+.2f}"] if gains else []
+        return [gain_text(entry.get("gain", {}).get(name))] if has_gains else []
 
     if "verification" in args.tasks:
         rows = [
             start(e) + [percent(e["tar_at_far"][f"{far:g}"]) for far in FARS] + end(e, "tar_at_far")
             for e in entries
         ]
-        columns = heads + [f"{far:g}" for far in FARS] + ["gain at 1e-4"] * gains
+        columns = heads + [f"{far:g}" for far in FARS] + ["gain at 1e-4"] * has_gains
         show_table(f"{ijb.name} 1:1, TAR at FAR, %", columns, rows, text=(0, 1))
         show_too_few(FARS, (e["num_impostors"] for e in entries))
     if "identification" in args.tasks:
         columns = (
-            heads + [f"TPIR @ {f:g}" for f in FPIRS] + [f"top-{k}" for k in RANKS] + ["gain at 0.1"] * gains
+            heads
+            + [f"TPIR @ {f:g}" for f in FPIRS]
+            + [f"top-{k}" for k in RANKS]
+            + ["gain at 0.1"] * has_gains
         )
         for scorer, meaning, name in (
             ("ijb_1n", "galleries joined, threshold from impostors (insightface, the authors)", "tpir"),
@@ -280,11 +277,7 @@ def _print(
     show(
         f"{options.label}; aligned {'at the resolution itself' if args.alignment == 'direct' else 'at 112 px'}; "
         f"faces resized by {views_of(loaded.models)}; "
-        + (
-            f"gains on {loaded.high_resolution}, that of {loaded.matched} being 1 or -1."
-            if gains
-            else "no gains."
-        )
+        + (loaded.baselines.note if loaded.baselines is not None else "no gains.")
     )
 
 

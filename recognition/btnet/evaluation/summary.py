@@ -1,11 +1,11 @@
 """Many sets in one number: averages, gains, and how evenly a model loses accuracy across sets."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AccuracyDrop", "accuracy_drop", "average", "average_gain", "gain"]
+__all__ = ["AccuracyDrop", "GainBaselines", "accuracy_drop", "average", "gain_text", "gains"]
 
 
 @dataclass(frozen=True)
@@ -36,63 +36,72 @@ def average(values: Iterable[float | None]) -> float | None:
     return float(np.mean(np.array(known, dtype=np.float64)))
 
 
-def gain(accuracy: float, accuracy_hr: float, accuracy_mm: float) -> float | None:
-    """Share of the way from phi_hr to phi_mm that a model goes (eq. 4 across, eq. 5 at one resolution).
+@dataclass(frozen=True)
+class GainBaselines:
+    """What gains are counted from and measured by: names of models in a table; None: it has no such model.
 
-        (M(phi) - M(phi_hr)) / |M(phi_mm) - M(phi_hr)|
-
-    The form is the update gain of backward-compatible training (Shen et al., CVPR 2020) with phi_mm in the
-    place of the paragon; it was written from that, not copied from the paper's own lines. The denominator is
-    absolute, so that the sign always says whether phi beats phi_hr, also where phi_mm falls behind phi_hr
-    (its models were never made to match each other).
-
-    Args:
-        accuracy: M(phi) of the model in question (phi_bt, phi_mr) at a pair of resolutions such as 112&14
-            (eq. 4) or 14&14 (eq. 5); accuracy, TAR or TPIR, all three in the same unit.
-        accuracy_hr: M(phi_hr) at that pair.
-        accuracy_mm: M(phi_mm) at that pair.
-
-    Returns:
-        1 where the model reaches phi_mm, more where it beats it, negative where it is worse than phi_hr;
-        None (print "-") where phi_mm and phi_hr are equal or a value is not finite.
+    Attributes:
+        high_resolution: phi_hr, whose own gain is 0.
+        multi_resolution: phi_mr, whose gain across resolutions is 1 or -1 (eq. 4).
+        matched: phi_mm, whose gain at one resolution is 1 or -1 (eq. 5).
     """
-    if not np.isfinite([accuracy, accuracy_hr, accuracy_mm]).all():
-        return None
-    reference = abs(accuracy_mm - accuracy_hr)
-    # Equal accuracies may differ by the rounding of their means.
-    if reference < 1e-12:
-        return None
-    return (accuracy - accuracy_hr) / reference
 
+    high_resolution: str
+    multi_resolution: str | None
+    matched: str | None
 
-def average_gain(
-    accuracy: Mapping[str, float | None],
-    accuracy_hr: Mapping[str, float | None],
-    accuracy_mm: Mapping[str, float | None],
-) -> float | None:
-    """Gain of the averages over sets (eq. 4, 5): the gain of Table 2's "average" columns.
+    @classmethod
+    def among(cls, names: Container[str]) -> "GainBaselines":
+        """The models that have the paper's names; phi_mr is its first version, v1."""
+        by_kind = (("phi_mr v1", "phi_mr"), ("phi_mm",))
+        return cls("phi_hr", *(next((name for name in kind if name in names), None) for kind in by_kind))
 
-    A mean of the sets' gains would let the set with the smallest denominator decide.
-
-    Args:
-        accuracy: M(phi) by set.
-        accuracy_hr: M(phi_hr) by set.
-        accuracy_mm: M(phi_mm) by set.
-
-    Returns:
-        As `gain`; None too where a value is missing.
-
-    Raises:
-        ValueError: if the three are not of the same sets.
-    """
-    if not accuracy.keys() == accuracy_hr.keys() == accuracy_mm.keys():
-        raise ValueError(
-            f"gain over sets {sorted(accuracy)}, {sorted(accuracy_hr)} and {sorted(accuracy_mm)}: expected the "
-            "same sets of all three models"
+    @property
+    def note(self) -> str:
+        """What the gains of a table are, in a sentence."""
+        return (
+            f"Gain: what a model adds to {self.high_resolution}, as a share of what "
+            f"{self.multi_resolution or 'phi_mr (missing)'} adds or takes across resolutions (eq. 4), or "
+            f"{self.matched or 'phi_mm (missing)'} at one (eq. 5)."
         )
-    means = [average(values.values()) for values in (accuracy, accuracy_hr, accuracy_mm)]
-    known = [mean for mean in means if mean is not None]
-    return gain(*known) if len(known) == 3 else None
+
+
+def gains(
+    pair: str, numbers: Mapping[str, float | None], baselines: GainBaselines
+) -> dict[str, float | None]:
+    """Gain of every model at a pair of resolutions, by the equation that the pair asks for.
+
+        (M(phi) - M(phi_hr)) / |M(phi_mr) - M(phi_hr)|    two resolutions (eq. 4)
+        (M(phi) - M(phi_hr)) / |M(phi_r) - M(phi_hr)|     one resolution r, phi_r of phi_mm (eq. 5)
+
+    The denominator is absolute, so that the sign always says whether a model beats phi_hr. Of several sets, the gain
+    is that of the averages: in a mean of gains, the set with the smallest denominator would decide.
+
+    Args:
+        pair: as the paper writes it, "112&14"; a side that is no size ("native") has no gain.
+        numbers: M of every model at the pair, by name: accuracy, TAR or TPIR, all in one unit.
+        baselines: which of them are phi_hr, phi_mr and phi_mm.
+
+    Returns:
+        By name; None (print "-") where a number is missing or the baseline equals phi_hr.
+    """
+    sides = pair.split("&")
+    baseline = baselines.matched if len(set(sides)) == 1 else baselines.multi_resolution
+    high, reference = numbers.get(baselines.high_resolution), numbers.get(baseline or "")
+    found: dict[str, float | None] = dict.fromkeys(numbers)
+    if high is None or reference is None or not all(side.isdecimal() for side in sides):
+        return found
+    whole = abs(reference - high)
+    for name, value in numbers.items():
+        # Equal numbers may differ by the rounding of their means.
+        if value is not None and np.isfinite(value) and 1e-12 < whole < np.inf:
+            found[name] = (value - high) / whole
+    return found
+
+
+def gain_text(gain: float | None) -> str:
+    """As tables show a gain: with two digits and a sign; what rounds to nothing has a plus, what is none is a dash."""
+    return "-" if gain is None else f"{round(gain, 2) + 0.0:+.2f}"
 
 
 def accuracy_drop(reference: Mapping[str, float], accuracy: Mapping[str, float]) -> AccuracyDrop:

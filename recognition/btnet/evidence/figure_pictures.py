@@ -21,6 +21,7 @@ from btnet.evaluation.set_plots import draw_drops, draw_radar
 from btnet.evaluation.style import COLOURS, MARKERS, family_styles, legend_below, math_name, new_figure, tidy
 from btnet.evidence.figure_maps import read_levels, read_models
 from btnet.evidence.groups import FULL
+from btnet.evidence.plan import RESOLUTIONS
 from btnet.model.cost import Cost
 from btnet.report.verification_scores import pair_key
 
@@ -54,15 +55,21 @@ def _mean(by_pair: Data) -> float:
     return float(np.mean([values for pair, values in by_pair.items() if pair != FULL]))
 
 
+def _errors(data: Data) -> dict[str, list[upsampling_error.SizeError]]:
+    return {
+        name: [upsampling_error.SizeError(*row[:3]) for row in rows] for name, rows in data["errors"].items()
+    }
+
+
+def _error_bound(data: Data) -> Figure:
+    return upsampling_error.draw(upsampling_error.ERROR_BOUND, _errors(data), data["num_faces"], RESOLUTIONS)
+
+
 def _upsampling(data: Data) -> Figure:
     figure = new_figure(9.6, 3.9)
     left, right = figure.subplots(1, 2)
-    errors = {
-        name: [upsampling_error.UpsamplingError(*row) for row in rows]
-        for name, rows in data["errors"].items()
-    }
     marked = [point["resolution"] for point in data["cosine"] if point["model"] == _BRANCH]
-    upsampling_error.draw_on(left, errors, data["num_faces"], marked)
+    upsampling_error.draw_on(left, upsampling_error.DOWN_UP, _errors(data), data["num_faces"], marked)
     for index, model in enumerate((_HIGH_RESOLUTION, _BRANCH)):
         points = sorted((p["resolution"], p["mean"], p["std"]) for p in data["cosine"] if p["model"] == model)
         if not points:
@@ -165,7 +172,8 @@ def _architecture(data: Data) -> Figure:
 
 
 _PICTURES: Final[dict[str, tuple[str, Callable[[Data], Figure]]]] = {
-    "fig1": ("upsampling", _upsampling),
+    "fig1": ("error_bound", _error_bound),
+    "down_up": ("upsampling", _upsampling),
     "fig3": ("maps", _pyramids),
     "fig4_5": ("costs", _costs),
     "fig6_radar": ("folds", _radar),

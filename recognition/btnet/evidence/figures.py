@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.analysis.architecture import architecture
-from btnet.analysis.upsampling_error import upsampling_error
+from btnet.analysis.upsampling_error import down_up_error, error_bound
 from btnet.data.bin_sets import read_bin
 from btnet.evaluation.verification import fold_accuracies
 from btnet.evidence.agreement import agreement, cosines
@@ -116,6 +116,8 @@ def write_figures(material: Material) -> list[Path]:
         if not path.is_file() or _read(path)["digest"] != digest:
             start = time.monotonic()
             data = measure(material)
+            if data is None:
+                continue
             document = {"digest": digest, "seconds": round(time.monotonic() - start, 1), "data": data}
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
@@ -158,13 +160,25 @@ def _digest(material: Material, name: str, of_models: bool) -> str:
     return hashlib.sha256(" ".join(made_of).encode()).hexdigest()
 
 
-def _upsampling(material: Material) -> dict[str, Any]:
-    """Fig. 1: what shrinking takes from the pixels, and from the embedding."""
+def _error_bound(material: Material) -> dict[str, Any] | None:
+    """Fig. 1, of as many faces as it takes."""
     faces = material.faces
-    size = faces.shape[1]
-    steps = sorted({*range(4, size, 4), *RESOLUTIONS, size})
+    if len(faces) < _NUM_FACES:
+        return None
+    found = error_bound(faces, _steps(faces.shape[1]))
+    return {"num_faces": len(faces), "errors": {"bilinear": [astuple(error) for error in found]}}
+
+
+def _steps(size: int) -> list[int]:
+    return sorted({*range(4, size, 4), *RESOLUTIONS, size})
+
+
+def _upsampling(material: Material) -> dict[str, Any]:
+    """What shrinking takes from the pixels, and from the embedding."""
+    faces = material.faces
     errors = {
-        name: [astuple(error) for error in upsampling_error(faces, steps, name)] for name in _INTERPOLATIONS
+        name: [astuple(error) for error in down_up_error(faces, _steps(faces.shape[1]), name)]
+        for name in _INTERPOLATIONS
     }
     trunk = material.load_trunk()
     networks = {("phi_hr", r): trunk for r in _BETWEEN}
@@ -225,8 +239,9 @@ def _maps(material: Material) -> dict[str, Any]:
     }
 
 
-Measure = Callable[[Material], dict[str, Any]]
+Measure = Callable[[Material], dict[str, Any] | None]
 _MEASURES: Final[dict[str, tuple[Measure, bool]]] = {
+    "error_bound": (_error_bound, False),
     "upsampling": (_upsampling, True),
     "costs": (_costs, False),
     "folds": (_folds, True),

@@ -17,7 +17,7 @@ from btnet.report.table import Table
 __all__ = ["sections"]
 
 _SAID = "What the evidence says"
-_PAPERS_FIGURES = ("fig1", "fig3", "fig4_5", "fig8", "fig9", "fig10", "agreement")
+_PAPERS_FIGURES = ("fig1", "down_up", "fig3", "fig4_5", "fig8", "fig9", "fig10", "agreement")
 
 
 def sections(

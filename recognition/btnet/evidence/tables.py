@@ -8,23 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from btnet.evaluation.published import VERIFICATION
-from btnet.evaluation.summary import gain
+from btnet.evaluation.published import published
+from btnet.evaluation.summary import GainBaselines, gains
 from btnet.evidence.cost_tables import kilobytes, share_learnt
 from btnet.evidence.groups import FULL, Groups, accuracy_cell, mean, pairs_of
 from btnet.evidence.judgement import difference
 from btnet.evidence.record import Record
 from btnet.evidence.statements import HIGH_RESOLUTION, plain_label
+from btnet.report.published_rows import Published, has_gain, with_published
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import pair_key
 
 __all__ = ["accuracies", "against_plain", "beyond", "kept_table", "steps", "table2"]
 
-_MATCHED = "phi_mm"
+_MATCHED, _MULTI_RESOLUTION = "phi_mm", "phi_mr v1"
 _SEE = "Outside chance: as said at the top of the page."
 _PAPERS = (
-    "Rows marked paper or quoted: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
-    "CPLFW. Other faces and another trunk than ours: compare differences, not levels."
+    "Rows marked paper: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and CPLFW; its "
+    "phi_bt stands on phi_mr's trunk. Other faces and another trunk than ours: compare differences, not levels."
 )
 Comparisons = Sequence[Mapping[str, Any]]
 Reference = Callable[[str], Sequence[Record]]
@@ -37,10 +38,10 @@ def table2(groups: Groups) -> list[Table]:
     tables = []
     for title, same in (("cross-resolution", False), ("same resolution", True)):
         chosen = [pair for pair in pairs if pair_key(pair)[0] is same]
-        tables.append(_accuracies_and_gains(f"Accuracy, {title}", groups, chosen, matched[:1]))
+        tables.append(_accuracies_and_gains(f"Accuracy, {title}", groups, chosen, [*matched, None][0]))
     tables.append(_old_gallery(groups))
     if len(matched) > 1:
-        tables.append(_gains(groups, [pair for pair in pairs if pair != FULL], matched[1]))
+        tables.append(_gains(groups, [pair for pair in pairs if pair_key(pair)[0]], matched[1]))
     return tables
 
 
@@ -141,43 +142,50 @@ def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
     return Table("What a small face keeps of the full one", "model", tuple(columns), tuple(rows), (note,))
 
 
-def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matched: Sequence[str]) -> Table:
+def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matched: str | None) -> Table:
     columns: list[Column] = []
+    keys: list[tuple[str, str]] = []
     cells: dict[str, list[Cell]] = {label: [] for label in groups}
-    published: dict[str, list[Cell]] = {model: [] for model in VERIFICATION}
+    # The paper's phi_mm, too, is trained from scratch.
+    theirs = {
+        (matched if matched and model == _MATCHED else model, pair): numbers
+        for (model, pair), numbers in published("verification").items()
+    }
     for pair in pairs:
-        gains = {label: _gain(groups, label, matched[0], pair) if matched else None for label in groups}
-        with_gain = any(value is not None for value in gains.values())
-        columns.append(Column("acc., %" if matched else pair, pair if matched else ""))
-        if with_gain:
-            columns.append(Column("gain", pair, signed=True, best=""))
+        gained = _gained(groups, pair, matched)
+        columns.append(Column("acc., %", pair))
+        keys.append((pair, "accuracy"))
         for label, group in groups.items():
-            cells[label] += [accuracy_cell(group, pair), *([gains[label]] if with_gain else [])]
-        for model, row in published.items():
-            row += [VERIFICATION[model][1].get(pair), *([None] if with_gain else [])]
-    rows = []
-    for label in groups:
-        rows.append(Row(label, tuple(cells[label])))
-        if any(cell is not None for cell in published.get(label, ())):
-            rows.append(Row(label, tuple(published[label]), VERIFICATION[label][0].short))
-    notes = [_seeds_note(groups)]
-    if matched:
-        notes.append(
-            f"Gain (eq. 4, 5): what a model adds to {HIGH_RESOLUTION}, as a share of what {matched[0]} adds or takes."
-        )
-    return Table(title if matched else f"{title}, %", "model", tuple(columns), tuple(rows), (*notes, _PAPERS))
+            cells[label].append(accuracy_cell(group, pair))
+        if has_gain(pair, gained, theirs):
+            columns.append(Column("gain", pair, signed=True, best=""))
+            keys.append((pair, "gain"))
+            for label, value in gained.items():
+                cells[label].append(value)
+    rows = with_published([Row(label, tuple(row)) for label, row in cells.items()], keys, theirs)
+    of_gains = f"{_baselines(groups, matched).note} Gains are those of the accuracies as printed."
+    notes = (_seeds_note(groups), of_gains, _PAPERS)
+    return Table(title, "model", tuple(columns), tuple(rows), notes)
 
 
-def _gain(groups: Groups, label: str, matched: str, pair: str) -> float | None:
-    found = [mean(groups.get(each, ()), pair) for each in (label, HIGH_RESOLUTION, matched)]
-    known = [value for value in found if value is not None]
-    return gain(*known) if len(known) == 3 else None
+def _baselines(groups: Groups, matched: str | None) -> GainBaselines:
+    return GainBaselines(HIGH_RESOLUTION, _MULTI_RESOLUTION if _MULTI_RESOLUTION in groups else None, matched)
+
+
+def _gained(groups: Groups, pair: str, matched: str | None) -> dict[str, float | None]:
+    """From the accuracies as they are printed, in % with two digits, so that a reader can check them."""
+    means = {label: mean(group, pair) for label, group in groups.items()}
+    printed = {label: None if value is None else round(100 * value, 2) for label, value in means.items()}
+    return gains(pair, printed, _baselines(groups, matched))
 
 
 def _gains(groups: Groups, pairs: Sequence[str], matched: str) -> Table:
-    rows = [Row(label, tuple(_gain(groups, label, matched, pair) for pair in pairs)) for label in groups]
-    columns = tuple(Column(pair, signed=True, best="") for pair in pairs)
-    note = f"As above, with {matched} in the place of the paper's {_MATCHED}: it has more to start from."
+    """Of eq. 5 alone: in eq. 4 phi_mm has no part."""
+    found = {pair: _gained(groups, pair, matched) for pair in pairs}
+    defined = [pair for pair in pairs if any(value is not None for value in found[pair].values())]
+    rows = [Row(label, tuple(found[pair][label] for pair in defined)) for label in groups]
+    columns = tuple(Column(pair, signed=True, best="") for pair in defined)
+    note = f"Eq. 5 with {matched} in the place of the paper's {_MATCHED}: it has more to start from."
     return Table(f"Gain against {matched}", "model", columns, tuple(rows), (note,))
 
 
@@ -198,7 +206,9 @@ def _compared(groups: Groups, title: str, head: str, reference: Reference, compa
     """Accuracy of every row, and how it differs from another at the same pair."""
     pairs = [pair for pair in pairs_of(groups) if pair != FULL]
     columns: list[Column] = []
+    keys: list[tuple[str, str]] = []
     for pair in pairs:
+        keys += [(pair, "accuracy"), *[("", "")] * 3]
         columns += [
             Column("acc., %", pair),
             Column("difference", pair, signed=True, best=""),
@@ -217,7 +227,19 @@ def _compared(groups: Groups, title: str, head: str, reference: Reference, compa
         Column("learnt, %", "of a branch", digits=1, best=""),
         Column("stored, kB", "of a branch", digits=0, best=""),
     ]
-    return Table(title, head, tuple(columns), tuple(rows), (_seeds_note(groups), _SEE))
+    shown = with_published(rows, [*keys, ("14&14", "share"), ("", "")], _papers_steps(), only_below_ours=True)
+    notes = (_seeds_note(groups), _SEE, *([_PAPERS] if len(shown) > len(rows) else []))
+    return Table(title, head, tuple(columns), tuple(shown), notes)
+
+
+def _papers_steps() -> Published:
+    """Tables 4 and 5, with the stored parameters as a share of the trunk's in %."""
+    steps = published("training")
+    whole = steps["scratch", "14&14"]["parameters"]
+    return {
+        key: {**numbers, "share": 100 * numbers["parameters"] / whole} if "parameters" in numbers else numbers
+        for key, numbers in steps.items()
+    }
 
 
 def _rank(item: tuple[str, Sequence[Record]]) -> tuple[float, str]:

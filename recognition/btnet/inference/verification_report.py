@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from btnet.console import show, show_table
 from btnet.evaluation.rates import measurable, too_few
-from btnet.evaluation.summary import average, average_gain
+from btnet.evaluation.summary import GainBaselines, average, gain_text, gains
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.results import describe_model, plain, result_document
 from btnet.inference.verify import FARS, Pair, VerificationResult, pair_label
@@ -92,30 +92,26 @@ def print_accuracy(results: SetResults, pairs: Sequence[Pair]) -> None:
     )
 
 
-def print_gains(
-    sets: Sequence[SetResults], pairs: Sequence[Pair], *, high_resolution: str, matched: str
-) -> None:
-    """Print what each model gains on phi_hr, as a share of what phi_mm gains (eq. 4, 5).
+def print_gains(sets: Sequence[SetResults], pairs: Sequence[Pair], baselines: GainBaselines) -> None:
+    """Print the gains of each model (eq. 4, 5).
 
     Args:
         sets: one, or several whose averages are compared, as in Table 2.
-        pairs: of resolutions, those of eq. 4 and eq. 5.
-        high_resolution: name of phi_hr among the models.
-        matched: name of phi_mm.
+        pairs: of resolutions.
+        baselines: among the models.
     """
+    found = {}
+    for pair in pairs:
+        results = {model: [each.find(model, pair) for each in sets] for model in sets[0].by_model}
+        means = {
+            model: average(None if result is None else result.accuracy for result in of_sets)
+            for model, of_sets in results.items()
+        }
+        found[pair] = gains(pair_label(pair), means, baselines)
 
-    def by_set(model: str, pair: Pair) -> dict[str, float | None]:
-        # By number: two sets may have one name.
-        found = {str(number): results.find(model, pair) for number, results in enumerate(sets)}
-        return {name: None if result is None else result.accuracy for name, result in found.items()}
-
-    def cell(model: str, pair: Pair) -> str:
-        value = average_gain(*(by_set(name, pair) for name in (model, high_resolution, matched)))
-        return _UNKNOWN if value is None else f"{value:+.2f}"
-
-    over = f"of the average of {len(sets)} sets, " if len(sets) > 1 else ""
-    title = f"gain on {high_resolution}, {over}that of {matched} being 1 or -1 (eq. 4, 5)"
-    _print_table(title, list(sets[0].by_model), pairs, cell)
+    title = f"gain, average of {len(sets)} sets" if len(sets) > 1 else "gain"
+    _print_table(title, list(sets[0].by_model), pairs, lambda model, pair: gain_text(found[pair][model]))
+    show(baselines.note)
 
 
 def report(

@@ -8,20 +8,12 @@ from typing import Any
 import numpy as np
 
 from btnet.evaluation.plots import Curve, draw_roc_panels
-from btnet.evaluation.published import (
-    AUTHORS,
-    CENTREFACE_SURVFACE,
-    IJBC_TAR,
-    IJBC_TPIR,
-    SURVFACE,
-    SURVFACE_PAPER,
-    SurvFaceRow,
-)
-from btnet.evaluation.summary import gain
+from btnet.evaluation.published import MARK, published
+from btnet.evaluation.summary import GainBaselines, gains
+from btnet.report.published_rows import has_gain, with_published
 from btnet.report.results import ResultFile, ResultSet, number, pair_label
 from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
-from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED
 
 __all__ = ["RATE_TASKS", "rate_sections", "survface_sections"]
 
@@ -43,9 +35,13 @@ _METRICS = {
     "ijb_1n_standard rank": "rank, each gallery apart",
 }
 _NO_RATES = ("gain", "roc", "faces_by_resolution")
-# Where the paper reads off gains (Tables 10, 11), and what it reports there for phi_bt on IJB-C.
-_GAIN_AT = {"tar_at_far": 1e-4, "ijb_1n tpir": 0.1, "ijb_1n_standard tpir": 0.1}
-_PUBLISHED = {("ijbc", "tar_at_far"): IJBC_TAR, ("ijbc", "ijb_1n tpir"): IJBC_TPIR}
+# Where the paper reads off gains (Tables 10, 11), and under which words its rates stand in its section.
+_GAIN_AT = {"tar_at_far": "0.0001", "ijb_1n tpir": "0.1", "ijb_1n_standard tpir": "0.1"}
+_PUBLISHED = {
+    "tar_at_far": ("ijbc 1:1", ""),
+    "ijb_1n tpir": ("ijbc 1:N", "tpir "),
+    "ijb_1n rank": ("ijbc 1:N", "rank "),
+}
 _FPIRS = (0.3, 0.2, 0.1, 0.01)
 
 
@@ -91,22 +87,14 @@ def _tables_3(found: ResultSet) -> Iterator[Table]:
 
 def _table_3(found: ResultSet, scorer: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     columns = (Column("AUC", digits=1), *(Column(f"{fpir:g}", "TPIR20 at FPIR", 1) for fpir in _FPIRS))
-    rows: list[Row] = []
-    shown = set()
-    for entry in entries:
-        strategy = _strategy(entry)
-        rows.append(Row(_survface_name(entry, strategy), _survface_cells(entry)))
-        if strategy in SURVFACE:
-            shown.add(strategy)
-    # In the paper's order, behind ours.
-    order = [strategy for strategy in SURVFACE if strategy in shown] or list(SURVFACE)
+    rows = [Row(_survface_name(entry, _strategy(entry)), _survface_cells(entry)) for entry in entries]
+    keys = ["auc", *(f"{fpir:g}" for fpir in _FPIRS)]
     rows += [
-        Row(f"phi_bt, {indicator} + {rule}", _published_cells(SURVFACE[indicator, rule]), AUTHORS.short)
-        for indicator, rule in order
+        Row(", ".join(filter(None, name)), tuple(numbers.get(key) for key in keys), MARK)
+        for name, numbers in published("survface").items()
     ]
-    rows.append(Row("CentreFace", _published_cells(CENTREFACE_SURVFACE), SURVFACE_PAPER.short))
     notes = (
-        "Of the paper's fifteen other methods only what could be read at its source is listed.",
+        "The paper's table ends at FPIR 0.1; the rates at 0.01 are its authors' README's.",
         *_facts(found),
     )
     title = ", ".join(part for part in (found.name, scorer) if part)
@@ -134,10 +122,6 @@ def _survface_cells(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
     rates = next((v for k, v in entry.items() if k.startswith("tpir") and isinstance(v, Mapping)), {})
     by_fpir = {float(fpir): number(rate) for fpir, rate in rates.items() if _is_rate(fpir)}
     return tuple(map(_percent, (number(entry.get("auc")), *(by_fpir.get(fpir) for fpir in _FPIRS))))
-
-
-def _published_cells(row: SurvFaceRow) -> tuple[Cell, ...]:
-    return (row.auc, *(row.tpir.get(fpir) for fpir in _FPIRS))
 
 
 def _blocks(task: str, found: ResultSet) -> Iterator[Table | Picture]:
@@ -179,23 +163,26 @@ def _curves(found: ResultSet) -> Iterator[Picture]:
 
 def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[str, Any]]) -> Table:
     rates = {str(e.get("model", "")): dict(_metrics(e).get(metric, {})) for e in entries}
-    names = list(dict.fromkeys(name for by_name in rates.values() for name in by_name))
+    names = list(dict.fromkeys(name for by_name in rates.values() for name in by_name))  # "1e-06", "0.0001"
     columns = [Column(name) for name in names]
     cells: dict[str, list[Cell]] = {
         model: [_percent(number(by_name.get(name))) for name in names] for model, by_name in rates.items()
     }
-    at = next((name for name in names if _is_rate(name) and float(name) == _GAIN_AT.get(metric)), None)
-    at_gain = {model: None if at is None else number(by_name.get(at)) for model, by_name in rates.items()}
-    high, matched = at_gain.get(HIGH_RESOLUTION), at_gain.get(MATCHED)
-    if high is not None and matched is not None:
+    section, words = _PUBLISHED.get(metric, ("", ""))
+    theirs = published(section) if task == "ijbc" and section else {}
+    pair = pair_label(entries[0].get("pair"))
+    keys = [(pair, words + name) for name in names]
+    at = _GAIN_AT.get(metric, "")
+    numbers = {model: number(by_name.get(at)) for model, by_name in rates.items()}
+    gained = gains(pair, numbers, GainBaselines.among(numbers))
+    if at in names and has_gain(pair, gained, theirs):
         columns.append(Column(f"gain at {at}", signed=True, best=""))
-        for model, value in at_gain.items():
-            cells[model].append(None if value is None else gain(value, high, matched))
-    rows = [Row(model, tuple(row)) for model, row in cells.items()]
-    paper = _PUBLISHED.get((task, metric), {}).get(pair_label(entries[0].get("pair")))
-    if paper is not None and at is not None:
-        rows.append(Row("phi_bt", tuple(paper if c.name == at else None for c in columns), AUTHORS.short))
-    return Table(f"{title}: {_METRICS.get(metric, metric)}, %", "model", tuple(columns), tuple(rows))
+        keys.append((pair, "gain"))
+        for model, value in gained.items():
+            cells[model].append(value)
+    rows = with_published([Row(model, tuple(row)) for model, row in cells.items()], keys, theirs)
+    notes = (GainBaselines.among(numbers).note,) if len(columns) > len(names) else ()
+    return Table(f"{title}: {_METRICS.get(metric, metric)}, %", "model", tuple(columns), tuple(rows), notes)
 
 
 def _metrics(entry: Mapping[str, Any], prefix: str = "") -> dict[str, Mapping[str, Any]]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from btnet.evaluation.published import AUTHORS, PAPER, SURVFACE_PAPER
+from btnet.evaluation.published import MARK, SOURCE
 from btnet.report.results import ResultFile
 from btnet.report.section import Section
 from btnet.report.table import Column, Row, Table
@@ -16,7 +16,6 @@ __all__ = ["sources_section"]
 
 def sources_section(files: Sequence[ResultFile]) -> Section:
     """Fingerprints, checksums and versions, so that every number can be traced."""
-    published = [Row(source.short, (source.full,)) for source in (PAPER, AUTHORS, SURVFACE_PAPER)]
     return Section(
         "What was measured",
         "Fingerprints and checksums are SHA-256, cut to 12 digits; the result files hold them whole.",
@@ -24,16 +23,7 @@ def sources_section(files: Sequence[ResultFile]) -> Section:
             _models(files),
             _sets(files),
             _files(files),
-            Table(
-                "Published numbers",
-                "marked",
-                (Column("source", best=""),),
-                tuple(published),
-                (
-                    "phi_mm and phi_mr of Table 2, the fifteen other methods of Table 3 and the remaining rates "
-                    "of Tables 6 to 11 could not be read at their source and are left out.",
-                ),
-            ),
+            Table("Published numbers", "marked", (Column("source", best=""),), (Row(MARK, (SOURCE,)),)),
         ],
     )
 

@@ -194,7 +194,9 @@ def _text(cell: Cell, column: Column) -> str:
         return cell
     if isinstance(cell, Spread):
         return f"{_text(cell.mean, column)} ± {cell.std:.{column.digits}f}"
-    return f"{cell:+.{column.digits}f}" if column.signed else f"{cell:.{column.digits}f}"
+    # What rounds to nothing has a plus.
+    number = round(cell, column.digits) + 0.0 if column.signed else cell
+    return f"{number:+.{column.digits}f}" if column.signed else f"{number:.{column.digits}f}"
 
 
 def _md_row(cells: Sequence[str]) -> str:

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from btnet.evaluation.published import VERIFICATION
+from btnet.evaluation.published import published
 from btnet.evaluation.set_plots import MIN_RADAR_SETS, draw_averages, draw_drops, draw_radar
-from btnet.evaluation.summary import accuracy_drop, average, gain
+from btnet.evaluation.summary import GainBaselines, accuracy_drop, average, gains
+from btnet.report.published_rows import has_gain, with_published
 from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
-from btnet.report.verification_scores import HIGH_RESOLUTION, MATCHED, VerificationScores, pair_key
+from btnet.report.verification_scores import VerificationScores, pair_key
 
 __all__ = ["verification_section"]
 
 _PAPERS_ROWS = (
-    "Rows marked paper or quoted: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and "
-    "CPLFW. They are other faces and other training than ours: compare differences, not levels."
+    "Rows marked paper (Tables 2, 4 and 5): IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, "
+    "CALFW and CPLFW. They are other faces and other training than ours: compare differences, not levels."
 )
 
 
@@ -45,40 +46,25 @@ def _mean(scores: VerificationScores, model: str, pair: str) -> float | None:
     return average(scores.by_set(model, pair).values())
 
 
-def _gain(scores: VerificationScores, values: dict[str, float | None]) -> dict[str, float | None]:
-    """Gain of every model, from their accuracies at one pair and set (or average)."""
-    high, matched = values.get(HIGH_RESOLUTION), values.get(MATCHED)
-    if high is None or matched is None:
-        return dict.fromkeys(values)
-    return {name: None if value is None else gain(value, high, matched) for name, value in values.items()}
-
-
 def _averages(scores: VerificationScores, pairs: Sequence[str], kind: str) -> Table:
     columns: list[Column] = []
+    keys: list[tuple[str, str]] = []
     cells: dict[str, list[Cell]] = {model: [] for model in scores.models}
-    published: dict[str, list[Cell]] = {model: [] for model in VERIFICATION}
     for pair in pairs:
         means = {model: _mean(scores, model, pair) for model in scores.models}
-        gains = _gain(scores, means)
-        with_gain = any(value is not None for value in gains.values())
+        gained = gains(pair, means, GainBaselines.among(means))
         columns.append(Column("acc., %", pair))
+        keys.append((pair, "accuracy"))
         for model, mean in means.items():
             cells[model].append(None if mean is None else 100 * mean)
-        for model, row in published.items():
-            row.append(VERIFICATION[model][1].get(pair))
-        if with_gain:
+        if has_gain(pair, gained, published("verification")):
             columns.append(Column("gain", pair, signed=True, best=""))
-            for model in scores.models:
-                cells[model].append(gains[model])
-            for row in published.values():
-                row.append(None)
-    rows = []
-    for model in dict.fromkeys([*cells, *published]):
-        if model in cells:
-            rows.append(Row(model, tuple(cells[model])))
-        # The paper's line stands below that of the same model of ours.
-        if any(cell is not None for cell in published.get(model, ())):
-            rows.append(Row(model, tuple(published[model]), VERIFICATION[model][0].short))
+            keys.append((pair, "gain"))
+            for model, value in gained.items():
+                cells[model].append(value)
+    rows = [Row(model, tuple(row)) for model, row in cells.items()]
+    rows = with_published(rows, keys, published("training"), only_below_ours=True)
+    rows = with_published(rows, keys, published("verification"))
     return Table(f"Accuracy, {kind}: {_over(scores)} (Table 2)", "model", tuple(columns), tuple(rows))
 
 
@@ -87,19 +73,14 @@ def _over(scores: VerificationScores) -> str:
 
 
 def _notes(scores: VerificationScores) -> tuple[str, ...]:
-    notes = []
-    if HIGH_RESOLUTION in scores.models and MATCHED in scores.models:
-        notes.append(
-            f"Gain (eq. 4, 5): what a model adds to {HIGH_RESOLUTION}, as a share of what {MATCHED} adds or takes; "
-            "- where one of the two has no number, or both the same."
-        )
+    notes = [GainBaselines.among(scores.models).note]
     for family, members in scores.members.items():
         pairs_of: dict[str, list[str]] = {}
         for pair, member in members.items():
             pairs_of.setdefault(member, []).append(pair)
         parts = "; ".join(f"{member} at {', '.join(pairs)}" for member, pairs in pairs_of.items())
         notes.append(f"{family} is {parts}.")
-    if any(pair in numbers for pair in scores.pairs for _, numbers in VERIFICATION.values()):
+    if any(pair in scores.pairs for _, pair in published("verification")):
         notes.append(_PAPERS_ROWS)
     return tuple(notes)
 
@@ -107,15 +88,15 @@ def _notes(scores: VerificationScores) -> tuple[str, ...]:
 def _set_by_set(scores: VerificationScores, pair: str) -> Table:
     columns = [Column(name) for name in scores.sets] + [Column("average")]
     means = {model: _mean(scores, model, pair) for model in scores.models}
-    gains = _gain(scores, means)
-    with_gain = any(value is not None for value in gains.values())
+    gained = gains(pair, means, GainBaselines.among(means))
+    with_gain = any(value is not None for value in gained.values())
     if with_gain:
         columns.append(Column("gain", signed=True, best=""))
     rows = []
     for model in scores.models:
         values: list[float | None] = [*scores.by_set(model, pair).values(), means[model]]
         cells: list[Cell] = [None if value is None else 100 * value for value in values]
-        rows.append(Row(model, tuple([*cells, gains[model]] if with_gain else cells)))
+        rows.append(Row(model, tuple([*cells, gained[model]] if with_gain else cells)))
     return Table(f"Accuracy at {pair}, set by set, %", "model", tuple(columns), tuple(rows))
 
 
