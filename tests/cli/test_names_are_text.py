@@ -105,6 +105,28 @@ def test_galleries_and_searches_under_any_name(
     assert as_shown(f"{name}/0{name}.png") in "".join(out.split("│"))
 
 
+class Full(io.StringIO):
+    """A file on a full disk."""
+
+    def write(self, text: str) -> int:
+        raise OSError(f"no space left for {len(text)} characters")
+
+
+@pytest.mark.parametrize("command", ["evaluate", "scface", "survface"])
+def test_results_are_kept_where_they_cannot_be_shown(
+    command: str, model: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = {
+        "evaluate": lambda: ["--bin", pairs, "--pairs", "32-8"],
+        "scface": lambda: ["--root", miniatures.scface(tmp_path / "data"), "--features", tmp_path / "f"],
+        "survface": lambda: ["--root", miniatures.survface(tmp_path / "data"), "--features", tmp_path / "f"],
+    }[command]()
+    argv = [command, model, *source, "--device", "cpu", "-o", tmp_path / "x.json"]
+    monkeypatch.setattr(sys, "stdout", Full())
+    assert main([str(word) for word in argv]) == 2
+    assert json.loads((tmp_path / "x.json").read_text())["sets"][0]["results"]
+
+
 @pytest.mark.parametrize("name", EVIL)
 def test_a_mistake_is_told_in_a_line_under_any_name(
     name: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -195,7 +195,7 @@ def percent(value: float | None) -> str:
 
 def views_of(models: Sequence[EvaluatedModel]) -> str:
     """How the models see faces, in words: the one interpolation of all, or each with its own."""
-    by_name = {model.name: model.interpolation or "bilinear" for model in models}
+    by_name = {model.name: model.views for model in models}
     if len(set(by_name.values())) == 1:
         return next(iter(by_name.values()))
     return ", ".join(f"{interpolation} ({name})" for name, interpolation in by_name.items())
@@ -209,7 +209,7 @@ def _seeing(model: EvaluatedModel, interpolation: str | None) -> EvaluatedModel:
             f"on {interpolation} ones; without --interpolation it sees its own",
             error=True,
         )
-    return replace(model, interpolation=interpolation or model.interpolation or "bilinear")
+    return replace(model, interpolation=interpolation or model.views)
 
 
 def show_too_few(targets: Iterable[float], nums_impostors: Iterable[int], what: str = "FAR") -> None:

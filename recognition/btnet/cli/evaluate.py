@@ -162,7 +162,6 @@ def _verify_set(
             issame,
             known,
             strategy=strategy,
-            interpolation=model.interpolation or "bilinear",
             batch_size=args.batch_size,
             progress=progress,
         )
@@ -190,7 +189,6 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
             issame,
             known,
             strategy=strategy,
-            interpolation=model.interpolation or "bilinear",
             batch_size=args.batch_size,
             num_folds=listed.num_folds,
             progress=progress,

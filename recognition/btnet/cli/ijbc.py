@@ -202,7 +202,7 @@ def _embed(
             views,
             args.features,
             alignment=args.alignment,
-            interpolation=model.interpolation or "bilinear",
+            interpolation=model.views,
             batch_size=args.batch_size,
             num_workers=args.workers,
             progress=progress,

@@ -113,7 +113,7 @@ class NativeBenchmark:
                     self.strategies,
                     args.features,
                     checksum=self.checksum,
-                    interpolation=model.interpolation or "bilinear",
+                    interpolation=model.views,
                     mirror=args.mirror,
                     batch_size=args.batch_size,
                     num_workers=args.workers,

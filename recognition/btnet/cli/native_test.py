@@ -125,7 +125,6 @@ def run(args: argparse.Namespace) -> None:
                 embeddings = embed_natively(
                     model,
                     pairs,
-                    interpolation=model.interpolation or "bilinear",
                     batch_size=args.batch_size,
                     mirror=args.mirror,
                     progress=progress,

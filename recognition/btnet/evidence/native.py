@@ -112,7 +112,7 @@ def native_test(
     scores: dict[str, list[NativeScore]] = {}
     selectors: dict[str, Any] = {}
     for name, model in loaded.items():
-        views = model.interpolation or "bilinear"
+        views = model.views
         selector = None
         if len(model.native_resolutions) > 1:
             selector = fit_selector(faces, model, seed=seed, interpolation=views, embed=store)
@@ -128,7 +128,7 @@ def native_test(
         list(loaded),
         name=_TEST,
         checksum=pairs.digest(),
-        interpolation=", ".join(sorted({model.interpolation or "bilinear" for model in loaded.values()})),
+        interpolation=", ".join(sorted({model.views for model in loaded.values()})),
         mirror=mirror,
         selector=selectors,
     )
@@ -183,7 +183,7 @@ def camera_test(
     images, issame = images[: 2 * _PAIRS_OF_CAMERA], issame[:_PAIRS_OF_CAMERA]
     people = np.load(sets.identities(_TEST), allow_pickle=False)[:_PAIRS_OF_CAMERA]
     faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
-    views = loaded.interpolation or "bilinear"
+    views = loaded.views
     gallery = embed_images(network.trunk, images[::2], interpolation=views)
     own = {r: network.bn_set(r) for r in network.resolutions}
     found, comparisons = [], []

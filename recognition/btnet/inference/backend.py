@@ -67,7 +67,7 @@ class TorchBackend:
         networks.to(device).eval()
         self.canonical_size = trunk.canonical_size
         self.embedding_size = trunk.embedding_size
-        self.interpolation = model.interpolation or "bilinear"
+        self.interpolation = model.views
         self._networks: dict[int, Backbone] = {trunk.canonical_size: trunk}
         if isinstance(networks, BTNet):
             self._networks |= {r: networks.network(r) for r in networks.resolutions}

@@ -62,6 +62,11 @@ class EvaluatedModel:
         return "trunk" if self.model.input_size == self.model.canonical_size else "native"
 
     @property
+    def views(self) -> str:
+        """How faces are resized for it: as it was trained, bilinear where that is not recorded."""
+        return self.interpolation or "bilinear"
+
+    @property
     def canonical_size(self) -> int:
         """Of the trunk, in px."""
         return _trunk_of(self.model).canonical_size

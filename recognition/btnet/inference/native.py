@@ -93,7 +93,7 @@ def embed_crops(
     crops: Sequence[NDArray[np.uint8]],
     strategy: Strategy | int,
     *,
-    interpolation: str = "bilinear",
+    interpolation: str | None = None,
     batch_size: int = 32,
     mirror: bool = False,
     progress: Callable[[int], None] = lambda _: None,
@@ -108,7 +108,7 @@ def embed_crops(
         model: whose networks embed.
         crops: uint8 RGB [H, W, 3] each, of any size.
         strategy: selects each face's resolution by its size; or one resolution in px for all.
-        interpolation: one of `btnet.data.INTERPOLATIONS`.
+        interpolation: one of `btnet.data.INTERPOLATIONS`; None: as the model was trained.
         batch_size: images per forward pass.
         mirror: add the embedding of the mirror image.
         progress: called with the number of faces embedded.
@@ -120,6 +120,7 @@ def embed_crops(
     Raises:
         ValueError: if the model has no network for a resolution, or as `embed_images`.
     """
+    interpolation = interpolation or model.views
     if isinstance(strategy, int):
         chosen = np.full(len(crops), strategy, dtype=np.int64)
     else:

@@ -82,7 +82,7 @@ def verify(
     pairs: Iterable[Pair],
     *,
     strategy: Strategy = DEFAULT_STRATEGY,
-    interpolation: str = "bilinear",
+    interpolation: str | None = None,
     batch_size: int = 32,
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
@@ -99,7 +99,7 @@ def verify(
         issame: whether a pair shows one person, [P].
         pairs: resolutions in px, or None for what each face's size selects.
         strategy: of that selection.
-        interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`.
+        interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`; None: as the model was trained.
         batch_size: images per forward pass.
         progress: called with the number of images embedded after each side.
         embed: `embed_images`, or one that knows some answers (`btnet.inference.embedding_store`); not asked where
@@ -114,7 +114,7 @@ def verify(
     """
     if len(images) != 2 * len(issame):
         raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
-    views = _Views(model, images, strategy, interpolation, batch_size, progress, embed)
+    views = _Views(model, images, strategy, interpolation or model.views, batch_size, progress, embed)
     positions = np.arange(len(images)).reshape(-1, 2)
     return _verify(views, positions[:, 0], positions[:, 1], issame, pairs, num_folds=10)
 
@@ -129,7 +129,7 @@ def verify_listed(
     *,
     num_folds: int,
     strategy: Strategy = DEFAULT_STRATEGY,
-    interpolation: str = "bilinear",
+    interpolation: str | None = None,
     batch_size: int = 32,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[VerificationResult]:
@@ -144,7 +144,7 @@ def verify_listed(
         pairs: resolutions in px, or None for what each face's size selects.
         num_folds: of the accuracy, consecutive pairs.
         strategy: as in `verify`, and so the rest.
-        interpolation: how the faces are resized.
+        interpolation: as in `verify`.
         batch_size: images per forward pass.
         progress: called with the number of images embedded.
 
@@ -154,7 +154,7 @@ def verify_listed(
     Raises:
         ValueError: if the model has no network for a resolution, or as `kfold_accuracy` and `embed_images`.
     """
-    views = _Views(model, images, strategy, interpolation, batch_size, progress)
+    views = _Views(model, images, strategy, interpolation or model.views, batch_size, progress)
     return _verify(views, first, second, issame, pairs, num_folds=num_folds)
 
 

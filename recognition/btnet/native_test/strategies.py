@@ -75,7 +75,7 @@ def embed_natively(
     model: EvaluatedModel,
     pairs: NativeSet,
     *,
-    interpolation: str = "bilinear",
+    interpolation: str | None = None,
     batch_size: int = 32,
     mirror: bool = True,
     progress: Callable[[int], None] = lambda _: None,
@@ -86,7 +86,7 @@ def embed_natively(
     Args:
         model: with a network for the gallery's size.
         pairs: the set.
-        interpolation: brings a probe from its own size to a network's.
+        interpolation: brings a probe from its own size to a network's; None: as the model was trained.
         batch_size: images per forward pass.
         mirror: add the embedding of the mirror image.
         progress: called with the number of embeddings made.
@@ -95,6 +95,7 @@ def embed_natively(
     Raises:
         ValueError: if the model has no network for the gallery, or as `embed_crops`.
     """
+    interpolation = interpolation or model.views
     trunk = model.network_for(pairs.gallery.shape[1])
     if trunk is None:
         raise ValueError(
