@@ -16,6 +16,7 @@ from btnet.data.bin_sets import read_bin
 from btnet.data.pairs import stack_faces
 from btnet.data.record_faces import RecordFaces
 from btnet.evaluation.bootstrap import paired_bootstrap
+from btnet.evaluation.rates import measurable
 from btnet.evaluation.verification import kfold_accuracy, kfold_correct, pair_scores, roc_auc, tar_at_fars
 from btnet.evidence.faces import Sets
 from btnet.evidence.join import join_branches
@@ -26,7 +27,7 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.embedding_store import EmbeddingStore
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.inference.native import DEFAULT_STRATEGY, embed_crops, selected_resolutions
-from btnet.inference.results import result_document, write_result
+from btnet.inference.results import plain, result_document, write_result
 from btnet.model.btnet import BTNet
 from btnet.native_test.capture import capture_faces, capture_pairs
 from btnet.native_test.report import native_document
@@ -218,7 +219,7 @@ def camera_test(
                     "bytes_stored": num_bytes,
                     "accuracy": accuracy,
                     "std": std,
-                    "tar_at_far": {f"{far:g}": tar for far, tar in tar_at_fars(scores, issame, FARS).items()},
+                    "tar_at_far": plain(measurable(tar_at_fars(scores, issame, FARS), int((~issame).sum()))),
                     "auc": roc_auc(scores, issame),
                 }
             )

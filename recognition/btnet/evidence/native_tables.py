@@ -65,7 +65,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _rates(entry: Mapping[str, Any]) -> tuple[Cell, ...]:
     return (
         100 * entry["accuracy"],
-        *(100 * value for value in entry["tar_at_far"].values()),
+        *(None if value is None else 100 * value for value in entry["tar_at_far"].values()),
         100 * entry["auc"],
     )
 
