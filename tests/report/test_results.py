@@ -60,6 +60,19 @@ def test_what_a_training_run_writes_gets_its_names_from_the_folder(tmp_path: Pat
     assert file.identity_of("phi_bt").path == str((tmp_path / "run7").resolve())
 
 
+def test_models_are_called_by_their_roles_where_the_file_says_them(tmp_path: Path) -> None:
+    def about(name: str, role: str | None) -> dict[str, Any]:
+        return {"name": name, "role": role, "kind": "trunk", "canonical_size": 112, "resolutions": [112]}
+
+    models = [about("downloads", "phi_hr"), about("a", "phi_bt"), about("b", "phi_bt"), about("c", None)]
+    results = [{"model": model["name"], "auc": 0.5} for model in models]
+    content = {"task": "tinyface", "models": models, "sets": [{"name": "s", "results": results}]}
+    file = read_results(write(tmp_path / "x.json", content))
+    assert [entry["model"] for entry in file.sets[0].results] == ["phi_hr", "a", "b", "c"]
+    assert file.identity_of("a").role == "phi_bt"
+    assert file.identity_of("phi_hr").own == frozenset()
+
+
 def test_only_finite_numbers_are_numbers() -> None:
     assert number(0.5) == 0.5
     assert all(number(value) is None for value in (None, "0.5", True, float("nan"), float("inf"), 10**400))

@@ -155,8 +155,14 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
         replace(model, name=f"{model.name} ({path})") if names.count(model.name) > 1 else model
         for model, path in zip(models, paths, strict=True)
     ]
+    roles = {args.high_resolution: "phi_hr", args.phi_mr: "phi_mr"}
     models = [
-        replace(_seeing(model, args.interpolation), forced=getattr(args, "network", None)) for model in models
+        replace(
+            _seeing(model, args.interpolation),
+            forced=getattr(args, "network", None),
+            role=model.role or roles.get(path, ""),
+        )
+        for model, path in zip(models, paths, strict=True)
     ]
     baselines = None
     if of_phi_mm or args.phi_mr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,13 +118,16 @@ def read_results(path: Path) -> ResultFile:
             raise ValueError(
                 f"{path}: no result file (entry {key!r} is missing or no {kind.__name__}); {_WRITTEN_BY}"
             )
+    models = [_model(path, entry) for entry in _dicts(path, "models", content.get("models", []))]
+    sets = [_set(path, entry) for entry in _dicts(path, "sets", content["sets"])]
+    _call_by_role(models, sets)
     return ResultFile(
         path=path,
         task=content["task"],
         protocol=_words(content.get("protocol", "")),
         interpolation=str(content.get("interpolation", "")),
-        models=[_model(path, entry) for entry in _dicts(path, "models", content.get("models", []))],
-        sets=[_set(path, entry) for entry in _dicts(path, "sets", content["sets"])],
+        models=models,
+        sets=sets,
         versions={
             key: str(value) for key, value in _object(path, "versions", content.get("versions")).items()
         },
@@ -181,6 +185,19 @@ def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
         facts,
         [_carried(result, facts) for result in results],
     )
+
+
+def _call_by_role(models: Iterable[dict[str, Any]], sets: Iterable[ResultSet]) -> None:
+    """Let models be called by the roles that they have alone in the file; names may be those of files and folders."""
+    roles = Counter(str(model.get("role") or model.get("name")) for model in models)
+    called: dict[Any, str] = {}
+    for model in models:
+        role = model.get("role")
+        if role and roles[str(role)] == 1:
+            called[model.get("name")] = model["name"] = str(role)
+    for entry in (entry for each in sets for entry in each.results):
+        if isinstance(entry.get("model"), str) and entry["model"] in called:
+            entry["model"] = called[entry["model"]]
 
 
 def _carried(result: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

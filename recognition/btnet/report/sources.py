@@ -34,10 +34,13 @@ def _models(files: Iterable[ResultFile]) -> Table:
         for model in file.models:
             networks = model.get("networks", {})
             listed = [f"{size} px: {_network(about)}" for size, about in networks.items()]
-            rows[Row(str(model.get("name", "")), ("; ".join(listed) or None, str(model.get("path", ""))))] = (
-                None
-            )
-    columns = (Column("networks and fingerprints", best=""), Column("path", best=""))
+            sizes = ", ".join(map(str, model.get("resolutions") or ()))
+            kind = f"{model['kind']}, {sizes} px" if model.get("kind") else None
+            whole = str(model.get("fingerprint") or "")[:12] or None
+            cells = (kind, whole, "; ".join(listed) or None, str(model.get("path", "")))
+            rows[Row(str(model.get("name", "")), cells)] = None
+    names = ("kind", "fingerprint", "networks and fingerprints", "path")
+    columns = tuple(Column(name, best="") for name in names)
     return Table("Models", "model", columns, tuple(rows))
 
 
