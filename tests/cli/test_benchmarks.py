@@ -393,7 +393,7 @@ def damaged(kind: str, root: Path) -> list[object]:
         ("crops", "loose_crop: no such folder; expected ROOT/{loose_crop, meta}"),
         ("csv", "ijbc_1N_probe_mixed.csv: no such file"),
         ("template", "1 templates have no image in the list of images, the first is template 777"),
-        ("lines", "line 1 is not the image of ijbc_name_5pts_score.txt there"),
+        ("lines", "ijbc_face_tid_mid.txt:1: "),
     ],
 )
 def test_what_is_wrong_with_a_data_set_is_said(

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from btnet.data.class_names import class_names_path, read_class_names
 from btnet.data.face_list import read_face_list
 from btnet.data.image_files import ImageFiles
 from btnet.data.pairs import read_pair_list
-from btnet.data.record_faces import class_names_path, read_class_names
 from btnet.inference.camera import CameraSet
 from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.inference.optical import NUM_FEATURES, OpticalSelector
@@ -66,7 +66,7 @@ def test_what_is_no_name_of_a_file_is_missing(name: str, tmp_path: Path) -> None
 
 def test_names_of_classes_in_another_encoding_are_named(tmp_path: Path) -> None:
     class_names_path(tmp_path / "x.rec").write_bytes(b"\xff\n")
-    with pytest.raises(ValueError, match=r"x\.classes\.txt: .*utf-8"):
+    with pytest.raises(ValueError, match=r"x\.classes\.txt:1: .*utf-8"):
         read_class_names(tmp_path / "x.rec", 1)
 
 

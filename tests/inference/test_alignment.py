@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -15,7 +17,7 @@ from numpy.typing import NDArray
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.images.resize import resize
 from btnet.inference import alignment
-from btnet.inference.alignment import TEMPLATE, align_face, crop_transform, face_size, template
+from btnet.inference.alignment import TEMPLATE, align_face, crop_transform, face_size, template, wrong_order
 
 Points = NDArray[np.float64]
 
@@ -116,6 +118,8 @@ def test_what_lies_outside_of_the_frame_is_black_and_colours_keep_their_order() 
 BAD = {
     "not finite": np.full((5, 2), np.nan),
     "one point": np.full((5, 2), 7.0),
+    "on one line": np.arange(10.0).reshape(5, 2) * 4,
+    "they are on one line": np.outer(np.arange(5), (0, 9)) + 3,
     "fractions of its size": TEMPLATE / 112,
     r"float64 \[4, 2\], expected numbers \[5, 2\]": np.zeros((4, 2)),
     "object": np.full((5, 2), None),
@@ -128,6 +132,76 @@ def test_landmarks_that_span_no_face_are_refused(message: str) -> None:
     frame = np.zeros((50, 60, 3), np.uint8)
     with pytest.raises(ValueError, match=message):
         align_face(frame, BAD[message], 14)
+
+
+LEFT_RIGHT = [1, 0, 2, 4, 3]
+# What people hand in -> what it is called.
+MISTAKES: dict[str, Callable[[Points], Points]] = {
+    "(y, x)": lambda points: points[:, ::-1],
+    "x1 .. x5, y1 .. y5": lambda points: points.T.reshape(5, 2),
+    "y1 .. y5, x1 .. x5": lambda points: points.T[::-1].reshape(5, 2),
+    "eyes exchanged": lambda points: points[[1, 0, 2, 3, 4]],
+    "corners of the mouth exchanged": lambda points: points[[0, 1, 2, 4, 3]],
+    "left and right exchanged": lambda points: points[LEFT_RIGHT],
+    "nose first": lambda points: points[[2, 0, 1, 3, 4]],
+    "nose last": lambda points: points[[0, 1, 3, 4, 2]],
+    "nose first, left and right exchanged": lambda points: points[LEFT_RIGHT][[2, 0, 1, 3, 4]],
+    "nose last, left and right exchanged": lambda points: points[LEFT_RIGHT][[0, 1, 3, 4, 2]],
+    "mouth, nose, eyes": lambda points: points[[3, 4, 2, 0, 1]],
+    "mouth, eyes, nose": lambda points: points[[3, 4, 0, 1, 2]],
+    "nose, mouth, eyes": lambda points: points[[2, 3, 4, 0, 1]],
+    "(y, x), nose first": lambda points: points[[2, 0, 1, 3, 4]][:, ::-1],
+    "(y, x), nose last": lambda points: points[[0, 1, 3, 4, 2]][:, ::-1],
+}
+
+
+def simulated(
+    count: int, noise_px: float, *, narrow: float = 1.0, nose_px: float = 0.0, upright: bool = False
+) -> list[Points]:
+    """Faces with errors in px of 112, narrowed and the nose aside as in profile; anywhere, of any size and turn."""
+    rng = np.random.default_rng(7)
+    centred = (TEMPLATE - TEMPLATE.mean(axis=0)).astype(np.float64)
+    faces = []
+    for _ in range(count):
+        points = centred * (narrow, 1)
+        points[2, 0] += rng.uniform(-nose_px, nose_px)
+        points += rng.normal(0, noise_px, (5, 2))
+        angle_rad = rng.uniform(-0.5, 0.5) if upright else rng.uniform(-np.pi, np.pi)
+        faces.append(moved(points, np.exp(rng.uniform(-2.8, 1)), angle_rad, rng.uniform(100, 900, 2)))
+    return faces
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_landmarks_in_a_wrong_order_are_refused_and_the_order_is_named(name: str) -> None:
+    told = [wrong_order(MISTAKES[name](points)) for points in simulated(200, 2, upright=True)]
+    assert told.count(name) >= 190
+    told = [wrong_order(MISTAKES[name](points)) for points in simulated(200, 2)]
+    assert sum(map(bool, told)) >= 196
+    with pytest.raises(ValueError, match=re.escape(f"look like {name}; expected (x, y) of the left eye")):
+        align_face(np.zeros((200, 200, 3), np.uint8), MISTAKES[name](TEMPLATE + 20), 14)
+
+
+@pytest.mark.parametrize(
+    ("noise_px", "narrow", "nose_px"),
+    [(0, 1, 0), (2, 1, 0), (4, 1, 5), (2, 0.6, 12), (2, 0.4, 18), (2, 0.2, 18), (2, 0.1, 12), (3, 0.2, 0)],
+)
+def test_a_right_face_is_never_blamed_noisy_in_profile_or_upside_down(
+    noise_px: float, narrow: float, nose_px: float
+) -> None:
+    faces = simulated(1000, noise_px, narrow=narrow, nose_px=nose_px)
+    assert not any(wrong_order(points) for points in faces)
+
+
+def test_a_face_of_7_px_with_landmarks_on_whole_pixels_is_not_blamed() -> None:
+    for points in simulated(500, 1):
+        small = np.round((points - points.mean(axis=0)) * 7 / face_size(points) + 40)
+        assert not wrong_order(small)
+
+
+def test_what_was_blamed_is_aligned_where_the_list_was_checked_as_a_whole() -> None:
+    frame = smooth(200, 200)
+    crop = align_face(frame, MISTAKES["eyes exchanged"](TEMPLATE + 20), 112, check_order=False)
+    assert crop.shape == (112, 112, 3)
 
 
 def test_frames_that_are_no_colour_pictures_and_unknown_interpolations_are_refused() -> None:

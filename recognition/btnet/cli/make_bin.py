@@ -13,7 +13,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet make-bin`."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
-        "--pairs", type=Path, metavar="FILE", help="lines `face face same`, same being 1 or 0"
+        "--pairs",
+        type=Path,
+        metavar="FILE",
+        help="lines `face face same`, same being 1 or 0; or the lists of LFW, XQLFW, SLLFW, CALFW, CPLFW",
     )
     source.add_argument(
         "--draw",
@@ -38,7 +41,9 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for a malformed line, images of different sizes, or more pairs than can be drawn.
         FileNotFoundError: for a face that is not there.
     """
-    names, issame = read_pair_list(args.pairs) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
+    names, issame = (
+        read_pair_list(args.pairs, args.root) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
+    )
     pack_pairs(names, issame, args.output, root=args.root, source=args.pairs or args.root)
     show(f"{args.output}: {len(issame)} pairs, {sum(issame)} of them the same person")
 

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--list",
         type=Path,
         metavar="FILE",
-        help="instead of a folder: lines `archive/identity/name.jpg label`",
+        help="instead of a folder: lines `archive/identity/name.jpg label`, or MXNet's .lst",
     )
     parser.add_argument(
         "--root",

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from btnet.data.class_names import name_classes
+from btnet.data.face_files import FaceFiles, stored_name
 from btnet.data.folder_faces import FolderFaces
-from btnet.files.text import is_whole, read_lines
+from btnet.files.text import Line, is_utf8, is_whole, read_lines
 
 __all__ = ["FaceList", "ListedFace", "list_folder", "read_face_list"]
 
@@ -29,7 +30,7 @@ class FaceList:
 
     Attributes:
         faces: as they are packed.
-        class_names: one for each label; None where two would be the same.
+        class_names: one for each label, as `name_classes` gives them.
         root: folder where the names start.
     """
 
@@ -57,27 +58,43 @@ def list_folder(folder: Path) -> FaceList:
 
 
 def read_face_list(path: Path, root: Path) -> FaceList:
-    """Read lines `archive/identity/name.jpg label`; `archive` is a folder, or archive.zip, under `root`.
+    """Read the faces of a list, one a line.
+
+    `archive/identity/name.jpg label`, where `archive` is a folder, or archive.zip, under `root`, and names may hold
+    spaces; or as in .lst files: `index<TAB>label<TAB>name` of MXNet, `aligned<TAB>name<TAB>label` of insightface.
 
     Raises:
-        ValueError: for a line of another form, or labels with gaps.
+        ValueError: for a line of another form, with its number, or labels with gaps.
+        NotADirectoryError: if there is no such root.
     """
-    listed = sorted(_read_lines(path), key=lambda face: face.label)
+    with FaceFiles(root) as files:
+        listed = sorted((_face(line, files) for line in read_lines(path)), key=lambda face: face.label)
     _check_contiguous(path, listed)
-    return FaceList(listed, _name_classes(listed), root)
+    return FaceList(listed, name_classes((face.name, face.label) for face in listed), root)
 
 
-def _read_lines(path: Path) -> Iterator[ListedFace]:
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line.strip():
-            continue
-        # Names may hold spaces; the label is the last field.
-        name, *label = line.strip().rsplit(maxsplit=1)
-        if len(label) != 1 or not is_whole(label[0]):
-            raise ValueError(
-                f"{path}: line {number} is {line[:80]!r}, expected `archive/identity/name.jpg label`"
-            )
-        yield ListedFace(name, int(label[0]), f"{path}: line {number}")
+def _face(line: Line, files: FaceFiles) -> ListedFace:
+    fields = [field.strip() for field in line.text.split("\t")]
+    if len(fields) == 1:
+        fields = line.text.rsplit(maxsplit=1)
+    if len(fields) == 3 and is_whole(fields[0]):
+        # Of .lst files there are two kinds: the name of an image is no number.
+        places = [place for place in (1, 2) if _label(fields[place]) is None]
+        fields = [fields[places[0]], fields[3 - places[0]]] if len(places) == 1 else []
+    label = _label(fields[1]) if len(fields) == 2 and fields[0] else None
+    if label is None:
+        raise line.error(
+            "`archive/identity/name.jpg label` or `index<TAB>label<TAB>name`, with a label of 0 or more"
+        )
+    if not is_utf8(fields[0]):
+        stored_name(files, fields[0], line)
+    return ListedFace(fields[0], label, line.where)
+
+
+def _label(field: str) -> int | None:
+    """A label, which .lst files write with decimals; None if it is none."""
+    whole, _, decimals = field.partition(".")
+    return int(whole) if is_whole(whole) and not decimals.strip("0") else None
 
 
 def _check_contiguous(path: Path, listed: list[ListedFace]) -> None:
@@ -86,16 +103,9 @@ def _check_contiguous(path: Path, listed: list[ListedFace]) -> None:
         raise ValueError(f"{path}: no line in it; expected `archive/identity/name.jpg label`")
     gaps = np.flatnonzero(labels != np.arange(len(labels)))
     if len(gaps):
+        where = next(face.where for face in listed if face.label == labels[gaps[0]])
         raise ValueError(
-            f"{path}: no image has label {gaps[0]}, the next label is {labels[gaps[0]]}; labels must run "
+            f"{where}: no image has label {gaps[0]}, the next label is {labels[gaps[0]]}; labels must run "
             f"from 0 to {len(labels) - 1} without a gap, one for each of the {len(labels)} classes: "
             "renumber them"
         )
-
-
-def _name_classes(listed: list[ListedFace]) -> list[str] | None:
-    """The folder of each class's first image, unless two classes share one: then there are no names."""
-    names: dict[int, str] = {}
-    for face in listed:
-        names.setdefault(face.label, face.name.rpartition("/")[0])
-    return list(names.values()) if len(set(names.values())) == len(names) else None

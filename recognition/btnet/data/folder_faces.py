@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.class_names import check_class_names
+from btnet.files.text import plain_name
 from btnet.images.codec import decode_image
 
 __all__ = ["IMAGE_ENDINGS", "FolderFaces"]
@@ -21,7 +23,7 @@ class FolderFaces:
     a dot, and files of other endings, are not looked at.
 
     Attributes:
-        class_names: folder names in the order of the labels.
+        class_names: folder names in the order of the labels, in the form of `plain_name`.
         labels: label of every image, int64 [N].
     """
 
@@ -30,16 +32,20 @@ class FolderFaces:
 
         Raises:
             NotADirectoryError: if there is no such folder.
-            ValueError: if there is no identity folder, or one without an image (a label nothing trains).
+            ValueError: if there is no identity folder, one without an image (a label nothing trains), or two of one
+                name in different normal forms.
         """
         self._root = Path(root)
         if not self._root.is_dir():
             raise NotADirectoryError(f"{self._root}: not a folder; expected one folder per identity in it")
-        self.class_names = sorted(entry.name for entry in os.scandir(self._root) if _is_shown_folder(entry))
+        folders = (entry.name for entry in os.scandir(self._root) if _is_shown_folder(entry))
+        self._folders = sorted(folders, key=plain_name)
+        self.class_names = check_class_names(self._folders, str(self._root))
         self._names: list[str] = []
         counts: list[int] = []
-        for identity in self.class_names:
-            names = sorted(entry.name for entry in os.scandir(self._root / identity) if _is_image(entry))
+        for identity in self._folders:
+            images = (entry.name for entry in os.scandir(self._root / identity) if _is_image(entry))
+            names = sorted(sorted(images), key=plain_name)
             if not names:
                 raise ValueError(
                     f"{self._root / identity}: no image ({', '.join(IMAGE_ENDINGS)}) in this identity "
@@ -65,7 +71,7 @@ class FolderFaces:
 
     def path(self, index: int) -> Path:
         """The file of an image."""
-        return self._root / self.class_names[int(self.labels[index])] / self._names[index]
+        return self._root / self._folders[int(self.labels[index])] / self._names[index]
 
     def describe(self, index: int) -> str:
         """The file of an image, for error texts."""
@@ -76,10 +82,9 @@ class FolderFaces:
 
         Changes when a class or an image is added, removed or renamed; contents are not read.
         """
-        lines = (
-            f"{self.class_names[label]}/{name}" for label, name in zip(self.labels, self._names, strict=True)
-        )
-        return hashlib.sha256("\n".join(["folder", *lines]).encode(errors="surrogateescape")).hexdigest()
+        named = zip(self.labels, self._names, strict=True)
+        lines = (f"{self.class_names[label]}/{plain_name(name)}" for label, name in named)
+        return hashlib.sha256("\n".join(["folder", *lines]).encode()).hexdigest()
 
 
 def _is_shown_folder(entry: os.DirEntry[str]) -> bool:

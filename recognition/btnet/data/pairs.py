@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
-from btnet.files.text import read_lines
+from btnet.data.pair_list import read_pairs_of_list
 
 __all__ = ["draw_pairs", "read_pair_list", "read_pairs", "stack_faces"]
 
@@ -103,23 +103,14 @@ def draw_pairs(
     return positions.reshape(-1), np.arange(num_pairs) % 2 == 0
 
 
-def read_pair_list(path: Path) -> tuple[list[str], list[bool]]:
-    """Read lines `face face same`, parted by tabs where names hold spaces; `same` is 1 or 0.
+def read_pair_list(path: Path, root: Path | None = None) -> tuple[list[str], list[bool]]:
+    """Read a list of pairs, of any kind that `read_pairs_of_list` knows.
 
     Returns:
         Names, those of pair i at 2 i and 2 i + 1; and whether it is the same person.
 
     Raises:
-        ValueError: for a line of another form.
+        ValueError, NotADirectoryError: as `read_pairs_of_list`.
     """
-    names: list[str] = []
-    issame: list[bool] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        fields = line.split("\t") if "\t" in line else line.split()
-        if len(fields) != 3 or fields[2].strip() not in ("0", "1"):
-            raise ValueError(
-                f"{path}: line {number} is {line[:80]!r}, expected `face face same` with same 1 or 0"
-            )
-        names += fields[:2]
-        issame.append(fields[2].strip() == "1")
-    return names, issame
+    pairs = read_pairs_of_list(path, root)
+    return pairs.names, pairs.issame

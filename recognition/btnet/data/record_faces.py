@@ -16,39 +16,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.class_names import check_class_names, read_class_names, write_class_names
 from btnet.data.recordio import Header, RecordReader, RecordWriter
-from btnet.files.atomic import replacing
-from btnet.files.named_errors import naming
 from btnet.images.codec import decode_image
 
-__all__ = ["RecordFaces", "class_names_path", "read_class_names", "write_record_faces"]
+__all__ = ["RecordFaces", "write_record_faces"]
 
 _FLOAT32_EXACT = 1 << 24  # counts above this are rounded in a record's float32 labels
 _NUM_HASHED_LABELS = 4096
-
-
-def class_names_path(rec_path: Path) -> Path:
-    """Where the names of the classes stand, one a line in the order of the labels."""
-    return rec_path.with_suffix(".classes.txt")
-
-
-def read_class_names(set_path: Path, num_classes: int) -> list[str]:
-    """Names in the order of the labels: from `NAME.classes.txt` beside a set, else the labels themselves.
-
-    Raises:
-        ValueError: if the file names another number of classes.
-    """
-    path = class_names_path(set_path)
-    if not path.is_file():
-        return [str(label) for label in range(num_classes)]
-    with naming(path):
-        names = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if len(names) != num_classes:
-        raise ValueError(
-            f"{path}: {len(names)} names, but {set_path.name} has {num_classes} classes; "
-            "the file belongs to another set: copy the right one, or delete it"
-        )
-    return names
 
 
 class RecordFaces:
@@ -66,7 +41,8 @@ class RecordFaces:
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if the file holds no image, lacks records, or names another number of classes.
+            ValueError: if the file holds no image or lacks records, or, where it does not announce its classes, as
+                `labels`.
         """
         num_ranges = self._open(path)
         # While the classes are being counted, any whole number is a label that float32 tells from its neighbours.
@@ -144,14 +120,30 @@ class RecordFaces:
         """Label of every image, int64 [N]; the first access scans the record headers.
 
         Raises:
-            ValueError: naming the record, if a label is no class.
+            ValueError: naming the record, if a label is no class, or a class has no image.
         """
         labels = self._reader.read_first_labels(self._keys)
         is_class = (labels >= 0) & (labels < self._label_end) & (labels == np.floor(labels))
         bad = np.flatnonzero(~is_class)
         if len(bad):
             raise self._bad_label(int(bad[0]), float(labels[bad[0]]))
-        return labels.astype(np.int64)
+        whole = labels.astype(np.int64)
+        self._check_gaps(whole)
+        return whole
+
+    def _check_gaps(self, labels: NDArray[np.int64]) -> None:
+        announced = self._label_end if self._label_end < _FLOAT32_EXACT else 0
+        gaps = np.flatnonzero(np.bincount(labels, minlength=announced) == 0)
+        if not len(gaps):
+            return
+        above = np.flatnonzero(labels > gaps[0])
+        found = f"{self._path}: record 0 announces {announced} classes"
+        if len(above):
+            found = f"{self.describe(int(above[0]))}: label {labels[above[0]]}"
+        raise ValueError(
+            f"{found}, but no image has label {gaps[0]}: such a class cannot be learnt; pack the set again with "
+            "contiguous labels"
+        )
 
     @cached_property
     def class_names(self) -> list[str]:
@@ -215,7 +207,7 @@ def write_record_faces(
     path = Path(path)
     starts = _class_starts(path, labels)
     num_images, num_classes = len(labels), len(starts)
-    names = None if class_names is None else _encode_names(path, class_names, num_classes)
+    names = None if class_names is None else _check_names(path, class_names, num_classes)
     end_of_images = num_images + 1
     with RecordWriter(path) as writer:
         writer.write(0, Header(2, np.array([end_of_images, end_of_images + num_classes], np.float32)), b"")
@@ -225,21 +217,16 @@ def write_record_faces(
             stop = starts[label + 1] if label + 1 < num_classes else num_images
             key = end_of_images + label
             writer.write(key, Header(2, np.array([start + 1, stop + 1], np.float32), key), b"")
-    if names is None:
-        class_names_path(path).unlink(missing_ok=True)  # of a set that stood here before
-    else:
-        with replacing(class_names_path(path)) as temporary:
-            temporary.write_bytes(names)
+    write_class_names(path, names)
 
 
-def _encode_names(path: Path, names: Sequence[str], num_classes: int) -> bytes:
-    """The contents of `NAME.classes.txt`."""
+def _check_names(path: Path, names: Sequence[str], num_classes: int) -> list[str]:
     if len(names) != num_classes:
         raise ValueError(f"{path}: {len(names)} class names for {num_classes} classes; give one for each")
     for name in names:
         if "\n" in name or "\r" in name:
             raise ValueError(f"{path}: class name {name!r} holds a line break; rename that class")
-    return "".join(f"{name}\n" for name in names).encode()
+    return check_class_names(names, str(path))
 
 
 def _class_starts(path: Path, labels: Sequence[int]) -> list[int]:
@@ -256,4 +243,8 @@ def _class_starts(path: Path, labels: Sequence[int]) -> list[int]:
             )
     if not starts:
         raise ValueError(f"{path}: no image to write; check the input folder or list")
+    if len(starts) > _FLOAT32_EXACT:
+        raise ValueError(
+            f"{path}: {len(starts)} classes; the format tells at most {_FLOAT32_EXACT} labels apart"
+        )
     return starts

@@ -238,7 +238,7 @@ def _malformed(text: bytes, path: Path, num_lines_before: int) -> ValueError:
         fields = line.split(b"\t")
         if len(fields) != 2 or not all(field.isdigit() and len(field) <= 18 for field in fields):
             return ValueError(
-                f"{path}: line {number} is {line[:60]!r}, expected `key<TAB>offset`; delete the file and "
+                f"{path}:{number}: {line[:60]!r}, expected `key<TAB>offset`; delete the file and "
                 "rebuild it with tools/make_rec.py --index"
             )
     raise AssertionError("every line is well formed, yet the fast check refused the text")

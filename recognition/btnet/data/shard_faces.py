@@ -16,7 +16,7 @@ import numpy as np
 from filelock import FileLock
 from numpy.typing import NDArray
 
-from btnet.data.record_faces import read_class_names
+from btnet.data.class_names import read_class_names
 from btnet.data.shard_index import is_url, read_index
 from btnet.files.atomic import replacing
 from btnet.images.codec import decode_image

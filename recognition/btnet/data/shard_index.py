@@ -5,6 +5,8 @@ digits, one after the other. The index is two files, so that neither labels nor 
 
     NAME.json    number of classes; of each shard its url or path, bytes and number of images
     NAME.npy     of each image, shard after shard: offset and length in bytes, and label
+
+Where the images of each label lie in a folder of their own in the shards, NAME.classes.txt names the classes.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ import fsspec
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.class_names import check_class_names, name_classes, write_class_names
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.files.atomic import replacing
 
@@ -70,8 +73,9 @@ def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[
         raise ValueError(f"{output}: an index ends in .json; name it {output.stem}.json")
     listed: list[Shard] = []
     members: list[NDArray[Any]] = []
+    named: set[tuple[str, int]] = set()
     for name in shards:
-        found, num_bytes = _scan(name)
+        found, num_bytes = _scan(name, named)
         place = f"{url.rstrip('/')}/{name.rpartition('/')[2]}" if url else _place(name, output)
         listed.append(Shard(place, num_bytes, len(found)))
         members.append(found)
@@ -85,6 +89,9 @@ def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[
             f"{output}: no image has label {gaps[0]}, the largest is {labels[-1]}; labels must run from 0 without "
             "a gap: index all shards of the set, or renumber its classes"
         )
+    names = name_classes(named)
+    if names is not None:  # names that somebody wrote stay where the shards have none
+        write_class_names(output, check_class_names(names, str(output)))
     with replacing(output.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
         np.save(file, table)
     text = {"format": FORMAT, "num_classes": len(labels), "shards": [shard._asdict() for shard in listed]}
@@ -169,11 +176,14 @@ def _place(name: str, output: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _scan(name: str) -> tuple[NDArray[Any], int]:
-    """The images of one shard, and its size in bytes."""
+def _scan(name: str, named: set[tuple[str, int]]) -> tuple[NDArray[Any], int]:
+    """The images of one shard, and its size in bytes; adds the folder of each label."""
     try:
         with fsspec.open(name, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            found = list(_images(name, archive))
+            found = []
+            for image, label in _images(name, archive):
+                found.append((image.offset_data, image.size, label))
+                named.add((f"{image.name.rpartition('/')[0]}/", label))
             num_bytes = file.seek(0, os.SEEK_END)
     except tarfile.TarError as error:
         raise ValueError(
@@ -184,8 +194,8 @@ def _scan(name: str) -> tuple[NDArray[Any], int]:
     return np.array(found, MEMBER), num_bytes
 
 
-def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[int, int, int]]:
-    """Offset, length and label of each image; the label stands right before or behind it."""
+def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, int]]:
+    """Each image and its label, which stands right before or behind it."""
     image: tarfile.TarInfo | None = None
     label: int | None = None
     current = ""
@@ -208,7 +218,7 @@ def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[int, int, int
         else:
             continue
         if image is not None and label is not None:
-            yield image.offset_data, image.size, label
+            yield image, label
             image = label = None
     _refuse_half(name, current, image, label)
 

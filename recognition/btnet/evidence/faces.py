@@ -27,6 +27,7 @@ from btnet.data.pairs import read_pair_list
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.evidence.split import TOO_CLOSE, nested_part, split_identities, verification_pairs
 from btnet.files.atomic import replacing
+from btnet.files.text import plain_name
 from btnet.loss import load_classifier, save_classifier
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
@@ -133,18 +134,20 @@ def prepare(source: Source, folder: Path) -> Sets:
 
 
 def identities_of_pairs(names: Sequence[str]) -> NDArray[np.int64]:
-    """Number the folders of the faces of a list of pairs: int64 [P, 2].
+    """Number the people of a list of pairs: int64 [P, 2].
 
     Args:
-        names: faces of pair i at 2 i and 2 i + 1, `.../identity/name.jpg`.
+        names: faces of pair i at 2 i and 2 i + 1, `.../identity/name.jpg`, or `identity_0001.jpg`, all in one folder.
     """
-    _, numbers = np.unique([name.rpartition("/")[0] for name in names], return_inverse=True)
+    folders, images = zip(*(plain_name(name).rpartition("/")[::2] for name in names), strict=True)
+    people = folders if len(set(folders)) > 1 else [image.rpartition("_")[0] for image in images]
+    _, numbers = np.unique(people, return_inverse=True)
     return np.asarray(numbers, dtype=np.int64).reshape(-1, 2)
 
 
 def _of_lists(source: Source, train_list: Path, test_pairs: Path, sets: Sets) -> None:
     pack_faces(read_face_list(train_list, source.faces), sets.rec("train"))
-    names, issame = read_pair_list(test_pairs)
+    names, issame = read_pair_list(test_pairs, source.faces)
     pack_pairs(names, issame, sets.bin("test"), root=source.faces, source=test_pairs)
     np.save(sets.identities("test"), identities_of_pairs(names))
     _build_classifier(source, sets, "train")

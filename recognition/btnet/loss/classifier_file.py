@@ -7,7 +7,6 @@ names its classes in order and the trunk and data it belongs to, and a loader re
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -19,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from btnet.data.class_names import check_class_names
 from btnet.files.atomic import replacing
 
 __all__ = ["CLASSIFIER", "ClassifierFile", "classifier_file", "load_classifier", "save_classifier"]
@@ -72,22 +72,17 @@ def save_classifier(
         data_fingerprint: of the training set.
 
     Raises:
-        ValueError: if names and rows do not match, or a name occurs twice.
+        ValueError: if names and rows do not match, or a name occurs twice (in whatever normal form).
     """
     if weight.ndim != 2 or len(class_names) != len(weight):
         raise ValueError(
             f"classifier weight of shape {list(weight.shape)} with {len(class_names)} class names: expected "
             "[num_classes, D] and one name per row, in the order of the labels"
         )
-    if len(set(class_names)) != len(class_names):
-        twice = Counter(class_names).most_common(1)[0][0]
-        raise ValueError(
-            f"class name {twice!r} occurs twice: a name must lead to one label; rename one of them"
-        )
     metadata = {
         "format": _FORMAT,
         "version": str(_VERSION),
-        "class_names": json.dumps(list(class_names), ensure_ascii=False),
+        "class_names": json.dumps(check_class_names(class_names, str(path)), ensure_ascii=False),
         "trunk_fingerprint": trunk_fingerprint,
         "data_fingerprint": data_fingerprint,
     }
@@ -150,7 +145,7 @@ def load_classifier(
         path, "data set", data, expected_data, "use that data set, or rebuild the classifier for"
     )
     if expected_class_names is not None:
-        _check_names(path, class_names, expected_class_names)
+        _check_names(path, class_names, check_class_names(expected_class_names, str(path)))
     return ClassifierFile(weight, class_names, trunk, data)
 
 
@@ -176,9 +171,11 @@ def _fields(path: Path, metadata: dict[str, str]) -> tuple[tuple[str, ...], str,
         ) from error
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"{path}: class_names is no list of strings; export the classifier again")
-    if len(set(names)) != len(names):
-        raise ValueError(f"{path}: a name stands for two classes; export the classifier again")
-    return tuple(names), metadata["trunk_fingerprint"], metadata["data_fingerprint"]
+    return (
+        tuple(check_class_names(names, str(path))),
+        metadata["trunk_fingerprint"],
+        metadata["data_fingerprint"],
+    )
 
 
 def _check_shape(path: Path, shape: list[int], names: tuple[str, ...], rows: tuple[int, int] | None) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.images.codec import decode_image, encode_jpeg
+from btnet.inference.alignment import crop_transform
 from btnet.synthetic.draws import Draws
 
 __all__ = ["FACE_PX", "Conditions", "Photograph", "photograph"]
@@ -122,12 +123,13 @@ def photograph(
         draws: all that is random; equal draws, equal photograph.
 
     Raises:
-        ValueError: for a face of another size.
+        ValueError: for a face of another size, or landmarks as in `btnet.inference.alignment.crop_transform`.
     """
     if face.dtype != np.uint8 or face.shape != (FACE_PX, FACE_PX, 3):
         raise ValueError(
             f"face is {face.dtype} {list(face.shape)}, expected an aligned one, uint8 RGB [{FACE_PX}, {FACE_PX}, 3]"
         )
+    crop_transform(landmarks, FACE_PX)  # refuses what are no landmarks of a face
     wished = _log_uniform(draws, conditions.optical_px)
     frame_px = round(
         _SCENE_PX * min(wished * _log_uniform(draws, conditions.oversampling), FACE_PX) / FACE_PX

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from btnet.data.image_files import ImageFiles, files_digest, need_folder
-from btnet.files.text import read_lines
+from btnet.files.text import Line, encoding_of, is_whole, read_lines
 
 __all__ = [
     "IJB",
@@ -88,18 +89,15 @@ def read_ijb(root: Path) -> IJB:
     prefix = found[0]
     lists = [meta / f"{prefix}_name_5pts_score.txt", meta / f"{prefix}_face_tid_mid.txt"]
     faces, groups = _fields(lists[0], 12), _fields(lists[1], 3)
-    names, others = [line[0] for line in faces], [line[0] for line in groups]
-    if names != others:
-        line = next(
-            (i for i, (a, b) in enumerate(zip(names, others, strict=False)) if a != b),
-            min(len(names), len(others)),
-        )
+    names = [name for name, _ in faces]
+    for (name, _), (other, line) in zip(faces, groups, strict=False):
+        if name != other:
+            raise line.error(f"{name!r} as {lists[0].name} has there; both list the same images in one order")
+    if len(faces) != len(groups):
         raise ValueError(
-            f"{lists[1]}: line {line + 1} is not the image of {lists[0].name} there ({len(others)} and {len(names)} "
-            "lines); both list the same images in one order"
+            f"{lists[1]}: {len(groups)} lines, {lists[0].name} has {len(faces)}; both list the same images in one order"
         )
-    numbers = _numbers(lists[0], [line[1:] for line in faces], np.float32)
-    ids = _numbers(lists[1], [line[1:] for line in groups], np.int64)
+    numbers, ids = _numbers(faces, np.float32), _numbers(groups, np.int64)
     images = ImageFiles(crops, names)
     return IJB(
         name="IJB-C" if prefix == "ijbc" else "IJB-B",
@@ -178,26 +176,57 @@ def _there(path: Path) -> Path:
 
 def _load(path: Path, dtype: DTypeLike, **options: Any) -> NDArray[Any]:
     try:
-        table = np.loadtxt(path, dtype=dtype, ndmin=2, **options)
+        encoding = encoding_of(path)
+        if encoding == "utf-8":
+            encoding = "latin-1"  # numbers are the same, and other columns have no say
+        table = np.loadtxt(path, dtype=dtype, ndmin=2, encoding=encoding, **options)
     except (ValueError, IndexError, OverflowError) as error:
+        _find_fault(path, **options)
         raise ValueError(f"{path}: damaged ({str(error)[:200]})") from error
     if not table.size:
         raise ValueError(f"{path}: holds no line")
     return np.asarray(table)
 
 
-def _fields(path: Path, count: int) -> list[list[str]]:
-    lines = [line.split() for line in read_lines(_there(path)) if line.strip()]
-    for number, fields in enumerate(lines, start=1):
-        if len(fields) != count:
-            raise ValueError(f"{path}: line {number} has {len(fields)} fields, expected {count}")
+def _find_fault(
+    path: Path, *, delimiter: str | None = None, skiprows: int = 0, usecols: tuple[int, ...] = (0, 1, 2)
+) -> None:
+    """Name the first line at fault: numpy does not count the lines as an editor does."""
+    for line in islice(read_lines(path), skiprows, None):
+        fields = [field.strip() for field in line.text.split(delimiter)]
+        if len(fields) <= max(usecols) or not all(is_whole(fields[column]) for column in usecols):
+            raise line.error(f"whole numbers in {len(usecols)} columns")
+
+
+def _fields(path: Path, count: int) -> list[tuple[str, Line]]:
+    """Each line, and its first field."""
+    lines = list(read_lines(_there(path)))
+    for line in lines:
+        if len(line.text.split()) != count:
+            raise line.error(f"{count} fields")
     if not lines:
         raise ValueError(f"{path}: holds no line")
-    return lines
+    return [(line.text.split()[0], line) for line in lines]
 
 
-def _numbers(path: Path, fields: list[list[str]], dtype: DTypeLike) -> NDArray[Any]:
+def _numbers(lines: list[tuple[str, Line]], dtype: DTypeLike) -> NDArray[Any]:
+    """The fields behind the first of each line, all of them finite."""
     try:
-        return np.array(fields).astype(dtype)
+        numbers = np.array([line.text.split()[1:] for _, line in lines]).astype(dtype)
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{path}: not numbers everywhere ({str(error)[:200]})") from error
+        for _, line in lines:
+            if not all(_is_number(field, dtype) for field in line.text.split()[1:]):
+                raise line.error(f"numbers of {np.dtype(dtype)} behind the name") from error
+        raise
+    strange = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
+    if len(strange):
+        raise lines[strange[0]][1].error("finite numbers behind the name")
+    return numbers
+
+
+def _is_number(field: str, dtype: DTypeLike) -> bool:
+    try:
+        np.array([field]).astype(dtype)
+    except (ValueError, OverflowError):
+        return False
+    return True

@@ -19,7 +19,7 @@ def read_names_and_ids(path: Path, names_key: str, ids_key: str) -> tuple[list[s
     Args:
         path: `.mat` file of version 5 to 7.
         names_key: cell array of names, [N, 1].
-        ids_key: whole numbers, [N, 1].
+        ids_key: whole numbers from 0 on, [N, 1].
 
     Returns:
         Names, and int64 [N].
@@ -32,7 +32,9 @@ def read_names_and_ids(path: Path, names_key: str, ids_key: str) -> tuple[list[s
     names = [_text(path, names_key, cell) for cell in _entry(path, content, names_key).ravel()]
     numbers = _entry(path, content, ids_key).ravel()
     if numbers.dtype.kind not in "iuf" or not _are_whole(numbers):
-        raise ValueError(f"{path}: {ids_key} is {numbers.dtype}, expected whole numbers of at most 53 bits")
+        raise ValueError(
+            f"{path}: {ids_key} is {numbers.dtype}, expected whole numbers from 0 on, of at most 53 bits"
+        )
     if len(names) != len(numbers):
         raise ValueError(
             f"{path}: {len(names)} names in {names_key} and {len(numbers)} identities in {ids_key}, "
@@ -63,7 +65,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 def _are_whole(numbers: NDArray[Any]) -> bool:
     values = numbers.astype(np.float64)
-    return bool((np.abs(values) < 1 << 53).all()) and np.array_equal(values, np.floor(values))
+    return bool(((values >= 0) & (values < 1 << 53)).all()) and np.array_equal(values, np.floor(values))
 
 
 def _entry(path: Path, content: dict[str, Any], key: str) -> NDArray[Any]:
