@@ -159,6 +159,7 @@ def test_a_class_is_called_after_its_folder_where_that_tells_it_apart(
         ("7\tann/0.jpg\tbob", "faces.txt:2: "),
         ("ann/0.jpg 2", "faces.txt:2: no image has label 1, the next label is 2"),
         (b"\xff/0.jpg 1", "faces.txt:2: .*utf-8"),
+        ("bob/0.jpg 1", "faces.txt:2: 'bob/0.jpg' has label 1, the same name has label 0 at .*faces.txt:1"),
     ],
 )
 def test_a_line_of_a_list_of_faces_that_does_not_fit_is_named(
@@ -168,6 +169,18 @@ def test_a_line_of_a_list_of_faces_that_does_not_fit_is_named(
     (tmp_path / "faces.txt").write_bytes(b"bob/0.jpg\t0\n" + content + b"\n")
     with pytest.raises(ValueError, match=message):
         read_face_list(tmp_path / "faces.txt", tmp_path)
+
+
+def test_a_folder_in_two_normal_forms_has_one_label_in_a_list(tmp_path: Path) -> None:
+    for label in (0, 1):
+        text = f"{PARTED}/0.jpg 0\nZoë Ångström/1.jpg {label}\nann/0.jpg {label + 1}\n"
+        (tmp_path / "faces.txt").write_text(text)
+        if label:
+            with pytest.raises(ValueError, match=r"faces\.txt:2: .* label 1, the same name has label 0 at"):
+                read_face_list(tmp_path / "faces.txt", tmp_path)
+        else:
+            found = read_face_list(tmp_path / "faces.txt", tmp_path)
+            assert found.class_names == ["Zoë Ångström", "ann"]
 
 
 def test_both_kinds_of_lst_files_are_read(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from btnet.data.class_names import name_classes
 from btnet.data.face_files import FaceFiles, stored_name
 from btnet.data.folder_faces import FolderFaces
-from btnet.files.text import Line, is_utf8, is_whole, read_lines
+from btnet.files.text import Line, is_utf8, is_whole, plain_name, read_lines
 
 __all__ = ["FaceList", "ListedFace", "list_folder", "read_face_list"]
 
@@ -64,12 +64,13 @@ def read_face_list(path: Path, root: Path) -> FaceList:
     spaces; or as in .lst files: `index<TAB>label<TAB>name` of MXNet, `aligned<TAB>name<TAB>label` of insightface.
 
     Raises:
-        ValueError: for a line of another form, with its number, or labels with gaps.
+        ValueError: for a line of another form, with its number, labels with gaps, or one name with two labels.
         NotADirectoryError: if there is no such root.
     """
     with FaceFiles(root) as files:
         listed = sorted((_face(line, files) for line in read_lines(path)), key=lambda face: face.label)
     _check_contiguous(path, listed)
+    _check_same(listed)
     return FaceList(listed, name_classes((face.name, face.label) for face in listed), root)
 
 
@@ -95,6 +96,24 @@ def _label(field: str) -> int | None:
     """A label, which .lst files write with decimals; None if it is none."""
     whole, _, decimals = field.partition(".")
     return int(whole) if is_whole(whole) and not decimals.strip("0") else None
+
+
+def _check_same(listed: list[ListedFace]) -> None:
+    """An image has one label, and so has a folder whose name stands there in two normal forms."""
+    images: dict[str, ListedFace] = {}
+    folders: dict[str, ListedFace] = {}
+    for face in listed:
+        folder = face.name.rpartition("/")[0]
+        other = images.setdefault(plain_name(face.name), face)
+        if other.label == face.label:
+            other = folders.setdefault(plain_name(folder), face)
+            if other.name.rpartition("/")[0] == folder:
+                continue
+        if other.label != face.label:
+            raise ValueError(
+                f"{face.where}: {face.name!r} has label {face.label}, the same name has label {other.label} at "
+                f"{other.where}; give one person one label"
+            )
 
 
 def _check_contiguous(path: Path, listed: list[ListedFace]) -> None:

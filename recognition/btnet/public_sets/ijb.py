@@ -211,22 +211,13 @@ def _fields(path: Path, count: int) -> list[tuple[str, Line]]:
 
 def _numbers(lines: list[tuple[str, Line]], dtype: DTypeLike) -> NDArray[Any]:
     """The fields behind the first of each line, all of them finite."""
-    try:
-        numbers = np.array([line.text.split()[1:] for _, line in lines]).astype(dtype)
-    except (ValueError, OverflowError) as error:
-        for _, line in lines:
-            if not all(_is_number(field, dtype) for field in line.text.split()[1:]):
-                raise line.error(f"numbers of {np.dtype(dtype)} behind the name") from error
-        raise
+    numbers = np.empty((len(lines), len(lines[0][1].text.split()) - 1), dtype)
+    for row, (_, line) in zip(numbers, lines, strict=True):
+        try:
+            row[:] = line.text.split()[1:]
+        except (ValueError, OverflowError) as error:
+            raise line.error(f"numbers ({numbers.dtype}) behind the name") from error
     strange = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(strange):
         raise lines[strange[0]][1].error("finite numbers behind the name")
     return numbers
-
-
-def _is_number(field: str, dtype: DTypeLike) -> bool:
-    try:
-        np.array([field]).astype(dtype)
-    except (ValueError, OverflowError):
-        return False
-    return True
