@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -212,6 +213,16 @@ def test_a_face_without_landmarks_is_named(recognizer: Recognizer) -> None:
         recognizer.embed_faces(frame, np.stack([TEMPLATE, np.full((5, 2), np.nan)]))
     with pytest.raises(ValueError, match="frame is float64"):
         recognizer.embed_faces(np.zeros((200, 200, 3)), [TEMPLATE])  # type: ignore[arg-type]
+
+
+def test_landmarks_in_a_wrong_order_are_named_at_every_entry(recognizer: Recognizer) -> None:
+    frame = np.zeros((200, 200, 3), np.uint8)
+    mixed = TEMPLATE[[1, 0, 2, 3, 4]]
+    for entry in (recognizer.align, recognizer.embed_faces):
+        with pytest.raises(ValueError, match="face 1: landmarks .* look like eyes exchanged"):
+            entry(frame, [TEMPLATE, mixed])
+    with pytest.raises(ValueError, match="look like eyes exchanged"):
+        RecognitionModel(recognizer).get(frame, SimpleNamespace(kps=mixed))
 
 
 def test_threads_share_one_recogniser(recognizer: Recognizer) -> None:

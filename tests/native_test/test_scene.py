@@ -124,6 +124,8 @@ def test_bad_ranges_and_faces_are_named() -> None:
         Conditions(optical_px=(6, 200))
     with pytest.raises(ValueError, match=r"face is uint8 \[56, 56, 3\]"):
         photograph(FACE[:56, :56], TEMPLATE, Conditions(), Draws(0))
+    with pytest.raises(ValueError, match=r"look like \(y, x\)"):
+        photograph(FACE, TEMPLATE[:, ::-1], Conditions(), Draws(0))
 
 
 def test_a_damaged_set_is_told(tmp_path: Path) -> None:
