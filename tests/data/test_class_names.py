@@ -109,7 +109,7 @@ def test_a_person_in_two_normal_forms_is_refused_wherever_names_are_read(
 ) -> None:
     (folder / "Zoë Ångström").mkdir()
     (folder / "Zoë Ångström" / "0.png").write_bytes(b"")
-    message = "2 classes are called 'Zoë Ångström'"
+    message = "class name 'Zoë Ångström' occurs twice"
     with pytest.raises(ValueError, match=message):
         FolderFaces(folder)
     names = ["Zoë Ångström", PARTED]

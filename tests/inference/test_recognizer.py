@@ -219,7 +219,7 @@ def test_landmarks_in_a_wrong_order_are_named_at_every_entry(recognizer: Recogni
     frame = np.zeros((200, 200, 3), np.uint8)
     mixed = TEMPLATE[[1, 0, 2, 3, 4]]
     for entry in (recognizer.align, recognizer.embed_faces):
-        with pytest.raises(ValueError, match="face 1: landmarks .* look like eyes exchanged"):
+        with pytest.raises(ValueError, match=r"face 1: landmarks .* look like eyes exchanged"):
             entry(frame, [TEMPLATE, mixed])
     with pytest.raises(ValueError, match="look like eyes exchanged"):
         RecognitionModel(recognizer).get(frame, SimpleNamespace(kps=mixed))

@@ -6,7 +6,6 @@ beside a packed set, one a line in the order of the labels, in UTF-8.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -49,13 +48,13 @@ def check_class_names(names: Sequence[str], where: str) -> list[str]:
         ValueError: if two classes have one name: it could not lead back to a label.
     """
     plain = [plain_name(name) for name in names]
-    [(name, count)] = Counter(plain).most_common(1) or [("", 1)]
-    if count > 1:
-        found = [label for label, each in enumerate(plain) if each == name]
-        raise ValueError(
-            f"{where}: {count} classes are called {name!r} (labels {found[0]}, {found[1]} ...), which is one name "
-            "however its letters are encoded; merge or rename them"
-        )
+    seen: dict[str, int] = {}
+    for label, name in enumerate(plain):
+        if seen.setdefault(name, label) != label:
+            raise ValueError(
+                f"{where}: class name {name!r} occurs twice (labels {seen[name]} and {label}), however its letters are "
+                "encoded; merge or rename them"
+            )
     return plain
 
 

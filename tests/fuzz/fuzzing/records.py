@@ -125,7 +125,7 @@ def _read_tar(folder: Path) -> Any:
     # What the index tool does, without leaving an index behind for the next case.
     from btnet.data import shard_index
 
-    found, num_bytes = shard_index._scan(str(folder / "0.tar"))
+    found, num_bytes = shard_index._scan(str(folder / "0.tar"), set())
     return plain(found), num_bytes
 
 
