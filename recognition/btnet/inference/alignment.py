@@ -100,7 +100,9 @@ def wrong_order(landmarks: NDArray[Any]) -> str:
     residuals, turns = _misfits(numbers[list(_ORDERS.values())].reshape(-1, 5, 2))
     fitting = np.flatnonzero(residuals < min(_FITTING_PX, _CLEARLY * given[0]))
     # (y, x) of an upright face are also those of one that lies on its side, left and right exchanged.
-    best = min(fitting, key=lambda i: (round(turns[i] / (np.pi / 2)), residuals[i]), default=None)
+    best = min(
+        fitting.tolist(), key=lambda i: (round(float(turns[i]) * 2 / math.pi), residuals[i]), default=None
+    )
     return "" if best is None else list(_ORDERS)[best]
 
 
