@@ -169,7 +169,9 @@ class Backbone(nn.Module):
             def contexts() -> tuple[Any, Any]:
                 return contextlib.nullcontext(), _frozen_statistics(modules)
 
-            out = checkpoint(_chain, modules, x, use_reentrant=False, context_fn=contexts)
+            # A compiled unit counts its batch once by itself, and contexts cannot be traced.
+            options: Any = {} if torch.compiler.is_compiling() else {"context_fn": contexts}
+            out = checkpoint(_chain, modules, x, use_reentrant=False, **options)
             assert isinstance(out, Tensor)
             return out
         return _chain(modules, x)
