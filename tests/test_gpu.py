@@ -17,7 +17,7 @@ from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.data.views import INTERPOLATIONS, MultiResolution
 from btnet.images.resize import resize
-from btnet.inference.alignment import TEMPLATE
+from btnet.inference.alignment import template
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.run import train
 from tiny_keys import NETWORK, TINY
@@ -41,7 +41,7 @@ def test_resized_faces_are_equal_to_the_bit(interpolation: str, size: Any) -> No
     "view",
     [
         BranchView(14, size_band=0.7, seed=3),
-        BranchView(7, seed=3, changes=[AlignmentJitter(0.03, TEMPLATE, seed=3)]),
+        BranchView(7, seed=3, changes=[AlignmentJitter(0.03, template, seed=3)]),
         BranchView(14, seed=3, changes=[Degradation(1.0, resolution=14, seed=3)]),
         *(MultiResolution(version, seed=3) for version in ("v1", "v2", "v3")),
     ],

@@ -8,7 +8,7 @@ from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.images.resize import resize
-from btnet.inference.alignment import TEMPLATE
+from btnet.inference.alignment import template
 from btnet.inference.crops import fit_crops
 from btnet.inference.selection import select
 from btnet.synthetic.faces import SyntheticFaces
@@ -58,7 +58,7 @@ def test_without_any_switch_it_is_the_face_at_the_branchs_size() -> None:
 
 
 def test_changes_come_first_and_do_not_depend_on_the_batch() -> None:
-    jitter = AlignmentJitter(0.03, TEMPLATE, seed=1)
+    jitter = AlignmentJitter(0.03, template, seed=1)
     degrade = Degradation(0.5, resolution=14, seed=1)
     view = BranchView(14, size_band=0.5, seed=1, changes=[jitter, degrade])
     plain = BranchView(14, size_band=0.5, seed=1)

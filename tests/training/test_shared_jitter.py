@@ -12,7 +12,7 @@ from torch import Tensor
 from btnet.config import load_config
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.views import resize
-from btnet.inference.alignment import TEMPLATE
+from btnet.inference.alignment import template
 from btnet.training.run import train
 from btnet.training.step import Step
 from btnet.training.teacher import TrunkTeacher
@@ -78,7 +78,7 @@ def test_teacher_and_branch_see_the_same_moved_face_and_another_in_each_epoch(
 def test_both_jitters_draw_independently() -> None:
     keys = torch.arange(8)
     alone, shared = (
-        AlignmentJitter(0.04, TEMPLATE, seed=1, key=key) for key in ("alignment_jitter", "shared_jitter")
+        AlignmentJitter(0.04, template, seed=1, key=key) for key in ("alignment_jitter", "shared_jitter")
     )
     assert not torch.equal(alone.transforms(keys, 0, 112), shared.transforms(keys, 0, 112))
 

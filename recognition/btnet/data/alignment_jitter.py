@@ -8,6 +8,7 @@ proportions that a detector's errors give them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,7 +29,8 @@ class AlignmentJitter:
 
     Args:
         error: standard deviation of a landmark on each axis, as a share of the face's side.
-        landmarks: of aligned faces, [5, 2] as (x, y) in px of the images; `btnet.inference.alignment.TEMPLATE`.
+        landmarks: where they lie in an aligned image of so many px, [5, 2] as (x, y) in px;
+            `btnet.inference.alignment.template`.
         seed: of the run.
         key: of the configuration, for messages; two keys draw independently.
 
@@ -37,7 +39,12 @@ class AlignmentJitter:
     """
 
     def __init__(
-        self, error: float, landmarks: NDArray[Any], *, seed: int = 0, key: str = "alignment_jitter"
+        self,
+        error: float,
+        landmarks: Callable[[int], NDArray[Any]],
+        *,
+        seed: int = 0,
+        key: str = "alignment_jitter",
     ) -> None:
         if not 0 < error <= 0.2:
             raise ValueError(
@@ -45,7 +52,7 @@ class AlignmentJitter:
                 "such as 0.02; or 0 for none"
             )
         self.error, self.seed, self._key = error, seed, key
-        self._landmarks = torch.tensor(landmarks, dtype=torch.float64)
+        self._landmarks = landmarks
 
     def transforms(self, keys: Tensor, epoch: int, size: int) -> Tensor:
         """Where each output pixel is read.
@@ -58,9 +65,10 @@ class AlignmentJitter:
         Returns:
             float64 [B, 2, 3] on the CPU, to be applied to (x, y, 1) of the output.
         """
-        which = keys.cpu()[:, None] * _LANDMARKS + torch.arange(2 * len(self._landmarks))
+        landmarks = torch.tensor(self._landmarks(size), dtype=torch.float64)
+        which = keys.cpu()[:, None] * _LANDMARKS + torch.arange(landmarks.numel())
         errors = bell(which, seed=self.seed, epoch=epoch, purpose=self._key)
-        target = torch.view_as_complex(self._landmarks)
+        target = torch.view_as_complex(landmarks)
         found = target + self.error * size * torch.view_as_complex(errors.reshape(len(keys), -1, 2))
         # Points of the plane as complex numbers: a similarity is p -> turn (p - middle) + target's middle.
         middle, target_middle = found.mean(1, keepdim=True), target.mean()

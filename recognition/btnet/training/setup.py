@@ -91,7 +91,8 @@ def build_step(config: Any, built: Model, context: Context) -> Step:
 
 
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
-    network = load_trunk(config.trunk).requires_grad_(True) if config.trunk else create_network(config)
+    # Either way with what its architecture fixes, such as IResNet's `features.weight`, fixed.
+    network = load_trunk(config.trunk) if config.trunk else create_network(config)
     context.place(network)
     classifier = trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
@@ -202,9 +203,9 @@ def alignment_jitter(config: Any, key: str) -> AlignmentJitter | None:
     """The errors of landmarks that a key asks for; None for none."""
     if not config[key]:
         return None
-    from btnet.inference.alignment import TEMPLATE  # imports scikit-image
+    from btnet.inference.alignment import template  # imports scikit-image
 
-    return AlignmentJitter(config[key], TEMPLATE, seed=config.seed, key=key)
+    return AlignmentJitter(config[key], template, seed=config.seed, key=key)
 
 
 def _native_view(size: int, interpolation: str) -> View:
