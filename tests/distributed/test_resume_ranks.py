@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
@@ -19,7 +20,8 @@ from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.distributed import Context
 from btnet.training.learner import average_statistics
-from btnet.training.run import train
+from btnet.training.output_folder import prepared_folder
+from btnet.training.run import _Run, train
 from btnet.training.setup import build_model, build_step
 from gloo import run_on_ranks
 
@@ -217,3 +219,44 @@ def test_a_branch_goes_on_to_the_bit_in_one_process(tmp_path: Path) -> None:
         assert resumed.checkpoints.load_newest() == SAVED_AT
         assert resumed.run(SAVED_AT, STEPS) == losses
         assert all(torch.equal(value, resumed.state()[key]) for key, value in training.state().items())
+
+
+def verified_where_it_saves(rank: int, folder: Path) -> dict[str, Any]:
+    """A run that verifies after every step that it saves, undisturbed and killed behind its second checkpoint."""
+    context = Context(rank, dist.get_world_size(), torch.device("cpu"), torch.float32)
+    keys = [*NETWORK, "rec=synthetic:4:4", "batch_size=4", "num_epoch=2", "verbose=1", "save_every=1"]
+
+    def run(name: str, *more: str) -> None:
+        config = load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, f"output={folder / name}", *more])
+        with prepared_folder(config, context) as output:
+            _Run(config, context, output).run()
+
+    spread: list[float] = []
+
+    def save_and_stop(self: Checkpoints, step: int) -> None:
+        save(self, step)
+        if step == 2:
+            self.finish()
+            statistics = self.learners[0].statistics().values()
+            spread.extend(float((context.mean(value) - value).abs().max()) for value in statistics)
+            raise InterruptedError
+
+    save = Checkpoints.save
+    run("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", save_and_stop)
+        with pytest.raises(InterruptedError):
+            run("killed")
+    run("killed", "resume=True")
+    return {"spread": max(spread)}
+
+
+def test_verifying_where_it_saves_leaves_a_resumed_run_of_two_ranks_equal_to_the_bit(tmp_path: Path) -> None:
+    ranks = run_on_ranks(verified_where_it_saves, 2, tmp_path)
+    assert all(rank["spread"] > 0 for rank in ranks)
+    whole, killed = (
+        torch.load(tmp_path / name / "model.pt", weights_only=True)
+        | load_file(tmp_path / name / "classifier.safetensors")
+        for name in ("whole", "killed")
+    )
+    assert all(torch.equal(value, killed[key]) for key, value in whole.items())

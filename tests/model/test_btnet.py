@@ -234,7 +234,9 @@ def test_a_compiled_network_with_gradient_checkpointing_learns_the_same_in_less_
         gradients = {f"d {key}": p.grad for key, p in network.named_parameters() if p.requires_grad}
         kept.append(sum(sizes))
         found.append({**network.state_dict(), **gradients})
-    torch.testing.assert_close(found[1], found[0])  # statistics are moved once, not again by the recomputation
+    torch.testing.assert_close(
+        found[1], found[0]
+    )  # statistics are moved once, not again by the recomputation
     assert kept[1] < kept[0] / 2
     torch.compiler.reset()
 

@@ -1,6 +1,7 @@
 """Train a trunk, or branches for a pretrained trunk, as a config file says."""
 
 import argparse
+import sys
 
 from btnet.config import load_config
 
@@ -14,8 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Train.
+
+    Returns:
+        0; 1 where the model is written, and its last verification failed.
 
     Raises:
         ValueError, FileNotFoundError: as `btnet.training.run.train`.
@@ -23,5 +27,11 @@ def run(args: argparse.Namespace) -> None:
     config = load_config(args.config, args.overrides)
     # torch.distributed's checkpoints and TensorBoard take seconds to import: a typing error need not wait.
     from btnet.training.run import train
+    from btnet.training.verification import VerificationError
 
-    train(config)
+    try:
+        train(config)
+    except VerificationError as error:
+        print(f"btnet: {error}", file=sys.stderr)
+        return 1
+    return 0

@@ -24,6 +24,7 @@ from btnet.evaluation.rates import (
 )
 
 __all__ = [
+    "check_folds",
     "fold_accuracies",
     "impostor_thresholds",
     "kfold_accuracy",
@@ -81,12 +82,10 @@ def kfold_accuracy(
         Mean and (population) standard deviation of the folds' accuracies, in [0, 1].
 
     Raises:
-        ValueError: if lengths disagree, an embedding is not finite, all pairs are of one kind, or there are
-            fewer pairs than folds.
+        ValueError: if lengths disagree, an embedding is not finite, or as `check_folds`.
     """
     distances = _squared_distances(embeddings1, embeddings2)
-    same = check_labels(issame, len(distances))
-    folds = _folds(len(distances), num_folds)
+    same, folds = check_folds(issame, len(distances), num_folds)
     correct = _judged_rightly(distances, same, folds)
     accuracies = np.array([correct[fold].mean() for fold in folds])
     return float(accuracies.mean()), float(accuracies.std())
@@ -104,12 +103,10 @@ def kfold_correct(scores: npt.NDArray[Any], issame: npt.NDArray[Any], num_folds:
         bool [N]; the mean of its folds' means is the accuracy.
 
     Raises:
-        ValueError: if lengths disagree, a score is NaN, all pairs are of one kind, or there are fewer pairs than
-            folds.
+        ValueError: if lengths disagree, a score is NaN, or as `check_folds`.
     """
     distances = 2 - 2 * check_scores(scores)
-    same = check_labels(issame, len(distances))
-    return _judged_rightly(distances, same, _folds(len(distances), num_folds))
+    return _judged_rightly(distances, *check_folds(issame, len(distances), num_folds))
 
 
 def fold_accuracies(correct: npt.NDArray[Any]) -> Floats:
@@ -143,28 +140,48 @@ def val_at_far(
         A fold without matched (or without impostor) pairs is left out of the VAL (or FAR) mean.
 
     Raises:
-        ValueError: as `kfold_accuracy`; or if `far` is outside (0, 1), or all impostors lie in one fold.
+        ValueError: as `kfold_accuracy`; or if `far` is outside (0, 1).
     """
     check_far(far)
     distances = _squared_distances(embeddings1, embeddings2)
-    same = check_labels(issame, len(distances))
-    folds = _folds(len(distances), num_folds)
+    same, folds = check_folds(issame, len(distances), num_folds)
     accepted = _accepted_per_fold(distances, ~same, folds, _VAL_THRESHOLDS)
     num_impostors = np.array([np.count_nonzero(~same[fold]) for fold in folds])
     rates_same, rates_different = [], []
     for index, fold in enumerate(folds):
         num_elsewhere = num_impostors.sum() - num_impostors[index]
-        if num_elsewhere == 0:
-            raise ValueError(
-                f"all impostor pairs lie in fold {index} of {num_folds}: nothing sets its threshold; "
-                "shuffle the pairs, or alternate matched and impostor blocks"
-            )
         far_elsewhere = (accepted.sum(axis=0) - accepted[index]) / num_elsewhere
         threshold = _threshold_at(far, far_elsewhere)
         fold_distances, fold_same = distances[fold], same[fold]
         rates_same += _rate(fold_distances[fold_same] < threshold)
         rates_different += _rate(fold_distances[~fold_same] < threshold)
     return float(np.mean(rates_same)), float(np.std(rates_same)), float(np.mean(rates_different))
+
+
+def check_folds(issame: npt.NDArray[Any], num_pairs: int, num_folds: int) -> tuple[Bools, list[slice]]:
+    """What the functions above ask of their pairs; known before anything is embedded.
+
+    Args:
+        issame: [N], true where a pair shows one person.
+        num_pairs: N.
+        num_folds: of consecutive pairs.
+
+    Returns:
+        `issame` as bool [N], and the folds.
+
+    Raises:
+        ValueError: if there is not one flag per pair, there are fewer pairs than folds, or pairs of one kind lie in
+            one fold, or nowhere: each fold is judged by the other folds' threshold, which takes both kinds.
+    """
+    same, folds = check_labels(issame, num_pairs), _folds(num_pairs, num_folds)
+    for kind, pairs in (("matched", same), ("impostor", ~same)):
+        holding = [index for index, fold in enumerate(folds) if pairs[fold].any()]
+        if len(holding) == 1:
+            raise ValueError(
+                f"all {kind} pairs lie in fold {holding[0]} of {num_folds}: nothing sets its threshold; "
+                "shuffle the pairs, or alternate matched and impostor blocks"
+            )
+    return same, folds
 
 
 def _squared_distances(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:

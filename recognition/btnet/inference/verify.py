@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
+from btnet.evaluation.verification import check_folds, kfold_accuracy, pair_scores, tar_at_far
 from btnet.inference.embedding import Embed, embed_images
 from btnet.inference.model_folder import EvaluatedModel, no_answer
 from btnet.inference.native import DEFAULT_STRATEGY, Strategy, embed_crops
 
-__all__ = ["VerificationResult", "answers", "parse_pair", "verify", "verify_listed"]
+__all__ = ["VerificationResult", "answers", "check_verifiable", "parse_pair", "verify", "verify_listed"]
+
+NUM_FOLDS = 10
 
 FARS = (1e-2, 1e-3)
 
@@ -116,7 +118,27 @@ def verify(
         raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
     views = _Views(model, images, strategy, interpolation or model.views, batch_size, progress, embed)
     positions = np.arange(len(images)).reshape(-1, 2)
-    return _verify(views, positions[:, 0], positions[:, 1], issame, pairs, num_folds=10)
+    return _verify(views, positions[:, 0], positions[:, 1], issame, pairs, num_folds=NUM_FOLDS)
+
+
+def check_verifiable(
+    model: EvaluatedModel,
+    images: NDArray[np.uint8],
+    issame: NDArray[np.bool_],
+    pairs: Iterable[Pair],
+    *,
+    interpolation: str = "bilinear",
+) -> None:
+    """Find out at the cost of one pair whether `verify` can be asked the same.
+
+    Raises:
+        ValueError: as `verify`.
+    """
+    check_folds(issame, len(issame), NUM_FOLDS)
+    views = _Views(model, images[:2], DEFAULT_STRATEGY, interpolation, 2, lambda _: None)
+    for pair in pairs:
+        for row, side in enumerate(pair):
+            views(np.array([row]), side)
 
 
 def verify_listed(

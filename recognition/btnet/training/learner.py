@@ -170,3 +170,16 @@ def average_statistics(learners: list[Learner], context: Context) -> None:
     for learner in learners:
         for value in learner.statistics().values():
             value.copy_(context.mean(value))
+
+
+@contextmanager
+def averaged_statistics(learners: list[Learner], context: Context) -> Iterator[None]:
+    """The mean of all ranks' running statistics in the block, and each rank's own again behind it."""
+    own = {id(value): value.clone() for item in learners for value in item.statistics().values()}
+    average_statistics(learners, context)
+    try:
+        yield
+    finally:
+        for learner in learners:
+            for value in learner.statistics().values():
+                value.copy_(own[id(value)])

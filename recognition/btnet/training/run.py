@@ -10,13 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from btnet.config import complete_config, differences, unchanging
-from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.files.atomic import replacing
 from btnet.files.folder_lock import only_run
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.verify import Pair, VerificationResult, parse_pair, verify
 from btnet.loss import ShardedClassifier
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.btnet import BTNet
@@ -47,6 +43,7 @@ from btnet.training.signals import stop_request
 from btnet.training.step import Step
 from btnet.training.teacher import TrunkTeacher
 from btnet.training.teacher_cache import cached
+from btnet.training.verification import Verification, VerificationError
 
 _DIGITS = 16  # of a digest, which tell two files apart
 
@@ -62,6 +59,7 @@ def train(config: Any) -> Path:
 
     Raises:
         ValueError: for a configuration, data or files that do not fit together.
+        VerificationError: when the model is written, but could not be verified at the end.
         DivergedError: when a loss is not finite.
         KeyboardInterrupt: when a signal stopped the run; a checkpoint was saved.
     """
@@ -88,9 +86,10 @@ class _Run:
         self.averaging = Averaging.parse(config.averaging)
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
-        self.targets = {path.stem: path for path in _find_targets(config)}
         self.built: Model = build_model(config, self.faces, context)
-        self.pairs = _pairs(config, self.built)
+        json.dumps([dict(config), self.built.trunk.arch])  # goes into the manifest: fails now, not then
+        self.verification = Verification(config, self.built, folder, context)
+        self.verification.check()
         learners = self.built.learners
         self.order = GlobalOrder(
             len(self.faces),
@@ -176,8 +175,8 @@ class _Run:
                 done = step + 1
                 last = done == self.order.total_steps
                 stopping = self.context.any(stop.received)
-                saving = stopping or (done % config.save_every == 0 and not last)
-                if done % config.frequent == 0 or last or saving:
+                saving = stopping or last or done % config.save_every == 0
+                if done % config.frequent == 0 or saving:
                     means = window.close()
                     if report:
                         report.losses(step, epoch, rate, means)
@@ -188,15 +187,20 @@ class _Run:
                         self._tell(self.checkpoints.finish())
                         self.checkpoints.save(done)
                     if not stopping and not last and done % config.verbose == 0:
-                        self._verify(done, report)
+                        self.verification.score(done, report)
                 if stopping:
                     self._tell(self.checkpoints.finish())
                     logger.info("stopped after step %d; go on with --set resume=True", done)
                     raise KeyboardInterrupt
             self._tell(self.checkpoints.finish())
+            # The last checkpoint is whole: whatever ends the run from here on, nothing is trained again.
             self._settle()
-            self._verify(self.order.total_steps, report)
+            failed = self.verification.score(self.order.total_steps, report)
             self._publish()
+        if failed:
+            raise VerificationError(
+                f"{self.folder}: the model is written, but its last verification failed: {'; '.join(failed)}"
+            )
         return self.folder
 
     @contextlib.contextmanager
@@ -258,17 +262,6 @@ class _Run:
             epoch=self.config.num_epoch,
         )
 
-    def _verify(self, step: int, report: Report | None) -> None:
-        average_statistics(self.built.learners, self.context)
-        if report is not None:
-            model = EvaluatedModel(self.config.name, self.built.model)
-            for name, path in self.targets.items():
-                images, issame = read_bin(path)
-                results = verify(model, images, issame, self.pairs, interpolation=self.config.interpolation)
-                report.verification(step, name, results)
-                _write_results(self.folder / "results" / f"{name}.json", step, results, self.config)
-        self.context.barrier()
-
     def _classifiers(self) -> dict[str, ShardedClassifier]:
         """By file name: the trunk's, which all branches share; or one of each branch that learnt its own."""
         learners = self.built.learners
@@ -282,7 +275,7 @@ class _Run:
         centres = {name: c.full_weight() for name, c in self._classifiers().items()}
         if self.context.is_main:
             model, config = self.built.model, self.config
-            sections = {"role": config.role or config.name, "config": _plain(config)}
+            sections = {"role": config.role or config.name, "config": json.loads(json.dumps(dict(config)))}
             if isinstance(model, BTNet):
                 model.save(self.folder, **sections)
             else:
@@ -313,42 +306,3 @@ def _check_finished(folder: Path, config: Any) -> None:
         raise ValueError(
             f"{folder}: holds a finished run of another experiment: {told}; choose another output"
         )
-
-
-def _find_targets(config: Any) -> list[Path]:
-    """Verification sets by path, or by name beside the training set."""
-    beside = Path(config.rec).parent
-    found = []
-    for target in config.val_targets:
-        candidates = [Path(target), beside / target, beside / f"{target}.bin"]
-        path = next((c for c in candidates if c.is_file()), None)
-        if path is None:
-            raise FileNotFoundError(
-                f"val_targets: {target}: no such file, and none beside {config.rec}; give the path of a .bin"
-            )
-        found.append(path)
-    return found
-
-
-def _pairs(config: Any, built: Model) -> list[Pair]:
-    if config.val_pairs:
-        return [parse_pair(text) for text in config.val_pairs]
-    size = built.trunk.input_size
-    if not isinstance(built.model, BTNet):
-        return [(size, size)]
-    return [pair for r in built.model.resolutions for pair in ((r, r), (size, r))]
-
-
-def _write_results(path: Path, step: int, results: list[VerificationResult], config: Any) -> None:
-    rows = [
-        {"pair": r.label, "accuracy": r.accuracy, "std": r.std, "networks": list(r.networks)} for r in results
-    ]
-    path.parent.mkdir(exist_ok=True)
-    with replacing(path) as temporary:
-        record = {"step": step, "interpolation": config.interpolation, "results": rows}
-        temporary.write_text(json.dumps(record, indent=2) + "\n")
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    """The resolved configuration as JSON takes it."""
-    return json.loads(json.dumps(dict(config)))  # type: ignore[no-any-return]
