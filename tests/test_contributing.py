@@ -22,7 +22,7 @@ from btnet.config import load_config
 from btnet.images.codec import encode_png
 from btnet.images.resize import resize
 from btnet.loss import MARGINS
-from btnet.model import added
+from btnet.model import names
 from btnet.model.names import create
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.run import train
@@ -43,7 +43,7 @@ def examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.setattr(added, "_registered", {})
+    monkeypatch.setattr(names, "_registered", {})
     margins = dict(MARGINS)
     yield folder
     MARGINS.clear()

@@ -2,10 +2,10 @@
 
 __version__ = "0.1.0"
 
-from btnet.model.added import register_backbone
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
+from btnet.model.names import register_backbone
 from btnet.model.overlay import Overlay
 from btnet.model.trunk_file import load_trunk
 

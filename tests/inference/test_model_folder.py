@@ -115,11 +115,12 @@ def test_missing_and_damaged_models_are_named(tmp_path: Path) -> None:
         load_model(tmp_path / "empty")
 
     folder = save_native(iresnet(8), tmp_path / "phi_8")
-    manifest = json.loads((folder / "btnet.json").read_text())
     torch.save(iresnet().state_dict(), folder / "model.pt")
     with pytest.raises(ValueError, match=r"model\.pt.*unexpected layer1\.0\.downsample"):
         load_model(folder)
-    manifest["arch"]["colour"] = "red"
-    (folder / "btnet.json").write_text(json.dumps(manifest))
-    with pytest.raises(ValueError, match="the architecture has the unknown colour"):
-        load_model(folder)
+    manifest = json.loads((folder / "btnet.json").read_text())
+    for input_size in (5, "8", [8]):
+        manifest["input_size"] = input_size
+        (folder / "btnet.json").write_text(json.dumps(manifest))
+        with pytest.raises(ValueError, match=r"model\.pt"):
+            load_model(folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,9 @@ import torch
 from btnet.inference.selection import select
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.manifest import NAME, read_manifest
-from btnet.model.mobilefacenet import MobileFaceNet
-from btnet.model.overlay import check_tensors, fingerprint
-from btnet.model.trunk_file import MODEL, load_trunk, read_weights
+from btnet.model.manifest import read_manifest
+from btnet.model.overlay import fingerprint
+from btnet.model.trunk_file import MODEL, load_trunk
 
 __all__ = ["EvaluatedModel", "NetworkChoice", "load_matched", "load_model"]
 
@@ -261,24 +258,7 @@ def _resizing(choice: NetworkChoice) -> NetworkChoice:
 def _load_folder(folder: Path, manifest: Mapping[str, Any]) -> BTNet | Backbone:
     if manifest["resolutions"]:
         return BTNet.load(folder)
-    input_size = manifest.get("input_size") or manifest["arch"].get("canonical_size")
-    if input_size == manifest["arch"].get("canonical_size"):
-        return load_trunk(folder / MODEL)
-    return _load_native(folder, manifest["arch"], input_size)
-
-
-def _load_native(folder: Path, arch: Mapping[str, Any], input_size: int) -> Backbone:
-    # The weights do not tell the input size (MobileFaceNet's are the same for all), so the manifest does.
-    kind = MobileFaceNet if "scale" in arch else IResNet
-    unknown = sorted(set(arch) - set(inspect.signature(kind).parameters))
-    if unknown or "blocks" not in arch:
-        problem = f"has the unknown {', '.join(unknown)}" if unknown else "lacks blocks"
-        raise ValueError(f"{folder / NAME}: the architecture {problem}; it is not a {kind.__name__} of btnet")
-    network = kind(**arch, input_size=input_size)
-    weights = read_weights(folder / MODEL)
-    check_tensors(weights, network.state_dict(), str(folder / MODEL))
-    network.load_state_dict(weights)
-    return network.eval()
+    return load_trunk(folder / MODEL, input_size=manifest.get("input_size"))
 
 
 def _load_partner(path: str | Path, canonical_size: int, embedding_size: int) -> Backbone:

@@ -13,23 +13,11 @@ from torch import Tensor, nn
 from btnet.data.views import resize_normalised
 from btnet.images.interpolation import check_interpolation
 from btnet.model.backbone import Backbone
-from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
-from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
+from btnet.model.names import create
 
 __all__ = ["branch_name", "get_model", "trunk_name", "with_btnet"]
 
-_IRESNETS: Final[dict[str, Callable[..., Backbone]]] = {
-    "r18": iresnet18,
-    "r34": iresnet34,
-    "r50": iresnet50,
-    "r100": iresnet100,
-    "r200": iresnet200,
-}
-_MOBILEFACENETS: Final[dict[str, Callable[..., Backbone]]] = {
-    "mbf": mobilefacenet,
-    "mbf_large": mobilefacenet_large,
-}
-_TRUNKS: Final = _IRESNETS | _MOBILEFACENETS
+_TRUNKS: Final = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large")
 _PREFIX: Final = "btnet_"
 _BRANCH: Final = re.compile(r"btnet_(?P<trunk>.+?)_(?P<resolution>\d+)(_from(?P<size>\d+)(_(?P<how>\w+))?)?")
 
@@ -61,16 +49,16 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
     arguments: dict[str, Any] = {"embedding_size": num_features}
     if match:
         arguments["input_size"] = int(match["resolution"])
-    if trunk in _IRESNETS:
-        arguments["dropout"] = dropout
-    elif trunk in _MOBILEFACENETS and dropout:
-        raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
-    elif trunk not in _MOBILEFACENETS:
+    if trunk not in _TRUNKS:
         raise ValueError(
             f"network {name!r} is unknown; of arcface_torch's names there are {', '.join(_TRUNKS)}, and of "
             "branches btnet_r50_14, btnet_r50_14_from112 and the like"
         )
-    network = _TRUNKS[trunk](**arguments)
+    if dropout and trunk.startswith("mbf"):
+        raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
+    if dropout:
+        arguments["dropout"] = dropout
+    network = create(trunk, **arguments)
     if match and network.input_size == network.canonical_size:
         raise ValueError(f"network {name!r}: {network.input_size} px is the trunk; its name is {trunk!r}")
     if fp16:
@@ -103,9 +91,9 @@ def with_btnet(theirs: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 def trunk_name(network: Backbone) -> str | None:
     """arcface_torch's name of a network's architecture, the embedding's length aside; None if it has none."""
-    for name, build in _TRUNKS.items():
+    for name in _TRUNKS:
         with torch.device("meta"):
-            named = build(embedding_size=network.embedding_size)
+            named = create(name, embedding_size=network.embedding_size)
         if type(named) is type(network) and named.arch | {"dropout": 0} == network.arch | {"dropout": 0}:
             return name
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
@@ -18,6 +19,15 @@ from btnet.model.adapter import is_adapter
 from btnet.model.coupling import Unit
 
 Taps = dict[str, Tensor]
+
+
+def count_units(state: Iterable[str], pattern: str) -> int:
+    """How many numbers from 0 on, without a gap, the pattern's group has among the keys.
+
+    A single key could announce a million units.
+    """
+    found = {match.group(1) for key in state if (match := re.match(pattern, key))}
+    return next(count for count in range(len(found) + 1) if str(count) not in found)
 
 
 class Backbone(nn.Module):
@@ -66,7 +76,7 @@ class Backbone(nn.Module):
     def of_state(cls, state: Mapping[str, Tensor]) -> Self | None:
         """A freshly initialised trunk of the architecture that a state dict tells; None if it is not of this kind.
 
-        Asked of backbones that were added (`btnet.model.added`) when a file of weights is read.
+        The registry asks it when a file of weights is read. Of a network for another size (a phi_mm) it is the trunk.
         """
         return None
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from btnet.model.backbone import Backbone, initialise
+from btnet.model.backbone import Backbone, count_units, initialise
 from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
@@ -105,6 +106,25 @@ class IResNet(Backbone):
         initialise(self)
         # arcface_torch fixes the scale of the last normalisation: a margin loss divides it out anyway.
         self.features.weight.requires_grad_(False)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> IResNet | None:
+        """Told by `layer1.0.bn1` and `fc`.
+
+        Raises:
+            ValueError: if a stage is missing, or `fc` takes no square map.
+        """
+        if "layer1.0.bn1.weight" not in state or "fc.weight" not in state:
+            return None
+        blocks = [count_units(state, rf"{stage}\.(\d+)\.") for stage in _STAGES]
+        if 0 in blocks:
+            raise ValueError(f"an IResNet has four stages, this state dict has units {blocks}")
+        widths = [state[f"{stage}.0.conv1.weight"].shape[0] for stage in _STAGES]
+        embedding_size, flat = state["fc.weight"].shape
+        side = math.isqrt(flat // widths[-1])
+        if side * side * widths[-1] != flat:
+            raise ValueError(f"fc takes {flat} values, not a square map of {widths[-1]} channels")
+        return cls(blocks, widths=widths, canonical_size=16 * side, embedding_size=embedding_size)
 
     def units(self) -> list[Unit]:
         """Stem, one unit per residual block, head."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from btnet.model.backbone import Backbone, initialise
+from btnet.model.backbone import Backbone, count_units, initialise
 from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
@@ -149,6 +149,19 @@ class MobileFaceNet(Backbone):
         self.conv_sep = ConvUnit(wide, _SEPARABLE_CHANNELS, 1)
         self.features = GlobalDepthWise(embedding_size, canonical_size // 16)
         initialise(self)
+
+    @classmethod
+    def of_state(cls, state: Mapping[str, Tensor]) -> MobileFaceNet | None:
+        """Told by `conv_sep` and `features`."""
+        if "conv_sep.layers.0.weight" not in state or "features.layers.2.weight" not in state:
+            return None
+        first = count_units(state, r"layers\.1\.layers\.(\d+)\.layers\.")
+        return cls(
+            canonical_size=16 * state["features.layers.0.layers.0.weight"].shape[-1],
+            embedding_size=state["features.layers.2.weight"].shape[0],
+            blocks=[first or 1, *(count_units(state, rf"layers\.{i}\.layers\.(\d+)\.") for i in (3, 5, 7))],
+            scale=state["layers.0.layers.0.weight"].shape[0] // 64,
+        )
 
     def units(self) -> list[Unit]:
         """Every convolution and depth-wise unit of `layers`, then `conv_sep` and `features`."""
