@@ -8,7 +8,10 @@ import torch
 
 from btnet import BTNet
 from btnet.config import load_config
+from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.distributed import Context
 from btnet.training.run import train
+from btnet.training.setup import build_model
 
 ROOT = Path(__file__).parents[2]
 SMALL = ["rec=synthetic:8:8", "batch_size=16", "num_epoch=2", "frequent=2", "num_workers=0", "warmup_epoch=0"]
@@ -86,3 +89,24 @@ def test_a_trunk_goes_on_learning_from_its_frozen_self(tmp_path: Path) -> None:
     assert torch.equal(before["conv1.weight"], after["conv1.weight"])  # a rate of 0: the start is the trunk
     with pytest.raises(ValueError, match=r"only on branches or a trunk that starts from trunk=MODEL\.pt"):
         train(config("demo_hr", *weights, f"output={tmp_path / 'none'}"))
+
+
+@pytest.mark.parametrize(
+    "network", ["iresnet", "mobilefacenet"], ids=["with features.weight fixed", "with all that it has"]
+)
+def test_a_trunk_that_goes_on_learns_what_a_new_one_learns(network: str, tmp_path: Path) -> None:
+    blocks = "{'blocks': [1, 1, 1, 1], " + (
+        "'widths': [8, 8, 8, 8]}" if network == "iresnet" else "'scale': 1}"
+    )
+    keys = ["rec=synthetic:8:8", "device=cpu"]
+    new = [*keys, f"network={network}", f"network_args={blocks}", "embedding_size=8"]
+    faces, alone = SyntheticFaces(8, 8), Context(0, 1, torch.device("cpu"), torch.float32)
+    [first] = build_model(load_config(ROOT / "configs/ms1mv3_r50_hr", new), faces, alone).learners
+    torch.save(first.network.state_dict(), tmp_path / "model.pt")
+    going_on = load_config(
+        ROOT / "configs/ms1mv3_r50_hr", [*keys, f"trunk={tmp_path / 'model.pt'}", "classifier=new"]
+    )
+    [second] = build_model(going_on, faces, alone).learners
+    assert set(second.learnt) == set(first.learnt)
+    fixed = {key for key, _ in second.network.named_parameters()} - set(second.learnt)
+    assert fixed == ({"features.weight"} if network == "iresnet" else set())
