@@ -12,7 +12,7 @@ import torch
 from btnet.inference.selection import select
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
-from btnet.model.manifest import read_manifest
+from btnet.model.manifest import NAME, read_manifest
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import MODEL, load_trunk
 

@@ -13,7 +13,6 @@ from btnet.config import complete_config, differences, unchanging
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.files.folder_lock import only_run
-from btnet.loss import ShardedClassifier
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import read_manifest, write_manifest
@@ -90,7 +89,6 @@ class _Run:
         json.dumps([dict(config), self.built.trunk.arch])  # goes into the manifest: fails now, not then
         self.verification = Verification(config, self.built, folder, context)
         self.verification.check()
-        learners = self.built.learners
         self.order = GlobalOrder(
             len(self.faces),
             batch_size=config.batch_size,
@@ -104,7 +102,7 @@ class _Run:
         )
         self.step = self._cached(build_step(config, self.built, context))
         if self.averaging is not None:
-            for learner in learners:
+            for learner in self.built.learners:
                 learner.average = WeightAverage(
                     self.averaging, learner.parameters(), total_steps=self.order.total_steps
                 )
@@ -112,10 +110,9 @@ class _Run:
             self.folder / CHECKPOINTS,
             keep=config.keep_checkpoints,
             context=context,
-            learners=learners,
+            learners=self.built.learners,
             identity=self._identity(),
         )
-
         if context.is_main:
             size = self.checkpoints.size_bytes()
             check_space(self.folder, checkpoint_bytes=size, keep=config.keep_checkpoints)
@@ -134,17 +131,16 @@ class _Run:
         return unchanging(config) | {f"{key} ({KEYS[key].resumes})": value for key, value in behind.items()}
 
     def _cached(self, step: Step) -> Step:
-        config = self.config
-        if not config.teacher_cache:
+        if not self.config.teacher_cache:
             return step
         assert isinstance(step.teacher, TrunkTeacher)
         teacher = cached(
             step.teacher,
-            Path(config.teacher_cache),
+            Path(self.config.teacher_cache),
             self.faces,
             trunk_fingerprint=fingerprint(self.built.teacher.state_dict()),
-            interpolation=config.interpolation,
-            num_workers=config.num_workers,
+            interpolation=self.config.interpolation,
+            num_workers=self.config.num_workers,
         )
         return replace(step, teacher=teacher)
 
@@ -193,8 +189,7 @@ class _Run:
                     logger.info("stopped after step %d; go on with --set resume=True", done)
                     raise KeyboardInterrupt
             self._tell(self.checkpoints.finish())
-            # The last checkpoint is whole: whatever ends the run from here on, nothing is trained again.
-            self._settle()
+            self._settle()  # the last checkpoint is whole: whatever happens from here on, nothing is trained again
             failed = self.verification.score(self.order.total_steps, report)
             self._publish()
         if failed:
@@ -262,20 +257,17 @@ class _Run:
             epoch=self.config.num_epoch,
         )
 
-    def _classifiers(self) -> dict[str, ShardedClassifier]:
-        """By file name: the trunk's, which all branches share; or one of each branch that learnt its own."""
-        learners = self.built.learners
-        if isinstance(self.built.model, BTNet) and not self.config.freeze_classifier:
-            return {f"classifier_{item.name}.safetensors": item.classifier for item in learners}
-        return {CLASSIFIER: learners[0].classifier}
-
     def _publish(self) -> None:
-        """Write the model folder; the checkpoints have served."""
+        """Write the model folder: with the trunk's classifier, or that of each branch that learnt its own."""
         average_statistics(self.built.learners, self.context)
-        centres = {name: c.full_weight() for name, c in self._classifiers().items()}
+        model, config = self.built.model, self.config
+        own = isinstance(model, BTNet) and not config.freeze_classifier
+        centres = {
+            f"classifier_{item.name}.safetensors" if own else CLASSIFIER: item.classifier.full_weight()
+            for item in (self.built.learners if own else self.built.learners[:1])
+        }
         if self.context.is_main:
-            model, config = self.built.model, self.config
-            sections = {"role": config.role or config.name, "config": json.loads(json.dumps(dict(config)))}
+            sections = {"role": config.role or config.name, "config": dict(config)}
             if isinstance(model, BTNet):
                 model.save(self.folder, **sections)
             else:
