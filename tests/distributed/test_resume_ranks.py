@@ -224,7 +224,8 @@ def test_a_branch_goes_on_to_the_bit_in_one_process(tmp_path: Path) -> None:
 def verified_where_it_saves(rank: int, folder: Path) -> dict[str, Any]:
     """A run that verifies after every step that it saves, undisturbed and killed behind its second checkpoint."""
     context = Context(rank, dist.get_world_size(), torch.device("cpu"), torch.float32)
-    keys = [*NETWORK, "rec=synthetic:4:4", "batch_size=4", "num_epoch=2", "verbose=1", "save_every=1"]
+    keys = [*NETWORK, *SMALL, "rec=synthetic:4:4", "batch_size=4", "num_epoch=2", "warmup_epoch=0"]
+    keys += ["verbose=1", "save_every=1"]
 
     def run(name: str, *more: str) -> None:
         config = load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, f"output={folder / name}", *more])

@@ -25,11 +25,11 @@ from btnet.training.run import train
 from btnet.training.setup import Model
 from btnet.training.step import Step
 from btnet.training.verification import Verification, VerificationError
-from tiny_keys import TINY
+from tiny_keys import NETWORK, TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
-RUN = [*TINY, "device=cpu", "num_epoch=1"]
+RUN = [*TINY, *NETWORK, "device=cpu", "num_epoch=1", "warmup_epoch=0"]
 ALTERNATING = [number % 2 == 0 for number in range(20)]
 
 
