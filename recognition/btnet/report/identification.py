@@ -11,7 +11,7 @@ from btnet.evaluation.plots import Curve, draw_roc_panels
 from btnet.evaluation.published import MARK, published
 from btnet.evaluation.summary import GainBaselines, gains
 from btnet.report.published_rows import has_gain, with_published
-from btnet.report.results import ResultFile, ResultSet, number, pair_label
+from btnet.report.results import NOT_MEASURED, ResultFile, ResultSet, number, pair_label
 from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
 
@@ -95,6 +95,7 @@ def _table_3(found: ResultSet, scorer: str, entries: Sequence[Mapping[str, Any]]
     ]
     notes = (
         "The paper's table ends at FPIR 0.1; the rates at 0.01 are its authors' README's.",
+        *((NOT_MEASURED,) if any(None in row.cells for row in rows if not row.source) else ()),
         *_facts(found),
     )
     title = ", ".join(part for part in (found.name, scorer) if part)
@@ -182,6 +183,8 @@ def _rate_table(task: str, metric: str, title: str, entries: Sequence[Mapping[st
             cells[model].append(value)
     rows = with_published([Row(model, tuple(row)) for model, row in cells.items()], keys, theirs)
     notes = (GainBaselines.among(numbers).note,) if len(columns) > len(names) else ()
+    if any(rate is None for by_name in rates.values() for rate in by_name.values()):
+        notes = (NOT_MEASURED, *notes)
     return Table(f"{title}: {_METRICS.get(metric, metric)}, %", "model", tuple(columns), tuple(rows), notes)
 
 

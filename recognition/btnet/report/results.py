@@ -17,8 +17,20 @@ from btnet.inference.verification_report import PROTOCOL
 from btnet.model import manifest
 from btnet.report.identity import Identity, identity_of
 
-__all__ = ["ResultFile", "ResultSet", "find_results", "number", "pair_label", "read_results", "sides_of"]
+__all__ = [
+    "NOT_MEASURED",
+    "ResultFile",
+    "ResultSet",
+    "find_results",
+    "number",
+    "pair_label",
+    "read_results",
+    "sides_of",
+]
 
+NOT_MEASURED = (
+    "- at a rate: fewer than 1 / rate impostors in the set cannot measure it, or a model has no number."
+)
 _HEAD = {"task": str, "sets": list}
 _WRITTEN_BY = "expected what `btnet evaluate ... --output` or a training run writes"
 

@@ -9,6 +9,7 @@ from btnet.evaluation.published import published
 from btnet.evaluation.set_plots import MIN_RADAR_SETS, draw_averages, draw_drops, draw_radar
 from btnet.evaluation.summary import GainBaselines, accuracy_drop, average, gains
 from btnet.report.published_rows import has_gain, with_published
+from btnet.report.results import NOT_MEASURED
 from btnet.report.section import Picture, Section, picture_of
 from btnet.report.table import Cell, Column, Row, Table
 from btnet.report.verification_scores import VerificationScores, pair_key
@@ -158,9 +159,8 @@ def _rates(scores: VerificationScores) -> list[Table]:
                 cells.append(None if rate is None else 100 * rate)
         rows.append(Row(model, tuple(cells)))
     over = f", average of {len(scores.sets)} sets" if len(scores.sets) > 1 else ""
-    notes = ("- where the impostors of a set are fewer than 1 / FAR, or a model has no number.",)
-    lacks = any(cell is None for row in rows for cell in row.cells)
-    return [Table(f"TAR at FAR{over}, %", "model", tuple(columns), tuple(rows), notes if lacks else ())]
+    notes = (NOT_MEASURED,) if any(cell is None for row in rows for cell in row.cells) else ()
+    return [Table(f"TAR at FAR{over}, %", "model", tuple(columns), tuple(rows), notes)]
 
 
 def _charts(scores: VerificationScores) -> list[Picture]:
