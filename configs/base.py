@@ -102,6 +102,7 @@ config.frequent = 20  # steps between log lines
 config.verbose = 2000  # steps between verifications; the last step is always verified
 config.save_every = 2000  # steps between checkpoints
 config.keep_checkpoints = 2  # older ones are removed
+config.overwrite = False  # begin anew where a model lies; it stays until the new one takes its place
 config.resume = (
     False  # go on from the newest checkpoint of the same experiment; torchrun's restarts always do
 )

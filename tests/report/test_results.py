@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from btnet.model.btnet import BTNet
+from btnet.model.model_files import record_files
 from btnet.report.identity import same_place
 from btnet.report.results import find_results, number, pair_label, read_results
-from role_models import save_branch
+from role_models import RESOLUTION, network, save_branch
 
 
 def write(path: Path, content: Any) -> Path:
@@ -71,6 +73,29 @@ def test_models_are_called_by_their_roles_where_the_file_says_them(tmp_path: Pat
     assert [entry["model"] for entry in file.sets[0].results] == ["phi_hr", "a", "b", "c"]
     assert file.identity_of("a").role == "phi_bt"
     assert file.identity_of("phi_hr").own == frozenset()
+
+
+def test_results_of_a_former_model_are_not_shown_as_those_of_the_new(tmp_path: Path) -> None:
+    run, content = tmp_path / "run", {"step": 3, "interpolation": "area", "results": []}
+
+    def train(*measured: str) -> None:
+        BTNet(network(), (RESOLUTION,)).save(run, config={})
+        record_files(run, [write(run / "results" / f"{name}.json", content) for name in measured])
+
+    train("lfw", "cfp")
+    assert [path.stem for path in find_results([run])] == ["cfp", "lfw"]
+    train("lfw")
+    assert [path.stem for path in find_results([run])] == ["lfw"]
+    stale = write(run / "results" / "cfp.json", content)  # as a folder of an early version has them
+    named = write(run / "results" / "mine.json", {**content, "task": "verification", "sets": []})
+    with pytest.warns(UserWarning, match=r"cfp\.json: not measured of the model that lies in run now"):
+        assert [path.stem for path in find_results([run])] == ["lfw", "mine"]
+    with pytest.raises(ValueError, match=r"cfp\.json: not measured of the model"):
+        read_results(stale)
+    assert read_results(named).task == "verification"
+    changed = write(run / "results" / "lfw.json", {**content, "step": 4})
+    with pytest.raises(ValueError, match=r"lfw\.json: not the file that btnet\.json lists"):
+        read_results(changed)
 
 
 def test_only_finite_numbers_are_numbers() -> None:

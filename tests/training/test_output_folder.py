@@ -35,7 +35,7 @@ class Usage(NamedTuple):
 
 
 def config(folder: Path, *, resume: bool = False) -> Any:
-    return EasyDict(output=str(folder), trunk="", resume=resume)
+    return EasyDict(output=str(folder), trunk="", resume=resume, overwrite=False)
 
 
 def test_a_folder_in_which_nothing_can_be_written_is_refused_before_training(tmp_path: Path) -> None:

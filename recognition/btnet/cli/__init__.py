@@ -8,12 +8,13 @@ import importlib
 import re
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Final
 
 from btnet import __version__
-from btnet.console import show
+from btnet.console import show, shown
 
 __all__ = ["COMMANDS", "main"]
 
@@ -78,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     args = _parse(argv)
+    warnings.formatwarning = _warning_line
     try:
         status: int | None = importlib.import_module(COMMANDS[args.command]).run(args)
     except KeyboardInterrupt:
@@ -89,6 +91,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(f"btnet: error: {_one_line(error)}", error=True)
         return 2
     return status or 0
+
+
+def _warning_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"btnet: warning: {shown(message)}\n"
 
 
 def _one_line(error: Exception) -> str:

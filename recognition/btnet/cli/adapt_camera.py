@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
+from btnet.files.existing import refuse_existing
 from btnet.inference.selection import INDICATORS, RULES
 
 
@@ -43,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", "-o", type=Path, required=True, metavar="FOLDER", help="one for each camera"
     )
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -51,6 +54,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: if no branch has enough faces, or the model has none.
         FileNotFoundError, NotADirectoryError: if something is missing.
+        FileExistsError: if a set is there and may not be replaced.
     """
     from btnet.inference.backend import TorchBackend, torch_device
     from btnet.inference.camera import ENOUGH_FACES, LEAST_FACES, adapt_branch, camera_file
@@ -64,13 +68,15 @@ def run(args: argparse.Namespace) -> None:
     model = loaded.model
     if not isinstance(model, BTNet):
         raise ValueError(f"{args.model}: has no branches to adapt; the trunk must not move")
+    measured = [args.resolution] if args.resolution is not None else model.resolutions
+    refuse_existing(*(camera_file(args.output, r) for r in measured), overwrite=args.overwrite)
     selector = None if args.selector is None else OpticalSelector.load(args.selector)
     backend = TorchBackend(loaded, device=torch_device(args.device))
     recognizer = Recognizer(backend, indicator=args.indicator, rule=args.rule, selector=selector)
     crops = _read(args.faces)
     chosen = recognizer.choose(crops) if args.resolution is None else np.full(len(crops), args.resolution)
     written = []
-    for resolution in [args.resolution] if args.resolution is not None else model.resolutions:
+    for resolution in measured:
         mine = [crops[row] for row in np.flatnonzero(chosen == resolution)]
         if args.resolution is None and len(mine) < LEAST_FACES:
             show(f"{resolution} px: {len(mine)} faces, too few ({LEAST_FACES} at least): stays as it is")

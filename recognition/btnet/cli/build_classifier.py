@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
+from btnet.files.existing import refuse_existing
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.model.trunk_file import load_trunk
 from btnet.training.classifiers import write_classifier
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--num-workers", type=int, default=2, help="loader processes per rank (default: %(default)s)"
     )
     parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -37,7 +40,9 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError, FileNotFoundError: for a damaged trunk or set.
+        FileExistsError: if the file is there and may not be replaced.
     """
+    refuse_existing(args.output, overwrite=args.overwrite)
     with distributed_context(args.device) as context:
         faces = open_faces(args.rec, corrupt=args.corrupt)
         trunk = load_trunk(args.trunk).to(context.device)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
 from btnet.model.btnet import BTNet
+from btnet.model.model_files import refuse_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="in: run folder to write; out: gets reso112/model.pt, reso14/model.pt ...",
     )
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for files that do not belong together, or a --branch that is not PX=FILE.
         FileNotFoundError: if a file is missing.
+        FileExistsError: if a file to write is there and may not be replaced.
     """
     if args.source.is_dir():
         if args.branch:
@@ -54,11 +58,13 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.source}: is a run folder, so the authors' files are written; leave --branch out, or give "
                 "the authors' trunk file to read theirs"
             )
-        for resolution, path in export_authors(BTNet.load(args.source), args.output).items():
+        written = export_authors(BTNet.load(args.source), args.output, overwrite=args.overwrite)
+        for resolution, path in written.items():
             show(f"{path}: whole network for {resolution} px, {_megabytes(path.stat().st_size)}")
         return
     if not args.branch:
         raise ValueError(f"{args.source}: is a trunk; give the networks to convert as --branch 14=FILE")
+    refuse_model(args.output, overwrite=args.overwrite)
     networks: dict[int, str | Path] = {}
     for text in args.branch:
         resolution, path = _branch(text)

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
+from btnet.files.existing import refuse_existing
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss import load_classifier
 from btnet.loss.classifier_file import classifier_file
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--rec", help="the shards' training set (.rec or folder): it names the classes")
     parser.add_argument("--trunk", help="the shards' trunk (default: model.pt in the source folder)")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -46,12 +49,12 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError, FileNotFoundError: for damaged or incomplete shards, or a data set or trunk they do not fit.
-        FileExistsError: if shards lie where shards are to be written.
+        FileExistsError: if shards or the file are there and may not be replaced.
     """
     source: Path = args.source
     if args.ranks is not None:
         weight = _centres(source)
-        paths = write_classifier_shards(weight, args.output, world_size=args.ranks)
+        paths = write_classifier_shards(weight, args.output, world_size=args.ranks, overwrite=args.overwrite)
         show(f"{args.output}: {len(weight)} classes in {len(paths)} files")
         return
     if source.suffix == ".safetensors":
@@ -62,6 +65,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             "--rec is missing: shards do not name their classes; give the set they were trained on"
         )
+    refuse_existing(args.output, overwrite=args.overwrite)
     trunk = load_trunk(args.trunk or source / MODEL)
     faces = open_faces(args.rec)
     weight = merge_classifier_shards(source, num_classes=faces.num_classes)

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
 from btnet.console import progress_bar, show
 from btnet.data.folder_faces import IMAGE_ENDINGS
 from btnet.data.image_files import find_images
+from btnet.files.existing import refuse_existing
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20
@@ -27,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", "-o", type=Path, required=True, metavar="X.npz", help="gallery file to write"
     )
+    add_overwrite_argument(parser)
+    parser.add_argument(
+        "--skip-unreadable",
+        action="store_true",
+        help="replace a gallery even where files cannot be read (default: --overwrite keeps it then)",
+    )
     add_recognizer_arguments(parser)
 
 
@@ -34,15 +42,18 @@ def run(args: argparse.Namespace) -> int:
     """Embed the folder, write the gallery, list what could not be read.
 
     Returns:
-        0, or 1 if some files could not be read; the gallery then holds the rest.
+        0, or 1 if some files could not be read; the gallery then holds the rest, unless it would replace another.
 
     Raises:
-        ValueError: if no image is readable, or as `load_recognizer`.
+        ValueError: if no image is readable, for another ending than .npz, or as `load_recognizer`.
         NotADirectoryError: if there is no such folder.
         FileNotFoundError: for a missing model or output folder.
+        FileExistsError: if the gallery is there and may not be replaced.
     """
-    from btnet.inference.gallery import Gallery
+    from btnet.inference.gallery import Gallery, check_ending
 
+    check_ending(args.output)
+    refuse_existing(args.output, overwrite=args.overwrite)
     paths = find_images(args.folder)
     if not args.output.parent.is_dir():
         raise FileNotFoundError(f"{args.output.parent}: no such folder; create it first")
@@ -61,14 +72,20 @@ def run(args: argparse.Namespace) -> int:
         show(f"btnet: unreadable: {reason}", error=True)
     if not names:
         raise ValueError(f"{args.folder}: none of {len(paths)} images is readable; no gallery written")
+    if unreadable:
+        show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
+        if args.output.exists() and not args.skip_unreadable:
+            show(
+                f"btnet: {args.output}: kept as it was, a gallery is not replaced by a part of the next; repair or "
+                "remove these files, or leave them out with --skip-unreadable",
+                error=True,
+            )
+            return _SOME_UNREADABLE
     trunk = recognizer.backend.trunk_fingerprint
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)
     show(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
-    if unreadable:
-        show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
-        return _SOME_UNREADABLE
-    return 0
+    return _SOME_UNREADABLE if unreadable else 0
 
 
 def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:

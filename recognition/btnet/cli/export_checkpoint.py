@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.inference.model_folder import load_model
 from btnet.interop.checkpoints import export_checkpoints
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="networks to write (default: the trunk and every branch)",
     )
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="FOLDER", help="where to write")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -36,9 +38,12 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for a damaged model, or a resolution without network.
         FileNotFoundError: if there is no such model.
+        FileExistsError: if a file to write is there and may not be replaced.
     """
     model = load_model(args.model).model
-    for checkpoint in export_checkpoints(model, args.output, resolutions=args.resolutions):
+    for checkpoint in export_checkpoints(
+        model, args.output, resolutions=args.resolutions, overwrite=args.overwrite
+    ):
         names = " or ".join(f"{name} (takes {size} px)" for name, size in checkpoint.names.items())
         show(
             f"{checkpoint.path}: {checkpoint.path.stat().st_size / 1e6:.2f} MB, "

@@ -10,14 +10,19 @@ from typing import Any
 
 import numpy as np
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
+from btnet.files.existing import refuse_existing
 from btnet.inference.model_folder import load_model
-from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
+from btnet.inference.onnx_bundle import OnnxBundle
+from btnet.inference.onnx_folder import FOLDER, network_file
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
 from btnet.interop.onnx_convert import PRECISIONS
 from btnet.model.btnet import BTNet
+from btnet.model.manifest import NAME, leads_bundle
+from btnet.model.model_files import record_files
 
 _SECONDS_TO_MEASURE = 0.5
 
@@ -58,6 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where to write embed_rPX.onnx (default: onnx/ in the run folder)",
     )
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -66,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for a damaged model, a resolution without network, or an export that differs from torch.
         FileNotFoundError: if there is no such model.
+        FileExistsError: if a file to write is there and may not be replaced.
     """
     evaluated = load_model(args.model)
     model = evaluated.model
@@ -79,25 +86,29 @@ def run(args: argparse.Namespace) -> None:
             f"--resolutions {' '.join(unknown)}: {args.model} has networks for "
             f"{', '.join(map(str, sizes))} px; choose among these"
         )
-    folder = args.out or (args.model if args.model.is_dir() else args.model.parent) / "onnx"
+    folder = args.out or (args.model if args.model.is_dir() else args.model.parent) / FOLDER
     if args.bundle:
         if not isinstance(model, BTNet) or args.resolutions:
             raise ValueError(
                 f"{args.model}: --bundle is for a trunk and all its branches; leave it or --resolutions out"
             )
+        refuse_existing(*(folder / network_file(size) for size in sizes), overwrite=args.overwrite)
         _print_bundle(export_bundle(model, folder, input_size=args.input, precision=args.precision))
+        _record(args.model, [folder / NAME])
         return
     if leads_bundle(folder):
         raise ValueError(
             f"{folder}: holds a bundle, whose files these would replace; take another folder with --out"
         )
+    paths = {
+        size: folder / network_file(size, input_size=args.input, precision=args.precision) for size in chosen
+    }
+    refuse_existing(*paths.values(), overwrite=args.overwrite)
     folder.mkdir(parents=True, exist_ok=True)
-    for size in chosen:
-        suffix = "" if args.input in (None, size) else f"_from{args.input}"
-        suffix += "" if args.precision == "fp32" else f"_{args.precision}"
-        path = export_onnx(
+    for size, path in paths.items():
+        export_onnx(
             model,
-            folder / f"embed_r{size}{suffix}.onnx",
+            path,
             resolution=size,
             input_size=args.input,
             precision=args.precision,
@@ -107,6 +118,14 @@ def run(args: argparse.Namespace) -> None:
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, differs from torch by at most "
             f"{check_onnx(path, model):.1e}, {_milliseconds_per_face(open_session(path)):.2f} ms per face at batch 1"
         )
+    _record(args.model, list(paths.values()))
+
+
+def _record(run: Path, paths: list[Path]) -> None:
+    """Have the run's manifest list files that lie in its folder."""
+    inside = [path.resolve() for path in paths if run.resolve() in path.resolve().parents]
+    if inside and (run / NAME).is_file():
+        record_files(run.resolve(), inside)
 
 
 def _print_bundle(bundle: OnnxBundle) -> None:

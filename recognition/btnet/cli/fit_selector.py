@@ -6,7 +6,9 @@ import argparse
 from pathlib import Path
 
 from btnet.cli.native_test import add_conditions, conditions_of
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import progress_bar, show
+from btnet.files.existing import refuse_existing
 from btnet.images.interpolation import INTERPOLATIONS
 
 
@@ -35,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="X.json", help="file to write")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -42,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
 
     Raises:
         ValueError, FileNotFoundError: for faces or a model that are missing, damaged or too few.
+        FileExistsError: if the file is there and may not be replaced.
     """
     import numpy as np
 
@@ -51,6 +55,7 @@ def run(args: argparse.Namespace) -> None:
     from btnet.native_test.selector_fit import fit_selector
     from btnet.training.distributed import distributed_context
 
+    refuse_existing(args.output, overwrite=args.overwrite)
     conditions = conditions_of(args)
     faces = open_faces(args.faces)
     model = None if args.model is None else load_model(args.model)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.face_sample import sample_faces
+from btnet.files.existing import refuse_existing
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.model.trunk_file import write_weights
 
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", type=int, default=112, metavar="PX", help="of the model (default: %(default)s)"
     )
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="model.pt", help="file to write")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -32,7 +35,9 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for a file of another kind, or if faces are needed and there are none.
         FileNotFoundError: if a file is missing.
+        FileExistsError: if the file to write is there and may not be replaced.
     """
+    refuse_existing(args.output, overwrite=args.overwrite)
     faces = None if args.faces is None else sample_faces(args.faces, args.num_faces, size=args.size)
     imported = import_onnx(args.model, faces)
     args.output.parent.mkdir(parents=True, exist_ok=True)

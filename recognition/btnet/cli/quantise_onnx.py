@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.bin_sets import read_bin
 from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
+from btnet.files.existing import refuse_existing
 from btnet.images.resize import resize
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
@@ -37,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="float32 file for the first image of each pair, at its own size (default: both sides alike)",
     )
     parser.add_argument("--output", "-o", type=Path, metavar="X.onnx", help="default: MODEL_int8.onnx")
+    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,6 +48,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError: for files of another kind.
         FileNotFoundError: if a file is missing.
+        FileExistsError: if the file to write is there and may not be replaced.
     """
     session = open_session(args.model)
     size = onnx_input_size(session, str(args.model))
@@ -52,9 +56,10 @@ def run(args: argparse.Namespace) -> None:
     view, interpolation = int(props.get("resolution", size)), props.get("interpolation", "bilinear")
     images, issame = read_bin(args.bin)
     faces = sample_faces(args.faces, args.num_faces, size=size, interpolation=interpolation)
+    target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
+    refuse_existing(target, overwrite=args.overwrite)
     if view != size:  # what the file will meet: faces of canonical size, which it shrinks itself
         images = np.stack([resize(image, size, interpolation) for image in images])
-    target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
     quantise_onnx(args.model, target, faces)
 
     sides = {

@@ -54,7 +54,7 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
         if image.shape != images.shape[1:]:
             raise ValueError(
                 f"{path}: image {index} is {_size(image)}, image {first} is {_size(images[first])}; one set has one "
-                "size: write it again with tools/make_bin.py --size"
+                "size: align the faces first"
             )
         images[index] = image
     if unreadable or images is None:

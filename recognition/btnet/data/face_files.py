@@ -28,7 +28,7 @@ class FaceFiles:
         """
         self.root = Path(root)
         if not self.root.is_dir():
-            raise NotADirectoryError(f"{self.root}: not a folder; --root is the folder the names start from")
+            raise NotADirectoryError(f"{self.root}: not a folder; give the one that the names start from")
         self._archives: dict[Path, zipfile.ZipFile] = {}
         self._members: dict[Path, dict[str, zipfile.ZipInfo]] = {}
         self._listings: dict[Path, dict[str, list[str]]] = {}
@@ -69,7 +69,7 @@ class FaceFiles:
         if stored is None:
             raise FileNotFoundError(
                 f"{where}: {name!r} is neither a file {self.root / name} nor a member {member!r} of "
-                f"{self.root / folder}.zip; check --root and the list"
+                f"{self.root / folder}.zip; check the folder and the list"
             )
         if os.path.isfile(self.root / stored):
             return (self.root / stored).read_bytes()

@@ -104,7 +104,7 @@ def _encoded(
         elif size is None:
             raise ValueError(
                 f"{where} is {image.shape[1]} x {image.shape[0]} px, expected {wanted} x {wanted}; "
-                f"align it first, or resize all that differ with --size {wanted}"
+                f"align it first, or resize all that differ with `btnet make-rec --size {wanted}`"
             )
         else:
             yield encode_jpeg(resize(image, size, interpolation), quality)

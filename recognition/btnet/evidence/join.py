@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from btnet.model.manifest import read_manifest, write_manifest
-from btnet.model.trunk_file import MODEL
+from btnet.model.model_files import MODEL, is_listed, model_draft, overlay_file
 
 __all__ = ["join_branches"]
 
@@ -41,17 +41,18 @@ def join_branches(runs: Sequence[Path], output: Path, *, role: str = "phi_bt") -
                 raise ValueError(
                     f"{run}: a second branch for {resolution} px beside {files[resolution].parent}; give one a size"
                 )
-            files[resolution] = run / f"overlay_r{resolution}.safetensors"
-    output.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(runs[0] / MODEL, output / MODEL)
-    for path in files.values():
-        shutil.copyfile(path, output / path.name)
-    write_manifest(
-        output,
-        arch=first["arch"],
-        trunk_fingerprint=first["trunk_fingerprint"],
-        resolutions=sorted(files, reverse=True),
-        interpolation=first["interpolation"],
-        role=role,
-    )
+            files[resolution] = run / overlay_file(resolution)
+            is_listed(run, files[resolution])
+    with model_draft(output) as draft:
+        shutil.copyfile(runs[0] / MODEL, draft / MODEL)
+        for path in files.values():
+            shutil.copyfile(path, draft / path.name)
+        write_manifest(
+            draft,
+            arch=first["arch"],
+            trunk_fingerprint=first["trunk_fingerprint"],
+            resolutions=sorted(files, reverse=True),
+            interpolation=first["interpolation"],
+            role=role,
+        )
     return output

@@ -37,8 +37,8 @@ from btnet.training.run import train
 __all__ = ["Runner"]
 
 # Where things lie and how often they are told: no part of what is learnt.
-_LOCAL = ("rec", "trunk", "classifier", "output", "teacher_cache", "resume", "num_workers", "frequent", "verbose",
-          "save_every", "keep_checkpoints", "name", "role", "device", "compile")  # fmt: skip
+_LOCAL = ("rec", "trunk", "classifier", "output", "overwrite", "teacher_cache", "resume", "num_workers", "frequent",
+          "verbose", "save_every", "keep_checkpoints", "name", "role", "device", "compile")  # fmt: skip
 
 
 class Runner:

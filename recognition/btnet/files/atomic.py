@@ -1,12 +1,13 @@
 """Files that are whole or absent: written under a temporary name, renamed when done."""
 
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "temporary_name"]
+__all__ = ["replacing", "replacing_together", "temporary_name"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -45,3 +46,38 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_together(folder: Path, leader: str) -> Iterator[Path]:
+    """Give a draft folder; what is written there moves to `folder` at the end, or goes if the block raises.
+
+    A block that is killed leaves the former files as they were. While files move there is no leader, so that a
+    mixture of former and new ones is never taken for either; the new leader comes last.
+
+    Args:
+        folder: created if absent; other files in it stay.
+        leader: name of the file without which the others are not looked at, such as a manifest.
+
+    Yields:
+        The draft, empty, in `folder`: moving is renaming.
+
+    Raises:
+        OSError: naming `folder`, if nothing can be written there.
+    """
+    draft = temporary_name(folder / "draft")
+    shutil.rmtree(draft, ignore_errors=True)  # of a killed process with this number
+    try:
+        draft.mkdir(parents=True)
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+    try:
+        yield draft
+        written = sorted(path.relative_to(draft) for path in draft.rglob("*") if path.is_file())
+        (folder / leader).unlink(missing_ok=True)
+        for name in sorted(written, key=lambda name: name == Path(leader)):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            os.replace(draft / name, folder / name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)

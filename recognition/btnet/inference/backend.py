@@ -16,8 +16,6 @@ from btnet.inference.embedding import embed_images
 from btnet.inference.model_folder import EvaluatedModel, load_model
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
-from btnet.model.manifest import NAME as MANIFEST
-from btnet.model.manifest import read_manifest
 from btnet.model.overlay import fingerprint
 
 __all__ = ["BACKENDS", "Backend", "OnnxBackend", "TorchBackend", "load_backend", "torch_device"]
@@ -82,13 +80,14 @@ class OnnxBackend:
     """The networks as files of `btnet export-onnx`, one session each; torch's networks are not loaded."""
 
     def __init__(self, folder: Path, *, device: str = "cpu") -> None:
-        """Open `embed_rX.onnx` of a run's onnx/ folder, or of the folder itself; a bundle is checked first.
+        """Open `embed_rX.onnx` (else `embed_rX_fp16.onnx`) of a run's onnx/ folder, or of the folder itself.
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if a file is damaged, not of `btnet export-onnx`, or of another trunk than the rest.
+            ValueError: if a file is damaged, not of `btnet export-onnx`, of another trunk than the rest, or not the
+                network that the run has now (see `btnet.inference.onnx_folder`).
         """
-        from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
+        from btnet.inference.onnx_folder import check_belonging, find_networks, model_folder_of
         from btnet.inference.onnx_operators import check_operators
         from btnet.inference.onnx_session import open_session
 
@@ -96,22 +95,19 @@ class OnnxBackend:
             raise ValueError(
                 f"device {device!r}: the onnxruntime backend runs on the CPU; take backend torch"
             )
-        owner = folder
-        folder = folder / "onnx" if (folder / "onnx").is_dir() else folder
+        given = folder
+        folder, networks = find_networks(given)
         self.folder = folder
-        if leads_bundle(folder):
-            OnnxBundle.load(folder)  # onnxruntime does not see whether the data files are the right ones
-        paths = sorted(path for path in folder.glob("embed_r*.onnx") if path.stem[7:].isdecimal())
-        if not paths:
-            raise FileNotFoundError(f"{folder}: no embed_rX.onnx; write them with `btnet export-onnx`")
         self._sessions = {}
         facts: dict[int, dict[str, str]] = {}
-        for path in paths:
+        for resolution, path in networks.items():
             check_operators(path)
-            session = open_session(path)
-            resolution = int(path.stem[7:])
+            self._sessions[resolution] = session = open_session(path)
             facts[resolution] = _facts(path, session, resolution)
-            self._sessions[resolution] = session
+        if (run := model_folder_of(given, folder)) is not None:
+            served = check_belonging(run, networks, facts)
+            self._sessions = {resolution: self._sessions[resolution] for resolution in served}
+            facts = {resolution: facts[resolution] for resolution in served}
         self.resolutions = tuple(sorted(self._sessions, reverse=True))
         self.canonical_size = self.resolutions[0]
         first = facts[self.canonical_size]
@@ -120,13 +116,6 @@ class OnnxBackend:
                 f"{folder}: no network for the trunk's {_canonical_size(first)} px, only for "
                 f"{', '.join(map(str, self.resolutions))} px; larger faces need it: export it too"
             )
-        if (owner / MANIFEST).is_file():
-            expected = read_manifest(owner)["trunk_fingerprint"]
-            if first["trunk_fingerprint"] != expected:
-                raise ValueError(
-                    f"{folder}: files of trunk {first['trunk_fingerprint'][:12]}, the folder's manifest names "
-                    f"{expected[:12]}; run `btnet export-onnx` again"
-                )
         for resolution, found in facts.items():
             for key in ("trunk_fingerprint", "interpolation"):
                 if found.get(key) != first.get(key):

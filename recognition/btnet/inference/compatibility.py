@@ -104,7 +104,8 @@ def check_compatibility(
     num_impostors = int(np.count_nonzero(~np.asarray(issame, np.bool_)))
     if far is not None and not is_measurable(far, num_impostors):
         raise ValueError(
-            f"FAR {far:g}: {num_impostors} impostor pairs cannot measure it; give more, or a larger --far"
+            f"FAR {far:g}: {num_impostors} impostor pairs cannot measure it; give more, or a larger rate by "
+            "`btnet check-compatibility --far`"
         )
     same_trunk = old.trunk_fingerprint == new.trunk_fingerprint
     if (old.embedding_size, old.canonical_size) != (new.embedding_size, new.canonical_size):

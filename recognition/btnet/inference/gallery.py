@@ -15,7 +15,7 @@ from btnet import __version__
 from btnet.files.atomic import replacing
 from btnet.files.npz import read_npz
 
-__all__ = ["Gallery", "Match", "search_galleries", "unit"]
+__all__ = ["Gallery", "Match", "check_ending", "search_galleries", "unit"]
 
 _FORMAT_VERSION = 1
 _ARRAYS = ("embeddings", "names", "resolutions", "header")
@@ -83,8 +83,7 @@ class Gallery:
             ValueError: for another ending.
         """
         path = Path(path)
-        if path.suffix != ".npz":
-            raise ValueError(f"{path}: name the gallery file *.npz")
+        check_ending(path)
         header = {
             "format_version": _FORMAT_VERSION,
             "trunk_fingerprint": self.trunk_fingerprint,
@@ -216,6 +215,16 @@ def search_galleries(
         sorted((match for matches in of_probe for match in matches), key=lambda match: -match.score)[:k]
         for of_probe in zip(*found, strict=True)
     ]
+
+
+def check_ending(path: Path) -> None:
+    """Refuse a gallery file of another name than *.npz, before it takes an hour to fill.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if path.suffix != ".npz":
+        raise ValueError(f"{path}: name the gallery file *.npz")
 
 
 def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -13,8 +13,9 @@ from btnet.inference.selection import select
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import NAME, read_manifest
+from btnet.model.model_files import MODEL, warn_of_orphans
 from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import MODEL, load_trunk
+from btnet.model.trunk_file import load_trunk
 
 __all__ = ["EvaluatedModel", "NetworkChoice", "load_matched", "load_model"]
 
@@ -153,7 +154,7 @@ def no_answer(model: EvaluatedModel, resolution: int) -> str:
     sizes = ", ".join(map(str, model.native_resolutions))
     return (
         f"{model.name} takes {sizes} px faces only, not {resolution} px; "
-        "give a model for the canonical size with --high-resolution, or leave the pair out"
+        "give phi_hr for the canonical size (`btnet evaluate --high-resolution`), or leave the pair out"
     )
 
 
@@ -258,7 +259,13 @@ def _resizing(choice: NetworkChoice) -> NetworkChoice:
 def _load_folder(folder: Path, manifest: Mapping[str, Any]) -> BTNet | Backbone:
     if manifest["resolutions"]:
         return BTNet.load(folder)
-    return load_trunk(folder / MODEL, input_size=manifest.get("input_size"))
+    network = load_trunk(folder, input_size=manifest.get("input_size"))
+    if fingerprint(network.state_dict()) != manifest["trunk_fingerprint"]:
+        raise ValueError(
+            f"{folder}: {MODEL} is not the network that the manifest names; copy the folder again"
+        )
+    warn_of_orphans(folder, ())
+    return network
 
 
 def _load_partner(path: str | Path, canonical_size: int, embedding_size: int) -> Backbone:

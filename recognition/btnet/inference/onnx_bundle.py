@@ -9,20 +9,11 @@ from typing import Any
 
 import onnx
 
-from btnet.files.digest import sha256
+from btnet.files.digest import is_entry
 from btnet.inference.onnx_session import open_session
 from btnet.model.manifest import NAME, read_manifest
 
-__all__ = ["OnnxBundle", "leads_bundle"]
-
-
-def leads_bundle(folder: Path) -> bool:
-    """Whether the folder's manifest is that of a bundle; False if it has none.
-
-    Raises:
-        ValueError: if the manifest is damaged.
-    """
-    return (folder / NAME).is_file() and "onnx" in read_manifest(folder)
+__all__ = ["OnnxBundle"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +47,10 @@ class OnnxBundle:
         try:
             section = manifest["onnx"]
             networks = {int(size): folder / entry["file"] for size, entry in section["networks"].items()}
-            files = {str(name): (entry["bytes"], entry["sha256"]) for name, entry in section["files"].items()}
+            files = {
+                name: {key: entry[key] for key in ("bytes", "sha256")}
+                for name, entry in section["files"].items()
+            }
             _check_names(networks, files)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -68,9 +62,9 @@ class OnnxBundle:
                 raise FileNotFoundError(f"{path}: missing from the bundle; copy the whole folder")
         for size, path in networks.items():
             _check_trunk(path, size, manifest["trunk_fingerprint"])
-        for name, written in files.items():
+        for name, entry in files.items():
             path = folder / name
-            if (path.stat().st_size, sha256(path)) != written:
+            if not is_entry(path, entry):
                 raise ValueError(
                     f"{path}: is not the file {NAME} describes, it is damaged or of another bundle; copy the "
                     "whole folder again"
@@ -78,7 +72,7 @@ class OnnxBundle:
         return cls(
             folder=folder,
             networks=networks,
-            num_bytes={name: num_bytes for name, (num_bytes, _) in files.items()},
+            num_bytes={name: entry["bytes"] for name, entry in files.items()},
             trunk_fingerprint=manifest["trunk_fingerprint"],
             interpolation=manifest["interpolation"],
         )

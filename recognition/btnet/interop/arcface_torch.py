@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from btnet.files.atomic import replacing
+from btnet.files.existing import refuse_existing
 from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks
@@ -144,7 +145,9 @@ def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = Non
     return torch.cat(shards)
 
 
-def write_classifier_shards(weight: Tensor, folder: str | Path, *, world_size: int) -> list[Path]:
+def write_classifier_shards(
+    weight: Tensor, folder: str | Path, *, world_size: int, overwrite: bool = False
+) -> list[Path]:
     """Write class centres as `checkpoint_gpu_{rank}.pt`, for tools that read arcface_torch's classifiers.
 
     The files hold `state_dict_softmax_fc` only: arcface_torch cannot resume a training run from them.
@@ -153,6 +156,7 @@ def write_classifier_shards(weight: Tensor, folder: str | Path, *, world_size: i
         weight: [num_classes, D], in the order of the labels.
         folder: created if absent.
         world_size: ranks of the run that will read them, at most one per class.
+        overwrite: remove the shards that are there, of however many ranks.
 
     Returns:
         The files, in rank order.
@@ -169,8 +173,9 @@ def write_classifier_shards(weight: Tensor, folder: str | Path, *, world_size: i
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     present = sorted(folder.glob(_CHECKPOINT.format("*")))
-    if present:
-        raise FileExistsError(f"{present[0]}: exists; choose an empty folder, checkpoints are not replaced")
+    refuse_existing(*present, overwrite=overwrite)
+    for path in present:
+        path.unlink()
     paths = []
     shards = torch.split(weight.detach().cpu(), shard_sizes(len(weight), world_size))
     for rank, shard in enumerate(shards):

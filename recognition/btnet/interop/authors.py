@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from btnet.files.existing import refuse_existing
 from btnet.interop.checkpoints import plain_state
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
@@ -66,26 +67,27 @@ def import_authors(
     return ImportedAuthors(model.eval(), differing, untrained)
 
 
-def export_authors(model: BTNet, folder: str | Path) -> dict[int, Path]:
+def export_authors(model: BTNet, folder: str | Path, *, overwrite: bool = True) -> dict[int, Path]:
     """Write trunk and branches as the authors do: a whole network for every resolution.
 
     Args:
         model: of any origin; a branch whose tail starts elsewhere than the paper's is written as it is.
         folder: created if absent; gets `reso112/model.pt`, `reso14/model.pt` and so on.
+        overwrite: replace files that are there.
 
     Returns:
         The file by resolution in px.
 
     Raises:
         ValueError: as `btnet.interop.checkpoints.plain_state`.
+        FileExistsError: if a file is there and may not be replaced.
     """
     states = {r: plain_state(model.network(r)) for r in (model.trunk.canonical_size, *model.resolutions)}
-    paths = {}
-    for resolution, state in states.items():
-        path = Path(folder) / f"reso{resolution}" / "model.pt"
+    paths = {resolution: Path(folder) / f"reso{resolution}" / "model.pt" for resolution in states}
+    refuse_existing(*paths.values(), overwrite=overwrite)
+    for resolution, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_weights(path, state)
-        paths[resolution] = path
+        write_weights(path, states[resolution])
     return paths
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from btnet.files.existing import refuse_existing
 from btnet.interop.network_names import branch_name, trunk_name
 from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
@@ -34,7 +35,11 @@ class Checkpoint:
 
 
 def export_checkpoints(
-    model: BTNet | Backbone, folder: str | Path, *, resolutions: Iterable[int] | None = None
+    model: BTNet | Backbone,
+    folder: str | Path,
+    *,
+    resolutions: Iterable[int] | None = None,
+    overwrite: bool = True,
 ) -> list[Checkpoint]:
     """Write one state dict per network, in arcface_torch's keys: the trunk as it is, branches as whole networks.
 
@@ -43,9 +48,11 @@ def export_checkpoints(
         folder: created if absent. Files are called as the network, `r50.pt` and `btnet_r50_14.pt`; where arcface_torch
             has no name for the architecture, `trunk.pt` and `branch_14.pt`.
         resolutions: in px; None: the trunk and every branch.
+        overwrite: replace files that are there.
 
     Raises:
         ValueError: for a resolution without network, or as `plain_state`.
+        FileExistsError: if a file is there and may not be replaced.
     """
     if isinstance(model, BTNet):
         trunk, interpolation = model.trunk, model.interpolation
@@ -67,9 +74,10 @@ def export_checkpoints(
     for resolution in chosen:
         names = _names(name, resolution, trunk.canonical_size, interpolation)
         unnamed = "trunk" if resolution == trunk.canonical_size else f"branch_{resolution}"
-        path = folder / f"{next(iter(names), unnamed)}.pt"
-        write_weights(path, states[resolution])
-        written.append(Checkpoint(path, resolution, names))
+        written.append(Checkpoint(folder / f"{next(iter(names), unnamed)}.pt", resolution, names))
+    refuse_existing(*(file.path for file in written), overwrite=overwrite)
+    for file in written:
+        write_weights(file.path, states[file.resolution])
     return written
 
 

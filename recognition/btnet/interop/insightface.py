@@ -1,21 +1,24 @@
-"""A model package of the insightface library (2.x, manifest version 2), which reads networks of any size."""
+"""A model package of the insightface library (2.x, manifest version 2)."""
 
 from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 from typing import Final
 
+from btnet.files.atomic import replacing_together
 from btnet.files.digest import sha256
+from btnet.inference.onnx_folder import network_file
 from btnet.interop.onnx import export_onnx
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 
-__all__ = ["export_package"]
+__all__ = ["MANIFEST", "export_package"]
 
-_MANIFEST: Final = "manifest.json"
+MANIFEST: Final = "manifest.json"
+# What its `norm_crop` aligns faces to, and with it `ArcFaceONNX.get(img, face)`: multiples of these, in px.
+_ALIGNED: Final = (112, 128)
 _MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -30,23 +33,27 @@ def export_package(
 ) -> Path:
     """Write a folder that `insightface.model_zoo.get_model(folder, model_task="recognition")` loads.
 
-    insightface knows a recognition model by its input of 112 px or more; told by the manifest, it takes any.
+    `ArcFaceONNX.get(img, face)` aligns faces to multiples of 112 or 128 px and stops at any other size; `get_feat`
+    resizes crops to the file's size without antialiasing. So the file of a smaller network takes 112 px and shrinks
+    them inside, as the branch's training did.
+
     The manifest names `MODEL.LICENSE` because it must; none is written: insightface accepts only licences it
     signed itself, and takes a package without one for non-commercial.
 
     Args:
         network: one network, or a BTNet of which one is chosen.
-        folder: of the package, created if absent; files of the same names are replaced.
-        resolution: as `btnet.interop.export_onnx`, and likewise
-        input_size: of the faces,
-        precision: of the weights, and
+        folder: of the package, created if absent; a package that is there is replaced.
+        resolution: as `btnet.interop.export_onnx`.
+        input_size: of the faces, in px. Default: the network's where insightface aligns to it, else 112.
+        precision: as `btnet.interop.export_onnx`, and likewise
         interpolation: of the resizing.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: for another name, or as `btnet.interop.export_onnx`.
+        ValueError: for another name, an input size that insightface does not align faces to, or as
+            `btnet.interop.export_onnx`.
     """
     folder = Path(folder)
     model_id = folder.resolve().name
@@ -55,24 +62,29 @@ def export_package(
             f"model id {model_id!r}: insightface takes letters, digits, '.', '_' and '-', at most 128, the "
             "first a letter or digit; name the package so"
         )
-    (folder / "recognition").mkdir(parents=True, exist_ok=True)
     chosen = (
         network.network(resolution or input_size or network.trunk.canonical_size)
         if isinstance(network, BTNet)
         else network
     )
-    name = f"recognition/embed_r{chosen.input_size}.onnx"
-    with tempfile.TemporaryDirectory(prefix=".package-", dir=folder) as temporary:
-        # Manifest and model belong together by the digest: neither takes its place before both are there.
+    native = chosen.input_size if _is_aligned(chosen.input_size) else _ALIGNED[0]
+    size = native if input_size is None else input_size
+    if not _is_aligned(size):
+        raise ValueError(
+            f"input size {size} px: insightface's ArcFaceONNX.get(img, face) aligns faces to multiples of 112 or 128 "
+            "px only; take 112, which the file shrinks itself"
+        )
+    name = f"recognition/{network_file(chosen.input_size)}"
+    with replacing_together(folder, MANIFEST) as draft:
+        (draft / name).parent.mkdir()
         model = export_onnx(
             network,
-            Path(temporary) / "model.onnx",
-            resolution=resolution,
-            input_size=input_size,
+            draft / name,
+            resolution=chosen.input_size if isinstance(network, BTNet) else resolution,
+            input_size=size,
             precision=precision,
             interpolation=interpolation,
         )
-        size = chosen.input_size if input_size is None else input_size
         manifest = {
             "manifest_version": 2,
             "model_id": model_id,
@@ -87,8 +99,9 @@ def export_package(
                 }
             },
         }
-        draft = Path(temporary) / _MANIFEST
-        draft.write_text(json.dumps(manifest, indent=2) + "\n")
-        model.replace(folder / name)
-        draft.replace(folder / _MANIFEST)
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     return folder
+
+
+def _is_aligned(size: int) -> bool:
+    return any(size > 0 and size % base == 0 for base in _ALIGNED)

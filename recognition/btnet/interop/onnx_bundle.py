@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 import onnx
 from onnx.external_data_helper import set_external_data
 
-from btnet.files.digest import sha256
-from btnet.inference.onnx_bundle import OnnxBundle, leads_bundle
+from btnet.files.atomic import replacing_together
+from btnet.files.digest import entry_of
+from btnet.inference.onnx_bundle import OnnxBundle
+from btnet.inference.onnx_folder import network_file
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import build_graph, check_session
 from btnet.model.btnet import BTNet
-from btnet.model.manifest import NAME, write_manifest
+from btnet.model.manifest import NAME, leads_bundle, write_manifest
 
 __all__ = ["TRUNK_DATA", "export_bundle"]
 
@@ -42,7 +43,7 @@ def export_bundle(
 
     Args:
         model: copied, not touched.
-        folder: created if absent; files of the same names are replaced, the manifest last.
+        folder: created if absent; a bundle that is there is replaced.
         input_size: as `btnet.interop.export_onnx`, for all files. Default: each network's own.
         precision: likewise.
 
@@ -57,10 +58,8 @@ def export_bundle(
         raise ValueError(
             f"{folder}: holds the manifest of a run, which a bundle would replace; take another folder"
         )
-    folder.mkdir(parents=True, exist_ok=True)
     files: dict[str, dict[str, Any]] = {}
-    with tempfile.TemporaryDirectory(prefix=".bundle-", dir=folder) as temporary:
-        draft = Path(temporary)
+    with replacing_together(folder, NAME) as draft:
         trunk = _TensorFile(draft / TRUNK_DATA)
         for size in (model.trunk.canonical_size, *model.resolutions):
             graph = build_graph(
@@ -70,7 +69,7 @@ def export_bundle(
                 precision=precision,
                 fold=False,
             )
-            name, used = f"embed_r{size}.onnx", [trunk]
+            name, used = network_file(size), [trunk]
             if size == model.trunk.canonical_size:
                 _move_weights(graph.model, trunk, None)
             else:
@@ -83,18 +82,15 @@ def export_bundle(
             check_session(open_session(draft / name), graph, folder / name)
             files[str(size)] = {"file": name, "data": [file.path.name for file in used]}
         trunk.close()
-        written = sorted(draft.iterdir())
-        digests = {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in written}
-        for path in written:
-            path.replace(folder / path.name)
-    write_manifest(
-        folder,
-        arch=model.trunk.arch,
-        trunk_fingerprint=model.trunk_fingerprint(),
-        resolutions=list(model.resolutions),
-        interpolation=model.interpolation,
-        onnx={"precision": precision, "networks": files, "files": digests},
-    )
+        digests = {path.name: entry_of(path) for path in sorted(draft.iterdir())}
+        write_manifest(
+            draft,
+            arch=model.trunk.arch,
+            trunk_fingerprint=model.trunk_fingerprint(),
+            resolutions=list(model.resolutions),
+            interpolation=model.interpolation,
+            onnx={"precision": precision, "networks": files, "files": digests},
+        )
     return OnnxBundle.load(folder)
 
 

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from btnet.data.class_names import check_class_names
 from btnet.files.atomic import replacing
+from btnet.model.model_files import is_listed
 
 __all__ = ["CLASSIFIER", "ClassifierFile", "classifier_file", "load_classifier", "save_classifier"]
 
@@ -33,8 +34,16 @@ _FIELDS = ("class_names", "trunk_fingerprint", "data_fingerprint")
 
 
 def classifier_file(path: str | PathLike[str]) -> Path:
-    """The classifier's file, where its run folder was given."""
-    return Path(path) / CLASSIFIER if Path(path).is_dir() else Path(path)
+    """The classifier's file, where its run folder was given.
+
+    Raises:
+        ValueError: if it is not the one that the folder's manifest lists.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        return folder
+    is_listed(folder, folder / CLASSIFIER)
+    return folder / CLASSIFIER
 
 
 @dataclass(frozen=True)

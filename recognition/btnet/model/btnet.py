@@ -15,8 +15,9 @@ from btnet.model import coupling
 from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
+from btnet.model.model_files import MODEL, is_listed, model_draft, overlay_file, warn_of_orphans
 from btnet.model.overlay import Overlay, check_tensors, fingerprint
-from btnet.model.trunk_file import MODEL, adopt, load_trunk, write_weights
+from btnet.model.trunk_file import adopt, load_trunk, write_weights
 
 _Option = TypeVar("_Option")
 PRESETS = ("paper", "authors")
@@ -211,8 +212,11 @@ class BTNet(nn.Module):
         Raises:
             ValueError: if it belongs to another trunk, has no network here, another tail, or does not fit.
         """
+        self._load_overlay(overlay, self.trunk_fingerprint())
+
+    def _load_overlay(self, overlay: Overlay, trunk_fingerprint: str) -> None:
         where = f"overlay for {overlay.resolution} px"
-        overlay.check_trunk(self.trunk_fingerprint(), where)
+        overlay.check_trunk(trunk_fingerprint, where)
         self.network(overlay.resolution)
         if overlay.tail_from != self.tail_from[overlay.resolution]:
             raise ValueError(
@@ -259,39 +263,46 @@ class BTNet(nn.Module):
         return network.eval()
 
     def save(self, folder: str | Path, **sections: Any) -> None:
-        """Write `model.pt`, one overlay per resolution and `btnet.json`.
+        """Write `model.pt`, one overlay per resolution and `btnet.json`, which lists them; all of them or none.
+
+        A model that was there is replaced as a whole (`btnet.model.model_files.model_draft`).
 
         Args:
             folder: created if absent.
             sections: further entries of the manifest, such as `config`.
+
+        Raises:
+            ValueError: if an ONNX bundle lies in `folder`.
         """
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        write_weights(folder / MODEL, self.trunk.state_dict())
-        for r in self.resolutions:
-            self.overlay(r).save(folder / f"overlay_r{r}.safetensors")
-        write_manifest(
-            folder,
-            arch=self.trunk.arch,
-            trunk_fingerprint=self.trunk_fingerprint(),
-            resolutions=list(self.resolutions),
-            interpolation=self.interpolation,
-            **sections,
-        )
+        with model_draft(Path(folder)) as draft:
+            write_weights(draft / MODEL, self.trunk.state_dict())
+            for r in self.resolutions:
+                self.overlay(r).save(draft / overlay_file(r))
+            write_manifest(
+                draft,
+                arch=self.trunk.arch,
+                trunk_fingerprint=self.trunk_fingerprint(),
+                resolutions=list(self.resolutions),
+                interpolation=self.interpolation,
+                **sections,
+            )
 
     @classmethod
     def load(cls, folder: str | Path) -> BTNet:
         """Read a folder that `save` or a training run wrote, in eval mode.
 
+        A branch's file that the manifest does not know is left out, with a warning.
+
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if a file is damaged or does not belong to the trunk.
+            ValueError: if a file is damaged, not the one that the manifest lists, or does not belong to the trunk.
         """
         folder = Path(folder)
         with naming(folder):
             manifest = read_manifest(folder)
-            trunk = load_trunk(folder / MODEL)
-            overlays = [Overlay.load(folder / f"overlay_r{r}.safetensors") for r in manifest["resolutions"]]
+            trunk = load_trunk(folder)
+            paths = {r: folder / overlay_file(r) for r in manifest["resolutions"]}
+            overlays = [Overlay.load(path) for path in paths.values()]
             model = cls(
                 trunk,
                 manifest["resolutions"],
@@ -301,10 +312,13 @@ class BTNet(nn.Module):
                 adapter_rank={o.resolution: o.adapter_rank for o in overlays},
                 inner_size={o.resolution: o.inner_size for o in overlays},
             )
-            if model.trunk_fingerprint() != manifest["trunk_fingerprint"]:
+            found = model.trunk_fingerprint()
+            if found != manifest["trunk_fingerprint"]:
                 raise ValueError("model.pt is not the trunk that the manifest names")
-            for overlay in overlays:
-                model.load_overlay(overlay)
+            for overlay, path in zip(overlays, paths.values(), strict=True):
+                model._load_overlay(overlay, found)
+                is_listed(folder, path)
+        warn_of_orphans(folder, manifest["resolutions"])
         return model.eval()
 
     def train(self, mode: bool = True) -> Self:

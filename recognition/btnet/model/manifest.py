@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,22 @@ def write_manifest(
         "versions": versions(),
         **sections,
     }
+    put_manifest(folder, manifest)
+
+
+def put_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest as it is, whole or not at all."""
     with replacing(folder / NAME) as temporary:
         temporary.write_text(json.dumps(manifest, indent=2) + "\n")
+
+
+def leads_bundle(folder: Path) -> bool:
+    """Whether the folder's manifest is that of an ONNX bundle; False if it has none.
+
+    Raises:
+        ValueError: if the manifest is damaged.
+    """
+    return (folder / NAME).is_file() and "onnx" in read_manifest(folder)
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -77,4 +92,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
         type(resolution) is int and 0 < resolution < 1 << 16 for resolution in manifest["resolutions"]
     ):
         raise ValueError(f"{path}: resolutions hold something else than whole numbers of px")
+    files = manifest.get("files", {})
+    if not isinstance(files, dict) or any(
+        not isinstance(entry, dict) or not {"bytes", "sha256"} <= set(entry) for entry in files.values()
+    ):
+        raise ValueError(
+            f"{path}: files are not listed with bytes and sha256 each; copy the whole folder again"
+        )
     return manifest

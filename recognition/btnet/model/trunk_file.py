@@ -12,12 +12,11 @@ from btnet.files.atomic import replacing
 from btnet.files.named_errors import naming
 from btnet.model.backbone import Backbone
 from btnet.model.coupling import pyramid
+from btnet.model.model_files import MODEL as MODEL
+from btnet.model.model_files import is_listed
 from btnet.model.names import recognise
 from btnet.model.overlay import check_tensors
 from btnet.model.weights_file import load_weights
-
-MODEL = "model.pt"
-"""The trunk's file in the folder of a run."""
 
 
 def trunk_file(path: str | Path) -> Path:
@@ -42,7 +41,7 @@ def load_trunk(path: str | Path, *, input_size: int | None = None) -> Backbone:
     """
     state = read_weights(path)
     state = {key: value.float() if value.is_floating_point() else value for key, value in state.items()}
-    return backbone_of(state, input_size=input_size, where=str(path))
+    return backbone_of(state, input_size=input_size, where=str(trunk_file(path)))
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
@@ -50,9 +49,9 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if torch cannot read it as weights.
+        ValueError: if torch cannot read it as weights, or it is not the file that the folder's manifest lists.
     """
-    path = trunk_file(path)
+    folder, path = Path(path), trunk_file(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such trunk file; give an arcface_torch model.pt or backbone.pth")
     state = load_weights(path)
@@ -60,6 +59,8 @@ def read_weights(path: str | Path) -> Mapping[str, Tensor]:
         state = state["state_dict_backbone"]
     if not isinstance(state, Mapping) or not all(_is_entry(*item) for item in state.items()):
         raise ValueError(f"{path}: not a state dict (a mapping of names to tensors)")
+    if folder != path:
+        is_listed(folder, path)
     return state
 
 

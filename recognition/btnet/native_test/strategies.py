@@ -99,7 +99,8 @@ def embed_natively(
     trunk = model.network_for(pairs.gallery.shape[1])
     if trunk is None:
         raise ValueError(
-            f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give --high-resolution"
+            f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give phi_hr "
+            "(`btnet native-test --high-resolution`)"
         )
     gallery = embed(
         trunk.network, pairs.gallery, interpolation=interpolation, batch_size=batch_size, mirror=mirror

@@ -170,7 +170,9 @@ def _check_known(path: Path, ids: NDArray[Any], ijb: IJB) -> None:
 
 def _there(path: Path) -> Path:
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; {_LAYOUT}. --tasks leaves out what it is needed for")
+        raise FileNotFoundError(
+            f"{path}: no such file; {_LAYOUT}. `btnet ijbc --tasks` leaves out what it is needed for"
+        )
     return path
 
 

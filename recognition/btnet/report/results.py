@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from btnet.files.named_errors import naming
 from btnet.files.text import is_whole, read_json
 from btnet.inference.verification_report import PROTOCOL
 from btnet.model import manifest
+from btnet.model.model_files import is_listed
 from btnet.report.identity import Identity, identity_of
 
 __all__ = [
@@ -85,7 +87,8 @@ class ResultFile:
 def find_results(paths: Iterable[str | Path]) -> list[Path]:
     """Result files among files and folders, each once.
 
-    A folder stands for the `*.json` in it and in every `results` folder below it; manifests are no results.
+    A folder stands for the `*.json` in it and in every `results` folder below it; manifests are no results, and what a
+    training measured of another model than lies there now is left out, with a warning.
 
     Args:
         paths: result files and folders of runs.
@@ -103,7 +106,7 @@ def find_results(paths: Iterable[str | Path]) -> list[Path]:
                 f"{path}: no such file or folder; give result files (.json) or run folders"
             )
         inside = [p for p in sorted(path.glob("*.json")) if p.name != manifest.NAME]
-        inside += sorted(p for p in path.glob("**/results/*.json") if p not in inside)
+        inside += sorted(p for p in path.glob("**/results/*.json") if p not in inside and _current(p))
         if not inside:
             raise FileNotFoundError(
                 f"{path}: no result in it (no *.json there, none in a folder `results` below); "
@@ -144,6 +147,31 @@ def read_results(path: Path) -> ResultFile:
             key: str(value) for key, value in _object(path, "versions", content.get("versions")).items()
         },
     )
+
+
+def _current(path: Path) -> bool:
+    """Whether a result found in a run belongs to the model that lies there now; a warning says of which it does not."""
+    content = read_json(path)
+    try:
+        _check_current(path, content)
+    except ValueError as error:
+        warnings.warn(f"{error}; left out", stacklevel=3)
+        return False
+    return True
+
+
+def _check_current(path: Path, content: Mapping[str, Any]) -> None:
+    """Refuse what a training measured of a former model: it would be shown under the name of the new one.
+
+    Files that name their model are shown, and so are those of folders whose manifest lists no results: of early
+    versions, or not written by a training.
+    """
+    run = path.resolve().parent.parent
+    if "task" in content or not (run / manifest.NAME).is_file():
+        return
+    lists = {"files", "config"} <= set(manifest.read_manifest(run))
+    if not is_listed(run, path.resolve()) and lists:
+        raise ValueError(f"{path}: not measured of the model that lies in {run.name} now; remove it")
 
 
 def number(value: object) -> float | None:
@@ -249,6 +277,7 @@ def _dicts(path: Path, key: str, value: object) -> list[dict[str, Any]]:
 
 def _of_training(path: Path, content: Mapping[str, Any]) -> ResultFile:
     """RUN/results/SET.json: what it does not say of model and set stands in the manifest, else in the path."""
+    _check_current(path, content)
     folder = path.resolve().parent.parent
     about = {"name": folder.name, **_object(path, "model", content.get("model"))}
     trained_with: dict[str, str] = {}

@@ -10,7 +10,7 @@ from torch import Tensor
 from btnet.data.faces import FaceSet
 from btnet.files.digest import sha256
 from btnet.loss import MARGINS, ShardedClassifier, load_classifier, save_classifier
-from btnet.loss.classifier_file import CLASSIFIER
+from btnet.loss.classifier_file import CLASSIFIER, classifier_file
 from btnet.model.backbone import Backbone
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import trunk_file
@@ -121,7 +121,7 @@ def _classifier(
 
 
 def _beside_the_trunk(config: Any) -> Path:
-    path = trunk_file(config.trunk).parent / CLASSIFIER
+    path = classifier_file(trunk_file(config.trunk).parent)
     if not path.is_file():
         raise ValueError(
             f"{config.trunk}: has no {CLASSIFIER} beside it; set classifier=FILE, or classifier=prototype "

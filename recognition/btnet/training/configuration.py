@@ -243,6 +243,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "verbose": Key(_POSITIVE, resumes=True),
     "save_every": Key(_POSITIVE, resumes=True),
     "keep_checkpoints": Key(_POSITIVE, resumes=True),
+    "overwrite": Key(resumes=True),
     "resume": Key(resumes=True),
 }
 """By name, in the order of `configs/base.py`."""

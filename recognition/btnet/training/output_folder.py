@@ -12,6 +12,7 @@ from typing import Any
 
 from btnet.files.folder_lock import only_run
 from btnet.model.manifest import NAME as MANIFEST
+from btnet.model.model_files import refuse_model
 from btnet.model.trunk_file import trunk_file
 from btnet.training.checkpoint import remove_folder, saved
 from btnet.training.distributed import Context
@@ -38,16 +39,20 @@ def prepared_folder(config: Any, context: Context) -> Iterator[Path]:
     No other run may write there during the block.
 
     Raises:
+        FileExistsError: if it holds a model, and the run neither goes on nor may overwrite it.
         ValueError: if it holds an unfinished run that was not asked for, is the trunk's own, if another run is
             writing there, or if other nodes do not see it.
         PermissionError: if nothing can be written there.
     """
     folder = Path(config.output)
-    if saved(folder / CHECKPOINTS) and not resumes(config):
+    anew = not resumes(config)
+    if anew and saved(folder / CHECKPOINTS) and not config.overwrite:
         raise ValueError(
             f"{folder}: holds the checkpoints of an unfinished run; go on with --set resume=True, or choose "
             "another folder with --set output=FOLDER"
         )
+    if anew or not (folder / CHECKPOINTS).exists():  # else a run began here, and was allowed to
+        refuse_model(folder, overwrite=config.overwrite, option="--set overwrite=True")
     if config.trunk and folder.resolve() == trunk_file(config.trunk).resolve().parent:
         raise ValueError(f"output={folder}: is the trunk's own folder; choose another")
     probe = folder / CHECKPOINTS / _PROBE
@@ -67,6 +72,8 @@ def prepared_folder(config: Any, context: Context) -> Iterator[Path]:
                     "or choose another folder with --set output=FOLDER"
                 )
             sweep(folder)
+            for checkpoint in saved(folder / CHECKPOINTS) if anew else ():
+                remove_folder(checkpoint)
         context.barrier()
         if context.any(not probe.is_file()):
             raise ValueError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +17,9 @@ from btnet.files.folder_lock import only_run
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.btnet import BTNet
 from btnet.model.manifest import read_manifest, write_manifest
+from btnet.model.model_files import MODEL, RESULTS, model_draft
 from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import MODEL, write_weights
+from btnet.model.trunk_file import write_weights
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
@@ -268,22 +270,26 @@ class _Run:
         }
         if self.context.is_main:
             sections = {"role": config.role or config.name, "config": dict(config)}
-            if isinstance(model, BTNet):
-                model.save(self.folder, **sections)
-            else:
-                write_weights(self.folder / MODEL, model.state_dict())
-                write_manifest(
-                    self.folder,
-                    arch=model.arch,
-                    trunk_fingerprint=fingerprint(model.state_dict()),
-                    resolutions=[],
-                    interpolation=config.interpolation,
-                    input_size=model.input_size,
-                    **sections,
-                )
-            for name, weight in centres.items():
-                assert weight is not None
-                write_classifier(self.folder / name, weight, self.faces, self.built.trunk)
+            with model_draft(self.folder) as draft:
+                if isinstance(model, BTNet):
+                    model.save(draft, **sections)
+                else:
+                    write_weights(draft / MODEL, model.state_dict())
+                    write_manifest(
+                        draft,
+                        arch=model.arch,
+                        trunk_fingerprint=fingerprint(model.state_dict()),
+                        resolutions=[],
+                        interpolation=config.interpolation,
+                        input_size=model.input_size,
+                        **sections,
+                    )
+                for name, weight in centres.items():
+                    assert weight is not None
+                    write_classifier(draft / name, weight, self.faces, self.built.trunk)
+                for path in sorted(self.verification.written):
+                    (draft / RESULTS).mkdir(exist_ok=True)
+                    shutil.copyfile(path, draft / RESULTS / path.name)
             discard_checkpoints(self.folder)
             logger.info("wrote %s", self.folder)
         self.context.barrier()

@@ -13,6 +13,7 @@ from btnet.files.atomic import replacing
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, check_verifiable, parse_pair, verify
 from btnet.model.btnet import BTNet
+from btnet.model.model_files import RESULTS
 from btnet.training.distributed import Context
 from btnet.training.learner import averaged_statistics
 from btnet.training.report import Report, logger
@@ -37,6 +38,7 @@ class Verification:
     Attributes:
         sets: files by the name that results, logs and curves have for them.
         pairs: of resolutions.
+        written: result files of this run.
 
     Raises:
         FileNotFoundError: if a set is not there.
@@ -44,7 +46,8 @@ class Verification:
     """
 
     def __init__(self, config: Any, built: Model, folder: Path, context: Context) -> None:
-        self.built, self.context, self._results = built, context, folder / "results"
+        self.built, self.context, self._results = built, context, folder / RESULTS
+        self.written: set[Path] = set()
         self.interpolation = config.interpolation
         self.sets = _named(_find(config.rec, target) for target in config.val_targets)
         self.pairs = [parse_pair(text) for text in config.val_pairs] or _default_pairs(built)
@@ -88,6 +91,7 @@ class Verification:
                 results = verify(self._model, images, issame, self.pairs, interpolation=self.interpolation)
                 report.verification(step, name, results)
                 _write(self._results / f"{name}.json", step, results, self.interpolation)
+                self.written.add(self._results / f"{name}.json")
             except Exception as error:  # of whatever kind: hours of training must not be lost by it
                 failed.append(f"{name} ({error or type(error).__name__})")
                 logger.error("step %d: verification failed: %s", step, failed[-1], exc_info=True)
