@@ -134,7 +134,8 @@ def test_names_that_went_through_another_system_are_the_same(tmp_path: Path) -> 
     ("faces", "names"),
     [
         ([("web/ann/0.jpg", 0), ("news/bob/0.jpg", 1)], ["ann", "bob"]),
-        ([("web/ann/0.jpg", 0), ("news/ann/0.jpg", 1)], ["web/ann", "news/ann"]),
+        ([("web/ann/0.jpg", 0), ("news/ann/0.jpg", 1), ("web/bob/0.jpg", 2)], ["web/ann", "news/ann", "bob"]),
+        ([("ann/0.jpg", 0), ("news/ann/0.jpg", 1)], ["ann", "news/ann"]),
         ([("web/bob/0.jpg", 0), ("news/ann/0.jpg", 0), ("news/cleo/0.jpg", 1)], ["ann", "cleo"]),
         ([("ann/0.jpg", 0), ("ann/1.jpg", 1)], None),
         ([("0.jpg", 0)], None),

@@ -6,6 +6,7 @@ beside a packed set, one a line in the order of the labels, in UTF-8.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,18 +28,21 @@ def name_classes(faces: Iterable[tuple[str, int]]) -> list[str] | None:
         faces: `archive/identity/name.jpg` and label of each image; labels from 0 without a gap.
 
     Returns:
-        `identity` for each label; with what stands before it, where two labels would have one name; None where they
-        have one name even so, or no folder. Of several folders of one label the first by name counts.
+        `identity` for each label; with what stands before it for those that would have one name; None where some have
+        one name even so, or no folder. Of several folders of one label the first by name counts.
     """
     folders: dict[int, str] = {}
     for name, label in faces:
         folder = plain_name(name).rpartition("/")[0]
         folders[label] = min(folder, folders.get(label, folder))
     whole = [folders[label] for label in sorted(folders)]
-    for names in ([folder.rpartition("/")[2] for folder in whole], whole):
-        if all(names) and len(set(names)) == len(names):
-            return names
-    return None
+    identities = [folder.rpartition("/")[2] for folder in whole]
+    count = Counter(identities)
+    names = [
+        identity if count[identity] == 1 else folder
+        for identity, folder in zip(identities, whole, strict=True)
+    ]
+    return names if all(names) and len(set(names)) == len(names) else None
 
 
 def check_class_names(names: Sequence[str], where: str) -> list[str]:
