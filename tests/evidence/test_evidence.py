@@ -73,7 +73,7 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
     ]
     assert not any(str(given) in path.read_text() or "person" in path.read_text() for path in figures)
     # So few test faces make no fig. 1, which is a mean over a hundred.
-    assert "evidence_fig1" not in page
+    assert "evidence_fig1.png" not in page
     for name in (
         "down_up",
         "fig3",
