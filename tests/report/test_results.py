@@ -62,6 +62,28 @@ def test_what_a_training_run_writes_gets_its_names_from_the_folder(tmp_path: Pat
     assert file.identity_of("phi_bt").path == str((tmp_path / "run7").resolve())
 
 
+def test_a_run_under_way_says_what_its_model_and_its_set_are(tmp_path: Path) -> None:
+    about = {
+        "name": "x",
+        "role": "phi_bt",
+        "kind": "branches",
+        "canonical_size": 112,
+        "resolutions": [112, 28, 14],
+    }
+    content = {
+        "step": 3,
+        "interpolation": "area",
+        "model": about,
+        "set": "lfw",
+        "sha256": "ab",
+        "results": [],
+    }
+    file = read_results(write(tmp_path / "elsewhere" / "results" / "copy.json", content))
+    identity = file.identity_of("phi_bt")
+    assert (identity.role, identity.kind, identity.own) == ("phi_bt", "branches", frozenset((28, 14)))
+    assert (file.sets[0].name, file.sets[0].sha256, file.in_training) == ("lfw", "ab", True)
+
+
 def test_models_are_called_by_their_roles_where_the_file_says_them(tmp_path: Path) -> None:
     def about(name: str, role: str | None) -> dict[str, Any]:
         return {"name": name, "role": role, "kind": "trunk", "canonical_size": 112, "resolutions": [112]}

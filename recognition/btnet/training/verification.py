@@ -10,6 +10,7 @@ from typing import Any
 
 from btnet.data.bin_sets import read_bin
 from btnet.files.atomic import replacing
+from btnet.files.digest import sha256
 from btnet.inference.model_folder import EvaluatedModel
 from btnet.inference.verify import Pair, VerificationResult, check_verifiable, parse_pair, verify
 from btnet.model.btnet import BTNet
@@ -51,7 +52,7 @@ class Verification:
         self.interpolation = config.interpolation
         self.sets = _named(_find(config.rec, target) for target in config.val_targets)
         self.pairs = [parse_pair(text) for text in config.val_pairs] or _default_pairs(built)
-        self._model = EvaluatedModel(config.name, built.model)
+        self._model = EvaluatedModel(config.name, built.model, role=config.get("role") or config.name)
 
     def check(self) -> None:
         """Read every set whole, and embed its first pair at each resolution: what fails here would fail at the end.
@@ -90,7 +91,7 @@ class Verification:
                 images, issame = read_bin(path)
                 results = verify(self._model, images, issame, self.pairs, interpolation=self.interpolation)
                 report.verification(step, name, results)
-                _write(self._results / f"{name}.json", step, results, self.interpolation)
+                _write(self._results / f"{name}.json", step, results, self.interpolation, self._model, path)
                 self.written.add(self._results / f"{name}.json")
             except Exception as error:  # of whatever kind: hours of training must not be lost by it
                 failed.append(f"{name} ({error or type(error).__name__})")
@@ -135,11 +136,33 @@ def _default_pairs(built: Model) -> list[Pair]:
     return [pair for r in built.model.resolutions for pair in ((r, r), (size, r))]
 
 
-def _write(path: Path, step: int, results: list[VerificationResult], interpolation: str) -> None:
+def _write(
+    path: Path,
+    step: int,
+    results: list[VerificationResult],
+    interpolation: str,
+    model: EvaluatedModel,
+    of: Path,
+) -> None:
     rows = [
         {"pair": r.label, "accuracy": r.accuracy, "std": r.std, "networks": list(r.networks)} for r in results
     ]
     path.parent.mkdir(exist_ok=True)
     with replacing(path) as temporary:
-        record = {"step": step, "interpolation": interpolation, "results": rows}
+        # What the model is, but for its weights: those are of this step.
+        about = {
+            "name": model.name,
+            "role": model.role,
+            "kind": model.kind,
+            "canonical_size": model.canonical_size,
+            "resolutions": list(model.native_resolutions),
+        }
+        record = {
+            "step": step,
+            "interpolation": interpolation,
+            "model": about,
+            "set": path.stem,
+            "sha256": sha256(of),
+            "results": rows,
+        }
         temporary.write_text(json.dumps(record, indent=2) + "\n")
