@@ -1,127 +1,115 @@
-"""Run a script of an arcface_torch checkout with what it needs and this machine may lack: CUDA, MXNet, data.
+"""Run a script of an arcface_torch checkout on a machine without a GPU, and without packages around its networks.
 
     python arcface_runner.py CHECKOUT SCRIPT [ARGUMENT ...]
 
-What is under test (networks, head, loop, scripts) is the checkout's own; replaced are its readers of training data,
-packages that are not installed, what newer ones dropped, and without a GPU the calls that move tensors to one.
+All of the checkout's own code runs as it stands: networks, head, loop, scheduler, readers, scripts. Replaced are only
+packages that are not installed, by small ones that do the same, and, where there is no CUDA, its calls.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import runpy
 import sys
-from collections.abc import Iterator
+import types
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
 
 import numpy as np
-import scipy.interpolate
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
-
-from btnet.data import read_bin
-
-NUM_IMAGES, NUM_CLASSES = 16, 5
 
 
 def main(checkout: str, script: str, *arguments: str) -> None:
     os.chdir(checkout)
     sys.path.insert(0, checkout)
     sys.argv = [script, *arguments]
-    if script in ("train_v2.py", "eval_ijbc.py"):
-        _replace_missing_modules()
+    _replace_missing_packages()
     if not torch.cuda.is_available():
         _stay_on_the_cpu()
-    scipy.interpolate.interp1d = _interp1d
-    sys.modules["dataset"] = MagicMock(get_dataloader=_get_dataloader)
-    if script == "train_v2.py":
-        vars(importlib.import_module("eval.verification"))["load_bin"] = _load_bin
     runpy.run_path(script, run_name="__main__")
 
 
-def images() -> Tensor:
-    """Faces of the loop: noise, uint8 [N, 3, 112, 112]."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randint(0, 256, (NUM_IMAGES, 3, 112, 112), dtype=torch.uint8, generator=generator)
+class _Compose(list[Callable[[Any], Any]]):
+    def __call__(self, image: Any) -> Any:
+        for step in self:
+            image = step(image)
+        return image
 
 
-def _get_dataloader(rec: str, local_rank: int, batch_size: int, *_: Any) -> DataLoader[Any]:
-    faces = (images().float() / 255 - 0.5) / 0.5  # as arcface_torch's transform
-    dataset = TensorDataset(faces.cuda(), (torch.arange(NUM_IMAGES) % NUM_CLASSES).cuda())
-    return DataLoader(dataset, batch_size, sampler=DistributedSampler(dataset, shuffle=False))
+class _Transform:
+    """One of torchvision's transforms, as far as the loop's faces go; without a random mirror."""
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def __call__(self, image: Any) -> Any:
+        return image
 
 
-def _load_bin(path: str, image_size: tuple[int, int]) -> tuple[list[Tensor], list[bool]]:
-    pictures, issame = read_bin(path)
-    faces = torch.from_numpy(np.stack(list(pictures))).permute(0, 3, 1, 2)
-    return [faces, faces.flip(-1)], list(issame)
+class _ToTensor(_Transform):
+    def __call__(self, image: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
 
 
-def _interp1d(x: Any, y: Any, **kwargs: Any) -> Any:
-    """SciPy's, for x with duplicates as `eval.verification` gives them, which it refuses by now."""
-    if kwargs.get("kind") != "slinear":
-        return _SCIPYS_INTERP1D(x, y, **kwargs)
-    x, rows = np.unique(x, return_index=True)
-    return (lambda _: y[0]) if len(x) < 2 else _SCIPYS_INTERP1D(x, y[rows], **kwargs)
-
-
-_SCIPYS_INTERP1D = scipy.interpolate.interp1d
-
-
-def _replace_missing_modules() -> None:
-    """Packages around the networks that are not installed, or do not import as MXNet on a current NumPy."""
-    replacements: dict[str, dict[str, Any]] = {
-        "mxnet": {},
-        "mxnet.ndarray": {},
-        "torchvision": {},
-        "prettytable": {},
-        "menpo": {},
-        "menpo.visualize": {},
-        "menpo.visualize.viewmatplotlib": {"sample_colours_from_colourmap": lambda count, _: ["k"] * count},
-        "pandas": {"read_csv": _read_table},
-        "sklearn": {},
-        "sklearn.decomposition": {},
-        "sklearn.metrics": {"roc_curve": lambda *_: np.ones((3, 2)), "auc": lambda *_: 0.0},
-        "sklearn.model_selection": {"KFold": _KFold},
-        "sklearn.preprocessing": {"normalize": lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)},
-    }
-    importlib.import_module("torch._dynamo")  # before: it looks for packages by their spec, which these lack
-    replaced: set[str] = set()
-    for name, members in replacements.items():
-        parent, _, child = name.rpartition(".")
-        try:
-            if parent in replaced:
-                raise ImportError
-            importlib.import_module(name)
-        except Exception:  # whatever a package raises that is too old for the others
-            replaced.add(name)
-            sys.modules[name] = MagicMock(**members)
-            if parent:
-                setattr(sys.modules[parent], child, sys.modules[name])
+class _Normalize(_Transform):
+    def __call__(self, image: Tensor) -> Tensor:
+        return (image - 0.5) / 0.5
 
 
 def _read_table(path: str, **_: Any) -> Any:
-    return MagicMock(values=np.loadtxt(path, dtype=str))
+    return types.SimpleNamespace(values=np.loadtxt(path, dtype=str))
 
 
-class _KFold:
-    def __init__(self, n_splits: int, shuffle: bool = False) -> None:
-        self.n_splits = n_splits
+_SMALL_ONES: dict[str, dict[str, Any]] = {
+    "torchvision": {},
+    "torchvision.transforms": {
+        "Compose": _Compose,
+        "ToPILImage": _Transform,
+        "RandomHorizontalFlip": _Transform,
+        "ToTensor": _ToTensor,
+        "Normalize": _Normalize,
+    },
+    "torchvision.datasets": {"ImageFolder": None},
+    "prettytable": {"PrettyTable": MagicMock},
+    "menpo": {},
+    "menpo.visualize": {},
+    "menpo.visualize.viewmatplotlib": {"sample_colours_from_colourmap": lambda count, _: ["k"] * count},
+    "pandas": {"read_csv": _read_table},
+}
 
-    def split(self, rows: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        for part in np.array_split(rows, self.n_splits):
-            yield np.setdiff1d(rows, part), part
+
+def _replace_missing_packages() -> None:
+    importlib.import_module("torch._dynamo")  # before: it looks for packages by their spec, which these lack
+    replaced: set[str] = set()
+    for name, members in _SMALL_ONES.items():
+        parent, _, child = name.rpartition(".")
+        if parent not in replaced:
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+                continue
+        module = types.ModuleType(name)
+        vars(module).update(members)
+        sys.modules[name] = module
+        replaced.add(name)
+        if parent:
+            setattr(sys.modules[parent], child, module)
 
 
 def _stay_on_the_cpu() -> None:
     def here(self: Any, *_: Any, **__: Any) -> Any:
         return self
+
+    def on_the_cpu(call: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*args: Any, **kwargs: Any) -> Any:
+            return call(*args, **kwargs | ({"device": "cpu"} if "device" in kwargs else {}))
+
+        return called
 
     class OnCpu(DistributedDataParallel):
         def __init__(self, *args: Any, device_ids: object = None, **kwargs: Any) -> None:
@@ -139,8 +127,13 @@ def _stay_on_the_cpu() -> None:
 
     replaced: list[tuple[Any, str, Any]] = [
         (Tensor, "cuda", here),
+        (Tensor, "to", on_the_cpu(Tensor.to)),
+        (torch, "tensor", on_the_cpu(torch.tensor)),
         (torch.nn.Module, "cuda", here),
         (torch.cuda, "set_device", lambda _: None),
+        (torch.cuda, "Stream", MagicMock()),
+        (torch.cuda, "stream", contextlib.nullcontext),
+        (torch.cuda, "current_stream", MagicMock()),
         (torch.nn.parallel, "DistributedDataParallel", OnCpu),
         (torch.distributed, "init_process_group", with_gloo),
     ]

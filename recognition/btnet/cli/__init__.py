@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "build-classifier": "btnet.cli.build_classifier",
     "convert-classifier": "btnet.cli.convert_classifier",
     "convert-authors": "btnet.cli.convert_authors",
+    "arcface-setup": "btnet.cli.arcface_setup",
     "export-checkpoint": "btnet.cli.export_checkpoint",
     "head-memory": "btnet.cli.head_memory",
     "model-cost": "btnet.cli.model_cost",

@@ -17,7 +17,7 @@ from btnet.data.record_index import RecordIndex, index_path, write_index
 from btnet.data.record_parts import HEADER, MAGIC, MAX_RECORD_BYTES, find_parts, frame_record
 from btnet.files.atomic import temporary_name
 
-__all__ = ["Header", "RecordReader", "RecordWriter"]
+__all__ = ["Header", "RecordReader", "RecordWriter", "pack_record", "unpack_record"]
 
 
 class Header(NamedTuple):
@@ -27,6 +27,42 @@ class Header(NamedTuple):
     label: float | NDArray[np.float32]
     id: int = 0
     id2: int = 0
+
+
+def unpack_record(record: bytes, where: str) -> tuple[Header, bytes]:
+    """The header of an image record (label: a float if flag is 0, else float32 [flag]) and the payload behind it.
+
+    Args:
+        record: as `RecordReader.read_raw` gives it.
+        where: file and key, for the error text.
+
+    Raises:
+        ValueError: naming `where`, if the record is shorter than its header says.
+    """
+    if len(record) < HEADER.size:
+        raise ValueError(
+            f"{where}: {len(record)} bytes, expected a header of {HEADER.size}; "
+            "records written without one are read with read_raw"
+        )
+    flag, label, id_, id2 = HEADER.unpack_from(record)
+    if flag == 0:
+        return Header(flag, label, id_, id2), record[HEADER.size :]
+    end = HEADER.size + 4 * flag
+    if len(record) < end:
+        raise ValueError(
+            f"{where}: the header announces {flag} labels ({end} bytes), the record has "
+            f"{len(record)} bytes; the file is damaged or not made of image records: copy it again"
+        )
+    labels = np.frombuffer(record, "<f4", count=flag, offset=HEADER.size).astype(np.float32)
+    return Header(flag, labels, id_, id2), record[end:]
+
+
+def pack_record(header: Header, payload: bytes) -> bytes:
+    """An image record; `header.flag` is ignored: a number as label is stored as scalar, else a vector of float32."""
+    if isinstance(header.label, (int, float, np.number)):
+        return HEADER.pack(0, header.label, header.id, header.id2) + payload
+    labels = np.asarray(header.label, "<f4")
+    return HEADER.pack(labels.size, 0.0, header.id, header.id2) + labels.tobytes() + payload
 
 
 class RecordReader:
@@ -71,23 +107,7 @@ class RecordReader:
         Raises:
             ValueError: if there is no such key or the record is damaged.
         """
-        record = self.read_raw(key)
-        if len(record) < HEADER.size:
-            raise ValueError(
-                f"{self._where(key)}: {len(record)} bytes, expected a header of {HEADER.size}; "
-                "records written without one are read with read_raw"
-            )
-        flag, label, id_, id2 = HEADER.unpack_from(record)
-        if flag == 0:
-            return Header(flag, label, id_, id2), record[HEADER.size :]
-        end = HEADER.size + 4 * flag
-        if len(record) < end:
-            raise ValueError(
-                f"{self._where(key)}: the header announces {flag} labels ({end} bytes), the record has "
-                f"{len(record)} bytes; the file is damaged or not made of image records: copy it again"
-            )
-        labels = np.frombuffer(record, "<f4", count=flag, offset=HEADER.size).astype(np.float32)
-        return Header(flag, labels, id_, id2), record[end:]
+        return unpack_record(self.read_raw(key), self._where(key))
 
     def read_raw(self, key: int) -> bytes:
         """Read one record as it is, its header included if it has one."""
@@ -181,12 +201,7 @@ class RecordWriter:
             header: a number as label is stored as scalar, anything else as vector of float32.
             payload: usually an encoded image.
         """
-        if isinstance(header.label, (int, float, np.number)):
-            packed = HEADER.pack(0, header.label, header.id, header.id2)
-        else:
-            labels = np.asarray(header.label, "<f4")
-            packed = HEADER.pack(labels.size, 0.0, header.id, header.id2) + labels.tobytes()
-        self.write_raw(key, packed + payload)
+        self.write_raw(key, pack_record(header, payload))
 
     def write_raw(self, key: int, record: bytes) -> None:
         """Append a record as it is, without a header.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,44 @@ from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import load_trunk
 
-__all__ = ["BranchTraining"]
+__all__ = ["BranchTraining", "branch_or", "distillation", "freeze_classifier"]
+
+
+def branch_or(backbone: nn.Module, config: Mapping[str, Any]) -> nn.Module:
+    """The branch that arcface_torch's loop is to train, or its own backbone if the config names no `resolution`.
+
+    Args:
+        backbone: what the loop has built, on its device.
+        config: of the loop; `resolution` in px, `trunk` (see `BranchTraining`), `fp16`.
+    """
+    if not config.get("resolution"):
+        return backbone
+    branch = BranchTraining(config["trunk"], config["resolution"], fp16=bool(config.get("fp16")))
+    return branch.to(next(backbone.parameters()).device)
+
+
+def freeze_classifier(backbone: nn.Module, head: nn.Module, config: Mapping[str, Any]) -> None:
+    """Give the head the old classifier that `config["classifier"]` names, and freeze it, where a branch is trained.
+
+    Args:
+        backbone: of `branch_or`, in DistributedDataParallel or not.
+        head: `PartialFC_V2`, see `BranchTraining.freeze_classifier`.
+        config: of the loop.
+    """
+    branch = _branch(backbone)
+    if branch is not None:
+        branch.freeze_classifier(head, config["classifier"])
+
+
+def distillation(backbone: nn.Module) -> Tensor | float:
+    """What a branch adds to the loss, see `BranchTraining.distillation`; 0 for another backbone."""
+    branch = _branch(backbone)
+    return 0.0 if branch is None else branch.distillation()
+
+
+def _branch(backbone: nn.Module) -> BranchTraining | None:
+    inner = getattr(backbone, "module", backbone)
+    return inner if isinstance(inner, BranchTraining) else None
 
 
 class BranchTraining(nn.Module):

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any, Final
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from btnet.data.views import resize_normalised
 from btnet.images.interpolation import check_interpolation
 from btnet.model.backbone import Backbone
+from btnet.model.convolution import Convolution
 from btnet.model.names import create
 
 __all__ = ["branch_name", "get_model", "trunk_name", "with_btnet"]
@@ -59,6 +60,9 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
     if dropout:
         arguments["dropout"] = dropout
     network = create(trunk, **arguments)
+    for module in network.modules():
+        if type(module) is Convolution:  # equal results; counters of FLOPs know torch's own classes only
+            module.__class__ = nn.Conv2d
     if match and network.input_size == network.canonical_size:
         raise ValueError(f"network {name!r}: {network.input_size} px is the trunk; its name is {trunk!r}")
     if fp16:
@@ -116,8 +120,8 @@ def branch_name(
     return f"{name}_from{source}" + ("" if interpolation == "bilinear" else f"_{interpolation}")
 
 
-def _shrink(network: Backbone, args: tuple[Tensor], *, source: int, interpolation: str) -> tuple[Tensor]:
-    (images,) = args
+def _shrink(network: Backbone, args: tuple[Any, ...], *, source: int, interpolation: str) -> tuple[Tensor]:
+    images: Tensor = args[0]  # torch's older exporter hands over the defaults of all other arguments as well
     if images.ndim != 4 or images.shape[-2:] != (source, source):
         raise ValueError(
             f"images of shape {list(images.shape)}: this network takes [B, 3, {source}, {source}] and makes "

@@ -1,4 +1,4 @@
-"""Stand-in for a checkout of arcface_torch: the interface of its `backbones`, with our networks behind it."""
+"""Stand-in for a checkout of arcface_torch: the interface of its `backbones`, with our network behind it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import nn
 
-from btnet.model.iresnet import iresnet18
+from btnet.interop import network_names
 
 
 def get_model(name: str, **kwargs: Any) -> nn.Module:
-    if name != "r18":
-        raise ValueError
-    return iresnet18(embedding_size=kwargs.get("num_features", 512), dropout=kwargs.get("dropout", 0.0))
+    if name == "r18":
+        return network_names.get_model("r18", **kwargs)
+    raise ValueError()

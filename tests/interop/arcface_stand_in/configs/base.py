@@ -1,18 +1,27 @@
-"""Stand-in: keys of arcface_torch's configuration that its loop reads."""
+"""Stand-in: keys of arcface_torch's configuration."""
 
 from easydict import EasyDict
 
-config = EasyDict(
-    margin_list=(1.0, 0.5, 0.0),
-    resume=False,
-    save_all_states=False,
-    embedding_size=512,
-    sample_rate=1,
-    interclass_filtering_threshold=0,
-    fp16=False,
-    optimizer="sgd",
-    gradient_acc=1,
-    dali=False,
-    seed=2048,
-    num_workers=0,
-)
+config = EasyDict()
+config.margin_list = (1.0, 0.5, 0.0)
+config.network = "r50"
+config.resume = False
+config.save_all_states = False
+config.output = "ms1mv3_arcface_r50"
+config.embedding_size = 512
+config.sample_rate = 1
+config.interclass_filtering_threshold = 0
+config.fp16 = False
+config.batch_size = 128
+config.optimizer = "sgd"
+config.lr = 0.1
+config.momentum = 0.9
+config.weight_decay = 5e-4
+config.verbose = 2000
+config.frequent = 10
+config.dali = False
+config.dali_aug = False
+config.gradient_acc = 1
+config.seed = 2048
+config.num_workers = 2
+config.using_wandb = False

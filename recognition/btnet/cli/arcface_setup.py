@@ -1,0 +1,68 @@
+"""Make a checkout of arcface_torch run with what is installed, and train branches; show each change, and undo it."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from btnet.interop.arcface_edits import installed
+from btnet.interop.arcface_setup import PlannedFile, find_checkout, missing_packages, plan, undo, write
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet arcface-setup`."""
+    parser.add_argument(
+        "checkout", type=Path, help="folder recognition/arcface_torch of a checkout of InsightFace"
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="say what does not run here, and change nothing")
+    what.add_argument("--undo", action="store_true", help="take all changes back")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, change, or take back.
+
+    Returns:
+        0; 1 if a check finds something that does not run, or a file had to be left whole.
+
+    Raises:
+        FileNotFoundError: if the folder is no checkout.
+    """
+    checkout = find_checkout(args.checkout)
+    if args.undo:
+        files = undo(checkout)
+        for file in files:
+            write(file)
+            print(f"{file.name}: as it was")
+        print(f"{len(files)} files restored")
+        return 0
+    files = plan(checkout, installed())
+    left = [file for file in files if file.obstacle]
+    if args.check:
+        _report(files, checkout)
+        return int(bool(files))
+    changed = [file for file in files if file.new != file.old]
+    for file in changed:
+        print(file.difference(), end="")
+        write(file)
+    for file in left:
+        print(f"{file.name}: left whole, {file.obstacle}; upstream has changed it, edit it by hand")
+    print(f"{len(changed)} files changed; take it back with `btnet arcface-setup {args.checkout} --undo`")
+    return int(bool(left))
+
+
+def _report(files: list[PlannedFile], checkout: Path) -> None:
+    for file in files:
+        for finding in file.findings:
+            print(f"{file.name}, {finding}")
+        if file.obstacle:
+            print(f"{file.name}: not as expected, {file.obstacle}; upstream has changed it")
+    for package, users in missing_packages(checkout).items():
+        print(f"{package} is not installed: {', '.join(users)}")
+    if not torch.cuda.is_available():
+        print(
+            "no CUDA here: train_v2.py and eval_ijbc.py need a GPU; `btnet train` takes the same configs on a CPU"
+        )
+    print(f"{len(files)} files to change" if files else "nothing to change")
