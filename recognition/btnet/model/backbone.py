@@ -196,6 +196,14 @@ class Backbone(nn.Module):
         return self
 
 
+class Flatten(nn.Module):
+    """[B, C, H, W] -> [B, C H W]. A graph traced with one image takes many: the batch is never written into it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Flatten all but the batch."""
+        return x.contiguous().view(-1, x.shape[1] * x.shape[2] * x.shape[3])
+
+
 def initialise(module: nn.Module) -> None:
     """arcface_torch's initialisation: convolutions N(0, 0.1), normalisations the identity."""
     if next(module.parameters()).is_meta:  # no numbers to set; torch would take seconds to find that out

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
-from btnet.model.backbone import Backbone, count_units, initialise
+from btnet.model.backbone import Backbone, Flatten, count_units, initialise
 from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
@@ -100,7 +100,7 @@ class IResNet(Backbone):
             self.add_module(stage, nn.Sequential(*units))
         self.bn2 = nn.BatchNorm2d(in_channels, eps=_EPS)
         self.dropout = nn.Dropout(dropout, inplace=True)
-        self.flatten = nn.Flatten()
+        self.flatten = Flatten()
         self.fc = nn.Linear(in_channels * (canonical_size // 16) ** 2, embedding_size)
         self.features = nn.BatchNorm1d(embedding_size, eps=_EPS)
         initialise(self)

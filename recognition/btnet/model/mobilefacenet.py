@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
-from btnet.model.backbone import Backbone, count_units, initialise
+from btnet.model.backbone import Backbone, Flatten, count_units, initialise
 from btnet.model.convolution import Convolution
 from btnet.model.coupling import Unit, strides_at
 
@@ -79,7 +79,7 @@ class GlobalDepthWise(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(
             ConvUnit(_SEPARABLE_CHANNELS, _SEPARABLE_CHANNELS, size, groups=_SEPARABLE_CHANNELS, linear=True),
-            nn.Flatten(),
+            Flatten(),
             nn.Linear(_SEPARABLE_CHANNELS, embedding_size, bias=False),
             nn.BatchNorm1d(embedding_size),
         )
