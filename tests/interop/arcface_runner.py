@@ -1,6 +1,7 @@
-"""Run a script of an arcface_torch checkout on a machine without a GPU, and without packages around its networks.
+"""Run scripts of an arcface_torch checkout on a machine without a GPU, and without packages around its networks.
 
     python arcface_runner.py CHECKOUT SCRIPT [ARGUMENT ...]
+    python arcface_runner.py CHECKOUT     runs the commands that stdin names, and answers [printed, ended well] to each
 
 All of the checkout's own code runs as it stands: networks, head, loop, scheduler, readers, scripts. Replaced are only
 packages that are not installed, by small ones that do the same, and, where there is no CUDA, its calls.
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
+import json
 import os
 import runpy
 import sys
+import traceback
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -26,14 +30,30 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 
-def main(checkout: str, script: str, *arguments: str) -> None:
+def main(checkout: str, *command: str) -> None:
     os.chdir(checkout)
     sys.path.insert(0, checkout)
-    sys.argv = [script, *arguments]
     _replace_missing_packages()
     if not torch.cuda.is_available():
         _stay_on_the_cpu()
-    runpy.run_path(script, run_name="__main__")
+    if command:
+        run(command)
+        return
+    for line in sys.stdin:
+        printed = io.StringIO()
+        ended_well = True
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            try:
+                run(json.loads(line))
+            except BaseException:
+                traceback.print_exc()
+                ended_well = False
+        print(json.dumps([printed.getvalue(), ended_well]), flush=True)
+
+
+def run(command: Sequence[str]) -> None:
+    sys.argv = list(command)
+    runpy.run_path(command[0], run_name="__main__")
 
 
 class _Compose(list[Callable[[Any], Any]]):

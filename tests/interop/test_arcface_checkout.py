@@ -5,11 +5,13 @@ Runs on a stand-in with its interface; with ARCFACE_TORCH=PATH on that checkout 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,25 +59,63 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy
 
 
-def run(checkout: Path, *arguments: str | Path, world_size: int = 1) -> list[str]:
-    """What a script of the checkout prints, one text per rank."""
-    meeting = checkout / f"meeting_{arguments[0]}"
+def start(checkout: Path, *command: str, **variables: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, HERE / "arcface_runner.py", checkout, *command],
+        env=os.environ | variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=None if not command else subprocess.STDOUT,
+        text=True,
+    )
+
+
+class Scripts:
+    """The checkout's scripts, one after the other in one process: it takes seconds to start one."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def __call__(self, script: str, *arguments: str | Path) -> str:
+        """What a script prints."""
+        to, answers = self._process.stdin, self._process.stdout
+        assert to is not None
+        assert answers is not None
+        to.write(json.dumps([script, *map(str, arguments)]) + "\n")
+        to.flush()
+        printed, ended_well = json.loads(answers.readline())
+        assert ended_well, printed
+        return str(printed)
+
+
+@pytest.fixture(scope="module")
+def scripts(checkout: Path) -> Iterator[Scripts]:
+    with start(checkout) as process:
+        yield Scripts(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def run_loop(checkout: Path, config: str) -> str:
+    """What the training loop prints on rank 0."""
+    meeting = checkout / "meeting"
     meeting.unlink(missing_ok=True)
+    variables = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29513", "MEETING": str(meeting)}
     ranks = [
-        subprocess.Popen(
-            [sys.executable, HERE / "arcface_runner.py", checkout, *arguments],
-            env=os.environ
-            | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world_size)}
-            | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29513", "MEETING": str(meeting)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        start(
+            checkout,
+            "train_v2.py",
+            config,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(WORLD_SIZE),
+            **variables,
         )
-        for rank in range(world_size)
+        for rank in range(WORLD_SIZE)
     ]
     texts = [rank.communicate(timeout=300)[0] for rank in ranks]
     assert not any(rank.returncode for rank in ranks), texts[0]
-    return texts
+    return texts[0]
 
 
 def with_statistics(network: nn.Module) -> None:
@@ -113,7 +153,7 @@ def faces(count: int) -> NDArray[np.uint8]:
 
 
 def test_get_model_loads_a_branch_by_name_and_still_knows_its_own_names(
-    checkout: Path, model: BTNet, branch_file: Path, tmp_path: Path
+    checkout: Path, scripts: Scripts, model: BTNet, branch_file: Path, tmp_path: Path
 ) -> None:
     (checkout / "names.py").write_text(
         "import sys, torch\n"
@@ -130,7 +170,7 @@ def test_get_model_loads_a_branch_by_name_and_still_knows_its_own_names(
     batch = faces(2)
     images = normalise(torch.from_numpy(batch).permute(0, 3, 1, 2))
     torch.save(images, tmp_path / "images.pt")
-    run(checkout, "names.py", trunk_file.path, branch_file, tmp_path / "images.pt", tmp_path / "out.pt")
+    scripts("names.py", trunk_file.path, branch_file, tmp_path / "images.pt", tmp_path / "out.pt")
     theirs, ours = torch.load(tmp_path / "out.pt")
     with torch.no_grad():
         torch.testing.assert_close(theirs, model.trunk(images), rtol=1e-4, atol=1e-4)
@@ -168,7 +208,7 @@ def ijbc_scores(model: BTNet) -> NDArray[np.float64]:
 
 
 def test_the_ijbc_script_scores_a_branch_as_we_do(
-    checkout: Path, model: BTNet, branch_file: Path, ijbc: Path, tmp_path: Path
+    scripts: Scripts, model: BTNet, branch_file: Path, ijbc: Path, tmp_path: Path
 ) -> None:
     options: dict[str, str | Path] = {
         "model-prefix": branch_file,
@@ -179,16 +219,16 @@ def test_the_ijbc_script_scores_a_branch_as_we_do(
         "job": "branch",
         "target": "IJBC",
     }
-    run(checkout, "eval_ijbc.py", *(f"--{name}={value}" for name, value in options.items()))
+    scripts("eval_ijbc.py", *(f"--{name}={value}" for name, value in options.items()))
     found = np.load(tmp_path / "out" / "branch" / "ijbc.npy")
     # warpAffine by the identity is exact, but its fixed-point coordinates may be off it by a level
     np.testing.assert_allclose(found, ijbc_scores(model), atol=5e-3)
 
 
 @pytest.fixture(scope="module")
-def onnx_folder(checkout: Path, branch_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def onnx_folder(scripts: Scripts, branch_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("onnx")
-    run(checkout, "torch2onnx.py", branch_file, "--output", folder / "a.onnx", "--network", FROM_112)
+    scripts("torch2onnx.py", branch_file, "--output", folder / "a.onnx", "--network", FROM_112)
     return folder
 
 
@@ -208,45 +248,45 @@ def test_the_onnx_script_exports_a_branch_that_takes_112_px(onnx_folder: Path, m
 
 
 def test_the_onnx_script_exports_a_branch_with_the_newer_exporter_too(
-    checkout: Path, model: BTNet, branch_file: Path, tmp_path: Path
+    checkout: Path, scripts: Scripts, model: BTNet, branch_file: Path, tmp_path: Path
 ) -> None:
     script = (checkout / "torch2onnx.py").read_text()
     assert "dynamo=False" in script or not installed().dynamo_export
     newer = re.sub(r"(opset_version=\w+)(, dynamo=False)?", r"\1, dynamo=True", script)
     (checkout / "torch2onnx_newer.py").write_text(newer)
-    run(checkout, "torch2onnx_newer.py", branch_file, "--output", tmp_path / "a.onnx", "--network", FROM_112)
+    scripts("torch2onnx_newer.py", branch_file, "--output", tmp_path / "a.onnx", "--network", FROM_112)
     check_graph(tmp_path / "a.onnx", model)
 
 
 def test_the_onnx_ijbc_script_scores_a_branch_as_we_do(
-    checkout: Path, model: BTNet, onnx_folder: Path, ijbc: Path
+    scripts: Scripts, model: BTNet, onnx_folder: Path, ijbc: Path
 ) -> None:
-    run(checkout, "onnx_ijbc.py", f"--model-root={onnx_folder}", f"--image-path={ijbc}", "--target=IJBC")
+    scripts("onnx_ijbc.py", f"--model-root={onnx_folder}", f"--image-path={ijbc}", "--target=IJBC")
     found = np.load(onnx_folder / "IJBC_result" / "IJBC.npy")
     np.testing.assert_allclose(found, ijbc_scores(model), atol=5e-3)
 
 
-def test_the_onnx_helper_accepts_a_branch(checkout: Path, onnx_folder: Path) -> None:
-    [text] = run(checkout, "onnx_helper.py", onnx_folder, "--track=unconstrained")
+def test_the_onnx_helper_accepts_a_branch(scripts: Scripts, onnx_folder: Path) -> None:
+    text = scripts("onnx_helper.py", onnx_folder, "--track=unconstrained")
     # on a busy machine it may find the network slow, which it asks last
     assert re.search(r"err: (None|max time cost exceed)", text), text
 
 
 def test_the_inference_script_embeds_as_we_do(
-    checkout: Path, model: BTNet, branch_file: Path, tmp_path: Path
+    scripts: Scripts, model: BTNet, branch_file: Path, tmp_path: Path
 ) -> None:
     [face] = faces(1)
     cv2.imwrite(str(tmp_path / "face.png"), face[..., ::-1])
     options = (f"--network={FROM_112}", f"--weight={branch_file}", f"--img={tmp_path / 'face.png'}")
-    [text] = run(checkout, "inference.py", *options)
+    text = scripts("inference.py", *options)
     found = np.array([[float(number) for number in text[text.index("[[") :].strip().strip("[]").split()]])
     expected = embed_images(model.network(14), face[None], view_size=14, mirror=False)
     np.testing.assert_allclose(unit(found), unit(expected), atol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "gmacs"), [("r18", 2.61), ("btnet_r18_14_from112", 1.14)])
-def test_the_flops_script_counts_our_networks(checkout: Path, name: str, gmacs: float) -> None:
-    [text] = run(checkout, "flops.py", name)
+def test_the_flops_script_counts_our_networks(scripts: Scripts, name: str, gmacs: float) -> None:
+    text = scripts("flops.py", name)
     found = re.search(r"^([\d.]+) GFLOPs", text, re.MULTILINE)
     assert found is not None
     assert float(found[1]) == pytest.approx(gmacs, rel=0.02)  # it also counts normalisations
@@ -286,8 +326,7 @@ def trained(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             f"    trunk={str(folder / 'trunk.pt')!r}, resolution=14, classifier={str(folder)!r},\n"
             f"    resume={epochs > 1})\n"
         )
-        texts = run(checkout, "train_v2.py", "configs/branch.py", world_size=WORLD_SIZE)
-        (folder / f"log{epochs}.txt").write_text(texts[0])
+        (folder / f"log{epochs}.txt").write_text(run_loop(checkout, "configs/branch.py"))
     return folder
 
 

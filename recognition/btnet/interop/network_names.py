@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from btnet.data.views import resize_normalised
 from btnet.images.interpolation import check_interpolation
