@@ -83,8 +83,8 @@ wheel-test: .venv/ready
 	$(BIN)/python tools/smoke_wheel.py $(WHEEL_OPTIONS)
 
 # Our names, branch training and exports inside a checkout of InsightFace: make test-arcface ARCFACE_TORCH=PATH, the
-# folder recognition/arcface_torch. Its code is copied before anything is changed.
-test-arcface: .venv/ready
+# folder recognition/arcface_torch. Its code is copied before anything is changed. Beside MXNet: BIN=.venv-mxnet/bin.
+test-arcface: $(dir $(BIN))ready
 	$(if $(ARCFACE_TORCH),,$(error ARCFACE_TORCH is not set: name the folder recognition/arcface_torch of a checkout))
 	ARCFACE_TORCH="$(abspath $(ARCFACE_TORCH))" $(BIN)/pytest -rs tests/interop/test_arcface_checkout.py
 
