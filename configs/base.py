@@ -63,6 +63,9 @@ config.sample_rate = 1.0  # share of the class centres used per step (partial FC
 config.loss = "CurricularFace"
 config.scale = 64.0  # s, of every loss
 config.margin = None  # m; None: that of the loss's own paper
+config.interclass_filtering_threshold = (
+    0.0  # cosine beyond which the centre of another class counts as 0, for sets with label noise; 0: none
+)
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
 config.distillation_weight_end = None  # where that weight goes over the run, in a straight line; None: stays
@@ -87,6 +90,9 @@ config.averaging = (
 config.batch_size = 128  # images per rank and step; at least 2, for BatchNorm
 config.num_epoch = 25  # passes over the training set
 config.warmup_epoch = 2  # epochs of linear warm-up, num_epoch at most; then the rate falls quadratically to 0
+config.schedule = (
+    "quadratic"  # after the warm-up: "quadratic", or "arcface_torch" (linear, step by step as there)
+)
 config.precision = (
     "auto"  # fp32, bf16, fp16; auto: bf16 where a GPU has it, else fp16 on a GPU and fp32 on a CPU
 )

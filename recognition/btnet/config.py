@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
+import logging
 import os
 import runpy
 import sys
@@ -15,8 +16,11 @@ from typing import Any, Final
 
 from easydict import EasyDict
 
+from btnet.interop.arcface_config import BASE as ARCFACE_BASE
+from btnet.interop.arcface_config import is_arcface_config, translate
 from btnet.training.configuration import KEYS, contradictions
 
+_logger = logging.getLogger(__name__)
 BASE = "base.py"
 _SHOWN: Final = 200  # characters of a value, in messages
 FOLDER: Final = Path("configs")
@@ -27,6 +31,9 @@ _ELSEWHERE: Final = {"data": "rec", "dataset": "rec", "learning_rate": "lr", "ep
 
 def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     """Read an experiment's file over the one it is `like`, if it names one, and over the `base.py` in its folder.
+
+    A configuration of arcface_torch is taken as it stands (`btnet.interop.arcface_config`); the log says which of its
+    keys have no effect here.
 
     Args:
         path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
@@ -44,6 +51,9 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     """
     file = _find(Path(path))
     base_file = file.parent / BASE
+    foreign = _from_arcface_torch(file, base_file)
+    if foreign is not None:
+        base_file = packaged_configs() / BASE
     if not base_file.is_file():
         raise FileNotFoundError(
             f"{base_file}: every config needs a base beside it; copy configs/base.py there, or have "
@@ -59,8 +69,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
         raise ValueError(f"{base_file}: like={config.like!r} has no effect in a base; leave it empty")
     base = dict(config)
     origins: dict[str, str] = {}
-    for parent in reversed(_ancestors(file, base_file, like)):
-        values = _run(parent)
+    for parent in reversed(_ancestors(file, base_file, like)) if foreign is None else [file]:
+        values = _run(parent) if foreign is None else foreign
         _merge(config, values, str(parent))
         origins |= dict.fromkeys(values, f"{parent}: ")
     for where, values in set_here:
@@ -127,6 +137,18 @@ def packaged_configs() -> Path:
 def _defaults() -> dict[str, Any]:
     """Of the package's base. A copy of it beside a config may state others, or lack the latest keys."""
     return _run(packaged_configs() / BASE)
+
+
+def _from_arcface_torch(file: Path, base_file: Path) -> dict[str, Any] | None:
+    """Our keys for a configuration of arcface_torch, over the base beside it; None if it is none."""
+    values = _run(file)
+    beside = _run(base_file) if base_file.is_file() else {}
+    if not (is_arcface_config(values) or is_arcface_config(beside)):
+        return None
+    theirs = {**ARCFACE_BASE, **(beside if is_arcface_config(beside) else {}), **values}
+    ours, unused = translate(theirs, str(file), KEYS)
+    _logger.warning("%s: of arcface_torch; without effect here: %s", file, ", ".join(unused) or "nothing")
+    return ours
 
 
 def _find(path: Path) -> Path:

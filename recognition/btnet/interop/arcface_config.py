@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,13 +50,15 @@ def is_arcface_config(values: Mapping[str, Any]) -> bool:
     return any(key in values for key in _ITS_OWN)
 
 
-def translate(values: Mapping[str, Any], where: str, known: Callable[[str], bool]) -> tuple[dict[str, Any], list[str]]:
+def translate(
+    values: Mapping[str, Any], where: str, known: Container[str]
+) -> tuple[dict[str, Any], list[str]]:
     """What to set in a configuration of ours so that it trains the same trunk.
 
     Args:
         values: of arcface_torch's configuration, over those of its base.
         where: it stands, for the error text.
-        known: whether a key is one of ours; such keys (`trunk`, `branches` ...) are taken as they are.
+        known: our keys; those that it sets (`trunk`, `branches` ...) are taken as they are.
 
     Returns:
         Our keys; and those of arcface_torch's that have no effect here, sorted.
@@ -67,7 +69,9 @@ def translate(values: Mapping[str, Any], where: str, known: Callable[[str], bool
     for key, (only, why) in _ONLY.items():
         if values.get(key, only) != only:
             raise ValueError(f"{where}: {key}={values[key]!r}: {why}")
-    ours = {key: value for key, value in values.items() if key in _SAME or (known(key) and key not in _USED)}
+    ours = {
+        key: value for key, value in values.items() if key in _SAME or (key in known and key not in _USED)
+    }
     for key in ("sample_rate", "interclass_filtering_threshold"):
         ours[key] = float(ours[key])
     ours["val_targets"] = list(values.get("val_targets", ()))
@@ -85,9 +89,13 @@ def _loss(margin_list: Any, where: str) -> dict[str, Any]:
     try:
         m1, m2, m3 = map(float, margin_list)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{where}: margin_list={margin_list!r:.80}: expected three numbers (m1, m2, m3)") from error
+        raise ValueError(
+            f"{where}: margin_list={margin_list!r:.80}: expected three numbers (m1, m2, m3)"
+        ) from error
     if m1 == 1.0 and m3 == 0.0:
         return {"loss": "ArcFaceStraightThrough", "margin": m2, "scale": 64.0}
     if m3 > 0:
         return {"loss": "CosFace", "margin": m3, "scale": 64.0}
-    raise ValueError(f"{where}: margin_list={margin_list!r:.80}: expected (1, m, 0) for ArcFace or (1, 0, m) for CosFace")
+    raise ValueError(
+        f"{where}: margin_list={margin_list!r:.80}: expected (1, m, 0) for ArcFace or (1, 0, m) for CosFace"
+    )

@@ -40,6 +40,8 @@ class ShardedClassifier(nn.Module):
         sample_rate: share of the classes that take part in a training step, in (0, 1]: all positives, and
             random negatives. In eval mode all take part. Below 1 a step waits once for the GPU.
         frozen: the centres do not learn.
+        interclass_filtering: cosine beyond which the centre of another class counts as 0, against labels that split a
+            person (`interclass_filtering_threshold` of arcface_torch); 0: none.
         group: ranks that share the classes; None for all, or for a single process. Or `Ranks` themselves, as
             `head_memory` makes them up.
         seed: of the initial centres and of the sampling.
@@ -62,6 +64,7 @@ class ShardedClassifier(nn.Module):
         *,
         sample_rate: float = 1.0,
         frozen: bool = False,
+        interclass_filtering: float = 0.0,
         group: dist.ProcessGroup | Ranks | None = None,
         seed: int = 0,
         device: torch.device | str | None = None,
@@ -76,6 +79,7 @@ class ShardedClassifier(nn.Module):
         self.embedding_size = embedding_size
         self.sample_rate = sample_rate
         self.frozen = frozen
+        self.interclass_filtering = interclass_filtering
         self.seed = seed
         self.ranks = group if isinstance(group, Ranks) else Ranks.of(group)
         self.start, self.stop = shard_range(num_classes, self.ranks.rank, self.ranks.world_size)
@@ -119,12 +123,11 @@ class ShardedClassifier(nn.Module):
 
             units_GD, weight_CD = normalize(embeddings_GD), weight_CD.to(dtype)
             cosine_GC = units_GD @ weight_CD.T if self.frozen else cosine_with_centres(units_GD, weight_CD)
-            logits_GC = self.margin(
-                cosine_GC,
-                columns_G,
-                target=self.ranks.sum(positive_cosine(cosine_GC, columns_G)),
-                norms=embeddings_GD.detach().norm(dim=1),
-            )
+            target_G = self.ranks.sum(positive_cosine(cosine_GC, columns_G))
+            if self.interclass_filtering:  # the margin puts the row's own class back, from `target`
+                cosine_GC = cosine_GC.masked_fill(cosine_GC > self.interclass_filtering, 0)
+            norms_G = embeddings_GD.detach().norm(dim=1)
+            logits_GC = self.margin(cosine_GC, columns_G, target=target_G, norms=norms_G)
             return distributed_cross_entropy(logits_GC, columns_G, self.ranks)
 
     def soft_influence(self, embeddings: Tensor, teacher: Tensor, *, scale: float = 20.0) -> Tensor:

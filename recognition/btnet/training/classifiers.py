@@ -114,6 +114,7 @@ def _classifier(
         embedding_size,
         sample_rate=1.0 if frozen else config.sample_rate,
         frozen=frozen,
+        interclass_filtering=config.interclass_filtering_threshold,
         seed=config.seed,
         device=context.device,
     )

@@ -17,6 +17,7 @@ from btnet.loss import MARGINS
 from btnet.model.btnet import PRESETS
 from btnet.model.coupling import NO_TAIL
 from btnet.training.averaging import Averaging
+from btnet.training.optimizer import SCHEDULES
 
 __all__ = ["AGAINST_THE_TRUNK", "KEYS", "Key", "Kind", "contradictions"]
 
@@ -216,6 +217,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "loss": Key(Rule("a loss", _is_loss), needs=(_INFLUENCE,)),
     "scale": Key(Rule("above 0", lambda value: value > 0), needs=(_INFLUENCE,)),
     "margin": Key(_MAYBE, needs=(_MARGIN, _INFLUENCE)),
+    "interclass_filtering_threshold": Key(_BELOW_ONE, needs=(_INFLUENCE,)),
     "influence_weight": Key(_WEIGHT, _BRANCH),
     "distillation_weight": Key(_WEIGHT, _BRANCH),
     "distillation_weight_end": Key(_MAYBE, _BRANCH),
@@ -232,6 +234,7 @@ KEYS: Final[Mapping[str, Key]] = {
     ),
     "num_epoch": Key(_POSITIVE),
     "warmup_epoch": Key(_COUNT),
+    "schedule": Key(_one_of(*SCHEDULES)),
     "precision": Key(_one_of("auto", "fp32", "bf16", "fp16"), resumes="what auto stands for"),
     "channels_last": Key(resumes=True),
     "compile": Key(resumes=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -103,7 +104,9 @@ class Learner:
         size = self.network.input_size
         images = torch.zeros(1, 3, size, size, device=context.device)
         self.network.eval()  # no statistics, no dropout
-        with torch.compiler.set_stance("force_eager"):
+        # torch before 2.6 has no such switch: there a compiled network is compiled once more
+        stance = getattr(torch.compiler, "set_stance", contextlib.nullcontext)
+        with stance("force_eager"):
             if self.coupling is None:
                 output = runner(images)
             else:

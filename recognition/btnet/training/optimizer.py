@@ -4,34 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+SCHEDULES: Final = ("quadratic", "arcface_torch")
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Linear warm-up, then quadratic decay to 0: the paper's, and arcface_torch's polynomial of power 2.
+    """Linear warm-up, then quadratic decay to 0, as in the paper; or what arcface_torch's loop does.
 
-    The `PolynomialLRWarmup` of arcface_torch's newer loops decays linearly: its power is 1 where none is given.
+    Its `PolynomialLRWarmup` has power 1, so it decays linearly; and it sets a step's rate behind the step, so that the
+    first one is taken at the peak, whatever the warm-up.
 
     Attributes:
         peak: learning rate at the end of the warm-up.
         warmup_steps: steps until then.
         total_steps: steps of the run.
+        form: one of `SCHEDULES`.
     """
 
     peak: float
     warmup_steps: int
     total_steps: int
+    form: str = "quadratic"
 
     def __call__(self, step: int) -> float:
         """Learning rate of a step, counted from 0."""
+        left = max(0.0, (self.total_steps - step) / max(1, self.total_steps - self.warmup_steps))
+        if self.form == "arcface_torch":
+            return self.peak * (step / self.warmup_steps if 0 < step < self.warmup_steps else min(1.0, left))
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
-        left = (self.total_steps - step) / max(1, self.total_steps - self.warmup_steps)
-        return self.peak * max(0.0, left) ** 2
+        return self.peak * left**2
 
 
 class RowSGD(torch.optim.SGD):

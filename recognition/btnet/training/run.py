@@ -99,9 +99,8 @@ class _Run:
             rank=context.rank,
             world_size=context.world_size,
         )
-        self.schedule = Schedule(
-            config.lr, config.warmup_epoch * self.order.steps_per_epoch, self.order.total_steps
-        )
+        warmup_steps = config.warmup_epoch * self.order.steps_per_epoch
+        self.schedule = Schedule(config.lr, warmup_steps, self.order.total_steps, config.schedule)
         self.step = self._cached(build_step(config, self.built, context))
         if self.averaging is not None:
             for learner in self.built.learners:
