@@ -2,8 +2,8 @@
 
     python tools/arcface_matrix.py insightface/recognition/arcface_torch --folder ENVIRONMENTS
 
-Makes an environment per row (some GB each, kept in the folder), runs tests/interop/test_arcface_checkout.py in it twice, and
-prints the table of docs/insightface.md.
+Makes an environment per row (some GB each, kept in the folder) and runs
+tests/interop/test_arcface_checkout.py in it, twice. Prints the table of docs/insightface.md.
 """
 
 from __future__ import annotations
