@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from btnet.console import LogLines, console, progress_bar, show, show_table, tracked
@@ -67,7 +67,6 @@ def printed(monkeypatch: pytest.MonkeyPatch, encoding: str, text: object) -> str
 @given(st.text(st.characters(exclude_categories=("C", "Z", "M")), max_size=12))
 @example("[/x]")
 @example(":smile:")
-@settings(deadline=None)
 def test_a_name_without_controls_comes_out_as_it_is(name: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:
         lines = printed(monkeypatch, "utf-8", f"<{name}>").splitlines()
@@ -76,7 +75,6 @@ def test_a_name_without_controls_comes_out_as_it_is(name: str) -> None:
 
 
 @given(st.text(st.characters(codec=None, categories=None), max_size=30))
-@settings(deadline=None)
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1", "cp1252"])
 def test_no_text_stops_the_printing_or_leaves_its_line(encoding: str, text: str) -> None:
     with pytest.MonkeyPatch.context() as monkeypatch:

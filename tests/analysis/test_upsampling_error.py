@@ -80,7 +80,7 @@ def test_the_canonical_size_is_exact_and_smaller_sizes_lose_more() -> None:
     assert [e.mean for e in found] == sorted((e.mean for e in found), reverse=True)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(1, 112), st.integers(2, 30))
 def test_the_mean_does_not_depend_on_batches_or_on_other_images(resolution: int, count: int) -> None:
     images = np.concatenate([faces(2)] * count)

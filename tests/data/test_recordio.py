@@ -76,7 +76,7 @@ def test_writer_is_byte_identical_to_mxnet(name: str, tmp_path: Path) -> None:
 
 
 @given(st.lists(payloads, min_size=1, max_size=5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_payload_survives_a_round_trip(
     tmp_path_factory: pytest.TempPathFactory, records: list[bytes]
 ) -> None:
@@ -104,7 +104,7 @@ def test_any_payload_survives_a_round_trip(
     record_id=st.sampled_from([0, 7, 0xCED7230A, 0xCED7230A << 32, 2**64 - 1]),
     payload=payloads,
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_headers_survive_a_round_trip_even_if_they_hold_the_magic(
     tmp_path_factory: pytest.TempPathFactory, label: float | list[float], record_id: int, payload: bytes
 ) -> None:

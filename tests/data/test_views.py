@@ -76,7 +76,7 @@ side = st.integers(1, 140)
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @given(height=side, width=side, to_height=side, to_width=side, kind=st.sampled_from(["noise", "extremes"]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_size_is_within_one_grey_level_of_opencv_or_pillow(
     interpolation: str, height: int, width: int, to_height: int, to_width: int, kind: str
 ) -> None:

@@ -106,7 +106,7 @@ def test_joined_galleries_scorer_equals_the_golden() -> None:
 
 
 @given(st.integers(0, 100_000), st.sampled_from([0.05, 0.2, 0.5, 0.9]), st.sampled_from([None, 1, 2, 20]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_open_set_is_the_best_any_threshold_reaches(seed: int, fpir: float, rank: int | None) -> None:
     gallery, ids, mated, mated_ids, unmated = drawn_open_set(seed)
     result = open_set(gallery, ids, mated, mated_ids, unmated, fpirs=(fpir,), rank=rank)
@@ -128,7 +128,7 @@ def test_open_set_is_the_best_any_threshold_reaches(seed: int, fpir: float, rank
 
 
 @given(st.integers(0, 100_000), st.sampled_from([1, 2, 20]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_survface_scorer_equals_its_thresholds_written_out(seed: int, rank: int) -> None:
     gallery, ids, mated, mated_ids, unmated = drawn_open_set(seed)
     result = open_set_survface(gallery, ids, mated, mated_ids, unmated, fpirs=(0.25,), rank=rank)
@@ -146,7 +146,7 @@ def test_survface_scorer_equals_its_thresholds_written_out(seed: int, rank: int)
 
 
 @given(st.integers(0, 100_000))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_closed_set_equals_lists_walked_from_the_top(seed: int) -> None:
     rng = np.random.default_rng(seed)
     ids = rng.integers(0, 4, int(rng.integers(1, 12)))
@@ -175,7 +175,7 @@ def test_closed_set_equals_lists_walked_from_the_top(seed: int) -> None:
 
 
 @given(st.integers(0, 100_000), st.sampled_from([0.1, 0.34, 0.9]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_joined_galleries_scorer_equals_the_protocol_written_out(seed: int, fpir: float) -> None:
     gallery, ids, probes, probe_ids, _ = drawn_open_set(seed)
     result = ijb_1n(gallery, ids, probes, probe_ids, fpirs=(fpir,), ranks=(1, 2))
@@ -208,7 +208,7 @@ def test_the_standards_scorer_is_the_mean_of_two_open_sets() -> None:
 
 
 @given(st.integers(0, 100_000), st.sampled_from([0.1, 0.34, 0.9]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_standards_scorer_equals_the_protocol_written_out(seed: int, fpir: float) -> None:
     rng = np.random.default_rng(seed)
     people = rng.permutation(30)[:8]

@@ -36,7 +36,7 @@ def assert_equal(found: Neighbours, expected: tuple[Array, Array]) -> None:
 
 
 @given(st.integers(0, 100_000), st.integers(1, 20), st.integers(1, 5), st.integers(0, 9))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_search_equals_brute_force_whatever_the_blocks(
     seed: int, block: int, tile: int, max_candidates: int
 ) -> None:

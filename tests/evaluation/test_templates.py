@@ -26,7 +26,7 @@ def slow_pooling(features: Array, template_ids: Array, media_ids: Array, weights
 
 
 @given(st.integers(0, 100_000), st.sampled_from(["N0D0F0", "N1D1F0", "N1D0F1", "N0D1F1"]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_pooling_equals_the_protocol_written_out(seed: int, options: str) -> None:
     rng = np.random.default_rng(seed)
     num_images = int(rng.integers(1, 40))
@@ -53,7 +53,7 @@ def test_pooling_equals_the_protocol_written_out(seed: int, options: str) -> Non
 
 
 @given(st.integers(0, 100_000), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_images_that_are_not_there_are_in_no_mean(seed: int, norm_score: bool) -> None:
     rng = np.random.default_rng(seed)
     num_images = int(rng.integers(2, 40))

@@ -83,7 +83,7 @@ def drawn_pairs(seed: int, num_folds: int) -> tuple[Array, Array, Array]:
 
 
 @given(st.integers(0, 100_000), st.sampled_from([2, 3, 10]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_kfold_accuracy_equals_the_protocol_on_any_pairs(seed: int, num_folds: int) -> None:
     pairs = drawn_pairs(seed, num_folds)
     assert kfold_accuracy(*pairs, num_folds=num_folds) == pytest.approx(
@@ -113,7 +113,7 @@ def slow_val(
 
 
 @given(st.integers(0, 100_000), st.sampled_from([2, 4]), st.sampled_from([0.01, 0.2, 0.5, 0.97]))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_val_at_far_equals_the_protocol_on_any_pairs(seed: int, num_folds: int, far: float) -> None:
     pairs = drawn_pairs(seed, num_folds)
     found = val_at_far(*pairs, far=far, num_folds=num_folds)
@@ -121,7 +121,7 @@ def test_val_at_far_equals_the_protocol_on_any_pairs(seed: int, num_folds: int, 
 
 
 @given(st.floats(1e-3, 1e3), st.integers(0, 100))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_length_of_embeddings_does_not_matter(scale: float, seed: int) -> None:
     first, second, same = golden_pairs(80, 8, 3 * seed)
     lengths = np.random.default_rng(seed).uniform(0.5, 2, (80, 1))
@@ -141,7 +141,7 @@ def test_perfect_separation_is_one_everywhere() -> None:
 
 
 @given(st.integers(0, 10_000), st.floats(0.001, 0.999), st.integers(1, 12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_tar_at_far_is_the_best_any_threshold_reaches(seed: int, far: float, levels: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, levels, 40) / levels  # many ties
@@ -170,7 +170,7 @@ def test_several_rates_at_once_are_each_rate_alone() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(1, 12))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_roc_auc_is_the_share_of_wins_and_the_area_under_the_curve(seed: int, levels: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, levels, 30) / levels  # many ties
@@ -214,7 +214,7 @@ def test_a_far_that_is_never_reached_accepts_nobody() -> None:
 
 
 @given(st.integers(0, 100_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_nearest_far_is_read_off_as_insightface_does(seed: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     rng = np.random.default_rng(seed)

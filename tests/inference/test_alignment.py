@@ -75,7 +75,7 @@ def test_the_template_scaled_without_its_half_pixel_would_be_a_different_view() 
     shift=st.tuples(st.floats(-200, 200), st.floats(-200, 200)),
     size=st.sampled_from([112, 28, 14, 7]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_face_moved_turned_and_scaled_is_found_again(
     scale: float, angle_rad: float, shift: tuple[float, float], size: int
 ) -> None:

@@ -74,7 +74,7 @@ def test_a_band_of_the_spectrum_is_the_energy_of_its_wave() -> None:
     assert bands.argmax() == int((2 * cycles / size - 0.1) / 0.9 * 8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.floats(1, 300), min_size=1, max_size=8))
 def test_without_cuts_the_selector_takes_a_size_where_ceil_does(sizes: list[float]) -> None:
     selector = OpticalSelector(np.zeros(NUM_FEATURES))

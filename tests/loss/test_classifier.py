@@ -136,7 +136,7 @@ def test_only_sampled_centres_receive_a_gradient_and_eval_mode_takes_all() -> No
     assert getattr(classifier, "sampled") is None  # noqa: B009 - mypy remembers the assert above
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.integers(1, 200), st.floats(0.01, 1), st.lists(st.integers(0, 10**6), min_size=1), st.integers(0, 9)
 )

@@ -233,7 +233,7 @@ def test_extreme_cosines_give_finite_logits_and_gradients(
     assert cosine.grad.isfinite().all()
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.floats(-1, 1), st.floats(-1, 1), st.sampled_from([CosFace, ArcFace, SphereFace, NormFace]))
 def test_a_better_embedding_never_has_a_smaller_positive(a: float, b: float, kind: type[Margin]) -> None:
     pair = torch.tensor([[min(a, b)], [max(a, b)]], dtype=torch.float64)

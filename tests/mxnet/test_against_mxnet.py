@@ -27,7 +27,7 @@ floats = st.one_of(st.floats(width=32, allow_nan=False), st.just(MAGIC_LABEL))
 labels = st.one_of(floats, st.lists(floats, min_size=1, max_size=5))
 ids = st.one_of(st.integers(0, 2**64 - 1), st.sampled_from([0xCED7230A, 0xCED7230A << 32]))
 records = st.lists(st.tuples(labels, ids, ids, payloads), min_size=1, max_size=6)
-many = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+many = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 Record = tuple[float | list[float], int, int, bytes]
 

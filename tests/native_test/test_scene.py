@@ -74,7 +74,7 @@ def test_a_face_depends_on_its_number_and_on_no_other_face() -> None:
     assert alone.crop.shape != among.probes[0].shape or (alone.crop != among.probes[0]).any()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10_000), low=st.floats(4, 40), factor=st.floats(1, 3), over=st.floats(1, 4))
 def test_sizes_lie_in_the_ranges_asked_for(seed: int, low: float, factor: float, over: float) -> None:
     high = min(low * factor, FACE_PX)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import html.parser
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from btnet.report.table import Column, Row, Spread, Table, html_name, md_text, to_html, to_markdown
@@ -74,7 +74,6 @@ def test_html_says_the_same() -> None:
 
 
 @given(st.text(min_size=1, max_size=30))
-@settings(deadline=None)
 def test_names_can_neither_inject_html_nor_break_a_markdown_table(name: str) -> None:
     hostile = f"<script>{name}</script>|{name}"
     table = Table(
