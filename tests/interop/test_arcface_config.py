@@ -234,7 +234,7 @@ def test_ten_steps_have_the_losses_of_its_loop(
         cosine = linear(normalize(embeddings), normalize(weight))
         loss = their_loss(cosine, batch.labels, margin_list, dirty)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(parameters, 5)
         optimizer.step()
         expected.append(loss.item())

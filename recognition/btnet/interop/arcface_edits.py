@@ -119,7 +119,7 @@ def _without_verbose(scheduler: ast.ClassDef) -> Iterator[Edit]:
     for call in ast.walk(scheduler):
         if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"):
             continue
-        arguments = sorted([*call.args, *call.keywords], key=lambda node: (node.lineno, node.col_offset))
+        arguments = sorted(_arguments(call), key=lambda node: (node.lineno, node.col_offset))
         for before, found in zip([None, *arguments], arguments, strict=False):
             if isinstance(found, ast.keyword) and found.arg == "verbose":
                 if before is None:
@@ -144,12 +144,14 @@ def _interpolation(call: ast.Call, numpy: set[str]) -> Edit:
     return _replace(call.func, text, "scipy's interp1d refuses an x that holds a value twice")
 
 
+def _arguments(call: ast.Call) -> list[ast.expr | ast.keyword]:
+    return [*call.args, *call.keywords]
+
+
 def _with_older_exporter(call: ast.Call) -> Iterator[Edit]:
     if any(keyword.arg == "dynamo" for keyword in call.keywords):
         return
-    last = max(
-        [*call.args, *call.keywords], key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0)
-    )
+    last = max(_arguments(call), key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0))
     assert last.end_col_offset is not None
     why = "torch's newer exporter writes opset 18 and a batch of one"
     yield _replace(last, ", dynamo=False", why, start=last.end_col_offset)
@@ -177,7 +179,7 @@ def _backbones(tree: ast.Module) -> Iterator[Edit]:
     why = "get_model knows btnet_r50_14 and the like"
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "get_model":
-            line = min(part.lineno for part in (*node.decorator_list, node))
+            line = min([node.lineno, *(part.lineno for part in node.decorator_list)])
             yield Insertion(line, "from btnet.interop.arcface_torch import with_btnet", why)
             yield Insertion(line, "@with_btnet", why)
             return

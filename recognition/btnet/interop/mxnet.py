@@ -39,8 +39,9 @@ class _IndexedRecords:
             raise ValueError(f"{uri}: opened with {flag!r}, expected 'r' or 'w'")
         if Path(idx_path) != index_path(Path(uri)):
             raise ValueError(f"{idx_path}: expected the index beside {uri}; rename it")
-        self._file: Any = RecordReader(uri) if flag == "r" else RecordWriter(uri)
-        self.keys = self._file.keys.tolist() if flag == "r" else []
+        kind: Any = RecordReader if flag == "r" else RecordWriter
+        self._file = kind(uri)
+        self.keys = [] if flag == "w" else self._file.keys.tolist()
         self.close = self._file.close
 
     def read_idx(self, idx: int) -> bytes:

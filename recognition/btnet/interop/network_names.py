@@ -62,7 +62,7 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
     network = create(trunk, **arguments)
     for module in network.modules():
         if type(module) is Convolution:  # equal results; counters of FLOPs know torch's own classes only
-            module.__class__ = nn.Conv2d
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]
     if match and network.input_size == network.canonical_size:
         raise ValueError(f"network {name!r}: {network.input_size} px is the trunk; its name is {trunk!r}")
     if fp16:
