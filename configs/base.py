@@ -15,6 +15,7 @@ config.rec = ""  # training set: a .rec, a .json index of shards, a folder of id
 config.corrupt = (
     "raise"  # an image that does not decode: "raise" stops the run, "skip" takes the next and counts
 )
+config.native_crops = False  # images of any size and shape, stretched to squares; False: aligned faces alone
 config.val_targets = []  # verification sets: paths of .bin files, or names of .bin files beside `rec`
 config.val_pairs = []  # resolution pairs verified, e.g. ["112-14", "14-14"]; empty: the input size, and each branch
 config.num_workers = 2  # loader processes per rank; 0 decodes in the training process

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from btnet.cli import make_bin, make_rec
+from btnet.cli import main, make_bin, make_rec
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import RecordFaces, decode_image, encode_jpeg
 from btnet.data.recordio import RecordReader
 from btnet.images.codec import encode_png
+from btnet.images.resize import resize
 
 
 def picture(seed: int, width: int = 112, height: int = 112) -> NDArray[np.uint8]:
@@ -108,9 +109,9 @@ def test_a_list_that_does_not_fit_is_refused_and_nothing_is_left(
 
 
 def test_an_image_of_another_size_is_refused_or_resized_on_request(root: Path, tmp_path: Path) -> None:
-    odd = picture(9, width=224, height=230)
+    odd = picture(9, width=224, height=224)
     (root / "web" / "ann" / "1.jpg").write_bytes(encode_png(odd))
-    with pytest.raises(ValueError, match=r"ann/1\.jpg is 224 x 230 px, expected 112 x 112; .*--size 112"):
+    with pytest.raises(ValueError, match=r"ann/1\.jpg is 224 x 224 px, expected .* 112 x 112; .*--size"):
         call(make_rec, root / "web", "-o", tmp_path / "x.rec")
     assert not (tmp_path / "x.rec").exists()
     call(make_rec, root / "web", "-o", tmp_path / "x.rec", "--size", "112")
@@ -120,6 +121,9 @@ def test_an_image_of_another_size_is_refused_or_resized_on_request(root: Path, t
     expected = np.asarray(cv2.resize(odd, (112, 112), interpolation=cv2.INTER_AREA)).astype(int)
     assert reader.read(2)[1].startswith(b"\xff\xd8")
     assert np.abs(resized - expected).mean() < 1.5
+    (root / "web" / "bob" / "0.jpg").write_bytes(encode_jpeg(picture(9, width=912, height=612)))
+    with pytest.raises(ValueError, match=r"bob/0\.jpg is 912 x 612 px, expected an aligned face"):
+        call(make_rec, root / "web", "-o", tmp_path / "y.rec", "--size", "112")
 
 
 def test_crops_of_any_size_are_packed_as_they_are_on_request(tmp_path: Path) -> None:
@@ -194,7 +198,7 @@ def test_pairs_become_a_verification_set(
         ("web/ann/0.jpg web/ann/7.jpg 1\n", r"pair 1: 'web/ann/7\.jpg' is neither"),
         (
             "web/ann/0.jpg web/small.jpg 1\n",
-            r"pair 1: web/small\.jpg is 50 x 60 px, web/ann/0\.jpg is 112",
+            r"pair 1: web/small\.jpg is 50 x 60 px, expected an aligned face of 112 x 112",
         ),
         ("", r"pairs\.txt: no line in it"),
     ],
@@ -211,7 +215,7 @@ def test_pairs_are_drawn_of_identity_folders(tmp_path: Path, capsys: pytest.Capt
     for person in range(3):
         (tmp_path / "faces" / str(person)).mkdir(parents=True)
         for shot in range(4):
-            image = np.full((8, 8, 3), 60 * person + shot, dtype=np.uint8)
+            image = np.full((112, 112, 3), 60 * person + shot, dtype=np.uint8)
             (tmp_path / "faces" / str(person) / f"{shot}.png").write_bytes(encode_png(image))
     call(make_bin, "--draw", "10", "--root", tmp_path / "faces", "-o", tmp_path / "x.bin")
     assert "10 pairs, 5 of them the same person" in capsys.readouterr().out
@@ -219,3 +223,38 @@ def test_pairs_are_drawn_of_identity_folders(tmp_path: Path, capsys: pytest.Capt
     person_of = images[:, 0, 0, 0] // 60
     np.testing.assert_array_equal(person_of[::2] == person_of[1::2], issame)
     assert not (images[::2][issame] == images[1::2][issame]).all(axis=(1, 2, 3)).any()
+
+
+def test_squares_become_a_verification_set_of_one_size_on_request(root: Path, tmp_path: Path) -> None:
+    large = picture(9, width=250, height=250)
+    (root / "web" / "ann" / "1.jpg").write_bytes(encode_png(large))
+    (tmp_path / "pairs.txt").write_text("web/ann/0.jpg web/ann/1.jpg 1\n")
+    pack: list[str | Path] = ["--pairs", tmp_path / "pairs.txt", "--root", root, "-o", tmp_path / "x.bin"]
+    with pytest.raises(
+        ValueError, match=r"ann/1\.jpg is 250 x 250 px, expected an aligned face of 112 x 112"
+    ):
+        call(make_bin, *pack)
+    call(make_bin, *pack, "--size", "112", "--interpolation", "bilinear")
+    images, _ = read_bin(tmp_path / "x.bin")
+    np.testing.assert_array_equal(images[0], decode_image(encode_jpeg(picture(0)), "x"))
+    np.testing.assert_array_equal(images[1], resize(large, 112))
+
+
+def test_images_that_are_not_taken_are_named_and_the_exit_status_tells(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pack_rec = ["make-rec", str(root / "web"), "-o", str(tmp_path / "x.rec")]
+    (root / "web" / "list.txt").write_text("no image")
+    assert main(pack_rec) == 0
+    assert "1 other files not taken: 1 no image (list.txt)" in capsys.readouterr().err
+    (root / "web" / "ann" / "2.gif").write_bytes(b"GIF89a")
+    (root / "web" / "stray.jpg").write_bytes(encode_jpeg(picture(1)))
+    left_out = "2 images not taken: 1 GIF, a kind that is not read (ann/2.gif); 1 not in FOLDER/"
+    assert main(pack_rec) == 3
+    out, err = capsys.readouterr()
+    assert "3 images of 2 identities" in out
+    assert left_out in err
+    assert main(["make-bin", "--draw", "2", "--root", str(root / "web"), "-o", str(tmp_path / "x.bin")]) == 2
+    (root / "web" / "bob" / "1.jpg").write_bytes(encode_jpeg(picture(5)))
+    assert main(["make-bin", "--draw", "2", "--root", str(root / "web"), "-o", str(tmp_path / "x.bin")]) == 3
+    assert left_out in capsys.readouterr().err

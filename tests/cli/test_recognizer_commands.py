@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,8 @@ from PIL import Image
 
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
+from btnet.data.faces import open_faces
+from btnet.images.codec import encode_jpeg
 from btnet.inference import Recognizer
 from btnet.inference.gallery import Gallery
 from tiny_models import crops_of, tiny_btnet, tiny_trunk
@@ -67,7 +70,7 @@ def test_unreadable_files_are_listed_at_the_end_and_the_rest_is_kept(
     (faces / "empty.png").touch()
     Image.new("RGB", (2, 2)).save(faces / "tiny.png")
     output = faces.parent / "g.npz"
-    assert main(["embed", str(faces), "-o", str(output), "--model", str(run_folder)]) == 1
+    assert main(["embed", str(faces), "-o", str(output), "--model", str(run_folder)]) == 3
     err = capsys.readouterr().err.splitlines()
     assert [line.split(": ")[1] for line in err[:3]] == ["unreadable"] * 3
     assert "broken.jpg: not a readable image (14 bytes, starting with ffd8ff" in err[0]
@@ -75,6 +78,34 @@ def test_unreadable_files_are_listed_at_the_end_and_the_rest_is_kept(
     assert "tiny.png is 2 x 2 px" in err[2]
     assert err[3] == "btnet: 3 of 8 files could not be read"
     assert len(Gallery.load(output)) == 5
+
+
+def test_a_gallery_and_a_training_set_of_one_folder_hold_the_same_images(
+    run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, outside = tmp_path / "people", tmp_path / "outside"
+    for folder in (root / "ann", outside):
+        folder.mkdir(parents=True)
+    face = encode_jpeg(np.full((112, 112, 3), 99, np.uint8))
+    for name in ("0.jpg", "1.jpe", "2.JFIF", "3", "4.jpg_large"):
+        (root / "ann" / name).write_bytes(face)
+        (outside / name).write_bytes(face)
+    (root / "bob").symlink_to(outside, target_is_directory=True)
+    (root / "ann" / "loop").symlink_to(root, target_is_directory=True)
+    (root / "ann" / "5.tif").write_bytes(b"II*\0")
+    (root / "ann" / "6.jpg").symlink_to("gone.jpg")
+    embed = ["embed", str(root), "-o", str(tmp_path / "g.npz"), "--model", str(run_folder), "--device", "cpu"]
+    told = []
+    for argv in (embed, ["make-rec", str(root), "-o", str(tmp_path / "x.rec")]):
+        assert main(argv) == 3
+        told.append(capsys.readouterr().err.splitlines())
+    assert told[0] == told[1]
+    assert "2 images not taken: " in told[0][0]
+    assert "1 TIFF, a kind that is not read (ann/5.tif)" in told[0][0]
+    assert "1 a link to nowhere (ann/6.jpg)" in told[0][0]
+    names = tuple(f"{person}/{name}" for person in ("ann", "bob") for name in sorted(os.listdir(outside)))
+    assert Gallery.load(tmp_path / "g.npz").names == names
+    assert len(open_faces(tmp_path / "x.rec")) == len(names)
 
 
 def test_a_folder_without_a_face_makes_no_gallery(

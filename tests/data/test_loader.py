@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from btnet.data.faces import CorruptImageError, FaceSet, RecordFaces, encode_jpeg
+from btnet.data.faces import CorruptImageError, FaceSet, NativeCrops, RecordFaces, encode_jpeg
 from btnet.data.loader import Batches, GlobalOrder, Order
 from btnet.data.record_faces import write_record_faces
 from btnet.images.resize import resize
@@ -42,9 +42,9 @@ def batches(faces: FaceSet, order: Order, *, batch_size: int, num_workers: int) 
 @pytest.mark.parametrize("num_workers", [0, 1, 2])
 def test_batches_are_the_images_of_the_order_whoever_decodes_them(tmp_path: Path, num_workers: int) -> None:
     rendered = SyntheticFaces(3, 3)
-    # one is not of canonical size, and is resized
+    # one is a native crop, which is stretched
     pictures = [rendered[i][0] if i != 4 else rendered[i][0][:90, 10:80] for i in range(len(rendered))]
-    faces = write(tmp_path / "faces.rec", [encode_jpeg(picture) for picture in pictures])
+    faces = NativeCrops(write(tmp_path / "faces.rec", [encode_jpeg(picture) for picture in pictures]))
     # more batches than the ring has slots; the last one is smaller
     order = [[(3 * k) % 9, (5 * k + 1) % 9, 4] for k in range(11)] + [[8]]
     found = list(batches(faces, order, batch_size=3, num_workers=num_workers))
@@ -55,6 +55,17 @@ def test_batches_are_the_images_of_the_order_whoever_decodes_them(tmp_path: Path
         assert torch.equal(batch.images, expected)
         assert batch.images.stride() == expected.stride()
         assert batch.labels.tolist() == [faces[i][1] for i in indices]
+
+
+@pytest.mark.parametrize("side", [(112, 96), (250, 250), (612, 912), (56, 56)])
+def test_a_face_that_is_not_aligned_is_refused_by_its_name(side: tuple[int, int], tmp_path: Path) -> None:
+    faces = write(tmp_path / "x.rec", [encode_jpeg(np.full((*side, 3), 90, np.uint8))])
+    with pytest.raises(
+        ValueError, match=rf"x\.rec: record 1 is {side[1]} x {side[0]} px, expected an aligned face"
+    ):
+        next(iter(batches(faces, [[0]], batch_size=1, num_workers=0)))
+    [batch] = batches(NativeCrops(faces), [[0]], batch_size=1, num_workers=0)
+    assert batch.images.shape == (1, 3, 112, 112)
 
 
 def test_a_slow_reader_finds_no_batch_written_over(tmp_path: Path) -> None:

@@ -246,3 +246,24 @@ def test_an_index_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npy").unlink()
     with pytest.raises(FileNotFoundError, match=r"x\.npy: missing beside x\.json"):
         open_faces(index)
+
+
+def test_images_of_other_endings_are_named_and_the_exit_status_tells(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    strays = [
+        ("0000.seg.png", IMAGES[1]),
+        ("0000.gif", b"GIF89a"),
+        ("0000.json", b"{}"),
+        ("._0000.png", b"a Mac"),
+    ]
+    write_tar(tmp_path / "x.tar", [*strays[2:], *sample(0), *strays[:2]])
+    assert main(["index-shards", str(tmp_path / "x.tar"), "-o", str(tmp_path / "x.json")]) == 3
+    out, err = capsys.readouterr()
+    assert "1 images of 1 identities" in out
+    assert "2 images not taken: 1 of another ending (" in err
+    assert "x.tar: 0000.seg.png" in err
+    assert "1 GIF, a kind that is not read" in err
+    assert "2 other files not taken: 1 no image (" in err
+    write_tar(tmp_path / "y.tar", [*strays[2:], *sample(0)])
+    assert main(["index-shards", str(tmp_path / "y.tar"), "-o", str(tmp_path / "y.json")]) == 0

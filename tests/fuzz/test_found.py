@@ -96,7 +96,7 @@ def test_an_image_that_announces_gigabytes_is_not_begun() -> None:
     png[29:33] = struct.pack(">I", zlib.crc32(png[12:29]))
     jpeg = bytearray(encode_jpeg(FACE))
     frame = jpeg.index(b"\xff\xc0")
-    jpeg[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
+    jpeg[frame + 5 : frame + 9] = b"\x40\0\x40\0"
     for data in (png, jpeg):
         with pytest.raises(CorruptImageError, match=r"here: .*announces \d+ x \d+ px"):
             decode_image(bytes(data), "here")
@@ -107,13 +107,13 @@ def test_an_image_that_was_cut_short_is_not_filled_with_grey(encode: Any) -> Non
     data = encode(np.kron(FACE, np.ones((4, 4, 1), np.uint8)))
     assert decode_image(data, "here").shape == (64, 64, 3)
     for end in (len(data) - 2, len(data) // 2):
-        with pytest.raises(CorruptImageError, match="cut short"):
+        with pytest.raises(CorruptImageError, match=r"cut short|[Pp]remature end"):
             decode_image(data[:end], "here")
 
 
 @pytest.mark.parametrize("header", [b"GIF89a", b"II*\0", b"#?RADIANCE", b"P6 1 1 255 "])
 def test_kinds_no_face_comes_in_reach_no_decoder(header: bytes) -> None:
-    with pytest.raises(CorruptImageError, match="neither JPEG, PNG, BMP nor WebP"):
+    with pytest.raises(CorruptImageError, match="expected JPEG, PNG, BMP or WebP"):
         decode_image(header + bytes(100), "here")
 
 

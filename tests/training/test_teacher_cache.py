@@ -182,10 +182,10 @@ def test_a_cache_with_more_layers_serves_a_run_with_fewer(tmp_path: Path) -> Non
 def test_interpolation_matters_only_where_an_image_was_resized(tmp_path: Path) -> None:
     open_cache(tmp_path / "all canonical")
     open_cache(tmp_path / "all canonical", interpolation="area")
-    open_cache(tmp_path / "some not", faces=Faces(odd=20))
+    open_cache(tmp_path / "some not", faces=Faces(odd=112))
     assert (tmp_path / "some not" / "done.u8").read_bytes() == bytes([2, 1])
     with pytest.raises(ValueError, match="its interpolation is bilinear, that of this run area"):
-        open_cache(tmp_path / "some not", faces=Faces(odd=20), interpolation="area")
+        open_cache(tmp_path / "some not", faces=Faces(odd=112), interpolation="area")
 
 
 @pytest.mark.parametrize("factor", [1e6, float("nan")])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.aligned import need_aligned
 from btnet.data.faces import FaceSet, open_faces
 from btnet.images.resize import resize
 
@@ -17,13 +18,13 @@ def sample_faces(spec: str, num_images: int, size: int = 112) -> NDArray[np.uint
     Args:
         spec: a .rec file, a folder of identity folders, or `synthetic:IDS:PER_ID[:SEED]`.
         num_images: N.
-        size: in px; larger images are shrunk by `area`, which averages all of their pixels.
+        size: canonical size in px.
 
     Returns:
         uint8 RGB [N, size, size, 3].
 
     Raises:
-        ValueError: if the set has fewer images, or one is smaller than `size` or not square.
+        ValueError: if the set has fewer images, or one is not aligned.
         FileNotFoundError: if nothing lies there.
     """
     faces = open_faces(spec)
@@ -39,7 +40,7 @@ def read_face(spec: str, index: int, size: int = 112) -> NDArray[np.uint8]:
     """Read one image of a set, uint8 RGB [size, size, 3]; see `sample_faces`.
 
     Raises:
-        ValueError: if the set has no such image, or it is smaller than `size` or not square.
+        ValueError: if the set has no such image, or it is not aligned.
         FileNotFoundError: if nothing lies there.
     """
     faces = open_faces(spec)
@@ -49,11 +50,4 @@ def read_face(spec: str, index: int, size: int = 112) -> NDArray[np.uint8]:
 
 
 def _face(faces: FaceSet, index: int, size: int) -> NDArray[np.uint8]:
-    image = faces[index][0]
-    height, width = image.shape[:2]
-    if height != width or height < size:
-        raise ValueError(
-            f"{faces.describe(index)}: {width} x {height} px, expected an aligned face of {size} x {size} px "
-            "or more; an enlarged face is no reference"
-        )
-    return resize(image, size, "area")
+    return resize(need_aligned(faces[index][0], faces.describe(index), size), size, "area")

@@ -73,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and options; those of the process if None.
 
     Returns:
-        Exit status: 0 or what the command says, 2 for a mistake of the user, 130 when interrupted.
+        Exit status: 0 or what the command says, 2 for a mistake of the user, 3 where images were left out
+        (`btnet.cli.left_out`), 130 when interrupted.
 
     Raises:
         SystemExit: from argparse, for `--help`, `--version` and options that do not exist.

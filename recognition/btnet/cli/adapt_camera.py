@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli.left_out import tell_left_out
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.files.existing import refuse_existing
@@ -48,8 +49,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_overwrite_argument(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Sort the faces by branch, measure, write a set for each branch that has enough of them.
+
+    Returns:
+        0, or 3 if the folder holds images that were not taken.
 
     Raises:
         ValueError: if no branch has enough faces, or the model has none.
@@ -73,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     selector = None if args.selector is None else OpticalSelector.load(args.selector)
     backend = TorchBackend(loaded, device=torch_device(args.device))
     recognizer = Recognizer(backend, indicator=args.indicator, rule=args.rule, selector=selector)
-    crops = _read(args.faces)
+    crops, status = _read(args.faces)
     chosen = recognizer.choose(crops) if args.resolution is None else np.full(len(crops), args.resolution)
     written = []
     for resolution in measured:
@@ -99,15 +103,19 @@ def run(args: argparse.Namespace) -> None:
             f"{args.faces}: {len(crops)} faces, and for no branch {LEAST_FACES}; collect more of this camera, or name "
             "a branch with --resolution"
         )
+    return status
 
 
-def _read(path: Path) -> list[NDArray[np.uint8]]:
+def _read(path: Path) -> tuple[list[NDArray[np.uint8]], int]:
+    """The crops, and the exit status if all else is done."""
     from btnet.cli.recognizer_options import read_crop
     from btnet.data.faces import open_faces
-    from btnet.data.image_files import find_images
+    from btnet.data.found_images import walk_images
     from btnet.inference.crops import as_rgb
 
     if path.suffix == ".rec":
         faces = open_faces(path)
-        return [as_rgb(faces[row][0], faces.describe(row)) for row in range(len(faces))]
-    return [read_crop(image) for image in find_images(path)]
+        return [as_rgb(faces[row][0], faces.describe(row)) for row in range(len(faces))], 0
+    found = walk_images(path).need_some()
+    status = tell_left_out(found)
+    return [read_crop(path / name) for name in found.names], status

@@ -24,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--output", "-o", type=Path, required=True, metavar="X.safetensors", help="file to write"
     )
     parser.add_argument("--corrupt", choices=("raise", "skip"), default="raise", help="damaged images")
+    parser.add_argument(
+        "--native-crops",
+        action="store_true",
+        help="take images of any size and shape, not aligned faces alone",
+    )
     parser.add_argument("--interpolation", choices=INTERPOLATIONS, default="bilinear", help="of other sizes")
     parser.add_argument(
         "--batch-size", type=int, default=64, help="images per forward pass (default: %(default)s)"
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """
     refuse_existing(args.output, overwrite=args.overwrite)
     with distributed_context(args.device) as context:
-        faces = open_faces(args.rec, corrupt=args.corrupt)
+        faces = open_faces(args.rec, corrupt=args.corrupt, native_crops=args.native_crops)
         trunk = load_trunk(args.trunk).to(context.device)
         centres = embed_prototypes(
             faces,

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
     old = load_backend(args.old, args.old_backend, device=args.device)
     new = load_backend(args.new, args.new_backend, device=args.device)
     resolutions = list(dict.fromkeys(args.resolutions or new.resolutions))
-    images, issame = read_pairs(args.faces, args.num_pairs)
+    images, issame = read_pairs(args.faces, args.num_pairs, size=old.canonical_size)
     with progress_bar("embedding", len(issame) * 2 * (1 + len(resolutions))) as progress:
         found = check_compatibility(
             old,

@@ -9,22 +9,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli.left_out import LEFT_OUT, tell_left_out
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
 from btnet.console import progress_bar, show
-from btnet.data.folder_faces import IMAGE_ENDINGS
-from btnet.data.image_files import find_images
+from btnet.data.found_images import walk_images
 from btnet.files.existing import refuse_existing
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20
-_SOME_UNREADABLE = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet embed`."""
     parser.add_argument(
-        "folder", type=Path, help=f"face crops of any size, in folders or not ({', '.join(IMAGE_ENDINGS)})"
+        "folder", type=Path, help="face crops of any size, in folders or not (JPEG, PNG, BMP, WebP)"
     )
     parser.add_argument(
         "--output", "-o", type=Path, required=True, metavar="X.npz", help="gallery file to write"
@@ -42,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """Embed the folder, write the gallery, list what could not be read.
 
     Returns:
-        0, or 1 if some files could not be read; the gallery then holds the rest, unless it would replace another.
+        0, or 3 if some images could not be read or were not taken; the gallery then holds the rest, unless it would
+        replace another.
 
     Raises:
         ValueError: if no image is readable, for another ending than .npz, or as `load_recognizer`.
@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
     check_ending(args.output)
     refuse_existing(args.output, overwrite=args.overwrite)
-    paths = find_images(args.folder)
+    found = walk_images(args.folder).need_some()
+    paths = [args.folder / name for name in found.names]
     if not args.output.parent.is_dir():
         raise FileNotFoundError(f"{args.output.parent}: no such folder; create it first")
     recognizer = load_recognizer(args)
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)
     show(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
-    return _SOME_UNREADABLE if unreadable else 0
+    return max(tell_left_out(found), LEFT_OUT if unreadable else 0)
 
 
 def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:

@@ -19,6 +19,7 @@ from btnet.cli.benchmark import (
     views_of,
 )
 from btnet.console import progress_bar
+from btnet.data.aligned import need_aligned
 from btnet.data.bin_sets import read_bin
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
@@ -150,7 +151,7 @@ def _bin_paths(args: argparse.Namespace) -> list[Path]:
 def _verify_set(
     path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
-    images, issame = read_bin(path)
+    images, issame = read_bin(path, size=_aligned_size(models, pairs))
     [strategy] = parse_strategies(args.strategy)
 
     def one(
@@ -174,6 +175,10 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
     with progress_bar("reading", len(listed.images)) as progress:
         images, unreadable = read_all(listed.images, progress=progress)
     skipped = settle_unreadable(unreadable, listed.images, args)
+    if (size := _aligned_size(models, pairs)) is not None:
+        for index, image in enumerate(images):
+            if index not in unreadable:
+                need_aligned(image, str(listed.images.root / listed.images.names[index]), size)
     there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
     first, second, issame = listed.first[there], listed.second[there], listed.issame[there]
     [strategy] = parse_strategies(args.strategy)
@@ -196,6 +201,11 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
 
     by_model = _by_model(listed.name, models, pairs, len(images), one)
     return SetResults(args.pairs_file, listed.checksum, issame, by_model, listed.num_folds, skipped)
+
+
+def _aligned_size(models: list[EvaluatedModel], pairs: list[Pair]) -> int | None:
+    """Of the faces, which must be aligned to be seen at a resolution; None where all are native crops."""
+    return None if all(pair == (None, None) for pair in pairs) else models[0].canonical_size
 
 
 def _by_model(

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from btnet.cli.left_out import tell_left_out
 from btnet.console import show, tracked
 
 
@@ -21,14 +22,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Index.
+
+    Returns:
+        0, or 3 if the shards hold images that were not taken.
 
     Raises:
         FileNotFoundError, ValueError: as `btnet.data.shard_index.write_index`.
     """
+    from btnet.data.found_images import FoundImages
     from btnet.data.shard_index import write_index
 
     shards = tracked(args.shards, "indexing", len(args.shards))
-    num_images, num_classes = write_index(args.output, shards, url=args.url)
+    left_out = FoundImages(args.output)
+    num_images, num_classes = write_index(args.output, shards, url=args.url, left_out=left_out)
     show(f"{args.output}: {num_images} images of {num_classes} identities in {len(args.shards)} shards")
+    return tell_left_out(left_out)

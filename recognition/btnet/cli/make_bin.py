@@ -3,10 +3,13 @@
 import argparse
 from pathlib import Path
 
+from btnet.cli.left_out import tell_left_out
 from btnet.console import show
+from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.folder_faces import FolderFaces
 from btnet.data.packing import pack_pairs
 from btnet.data.pairs import draw_pairs, read_pair_list
+from btnet.images.resize import INTERPOLATIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,24 +34,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where the names start: `archive/identity/name.jpg` is a file there, or in archive.zip",
     )
     parser.add_argument("--seed", type=int, default=0, help="of --draw (default: %(default)s)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        help=f"resize squares of other sizes to SIZE px (default: refuse all but {CANONICAL_SIZE} x {CANONICAL_SIZE})",
+    )
+    parser.add_argument(
+        "--interpolation",
+        choices=INTERPOLATIONS,
+        default="area",
+        help="used by --size (default: %(default)s)",
+    )
     parser.add_argument("--output", "-o", type=Path, required=True, metavar="X.bin", help="file to write")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Collect the images as they are, check that they fit together, write the set.
+def run(args: argparse.Namespace) -> int:
+    """Collect the images, check that they are aligned faces, write the set.
+
+    Returns:
+        0, or 3 if the folder that is drawn of holds images that were not taken.
 
     Raises:
-        ValueError: for a malformed line, images of different sizes, or more pairs than can be drawn.
+        ValueError: for a malformed line, an image of another size, or more pairs than can be drawn.
         FileNotFoundError: for a face that is not there.
     """
-    names, issame = (
-        read_pair_list(args.pairs, args.root) if args.pairs else _draw_pairs(args.root, args.draw, args.seed)
+    faces = FolderFaces(args.root) if args.draw is not None else None
+    if faces is None:
+        names, issame = read_pair_list(args.pairs, args.root)
+    else:
+        positions, same = draw_pairs(faces.labels, args.draw, seed=args.seed)
+        names, issame = [faces.found.names[i] for i in positions.tolist()], same.tolist()
+    pack_pairs(
+        names,
+        issame,
+        args.output,
+        root=args.root,
+        source=args.pairs or args.root,
+        size=args.size,
+        interpolation=args.interpolation,
     )
-    pack_pairs(names, issame, args.output, root=args.root, source=args.pairs or args.root)
     show(f"{args.output}: {len(issame)} pairs, {sum(issame)} of them the same person")
-
-
-def _draw_pairs(root: Path, num_pairs: int, seed: int) -> tuple[list[str], list[bool]]:
-    faces = FolderFaces(root)
-    positions, issame = draw_pairs(faces.labels, num_pairs, seed=seed)
-    return [faces.path(i).relative_to(root).as_posix() for i in positions.tolist()], issame.tolist()
+    return 0 if faces is None else tell_left_out(faces.found)

@@ -3,9 +3,11 @@
 import argparse
 from pathlib import Path
 
+from btnet.cli.left_out import tell_left_out
 from btnet.console import show
+from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.face_list import FaceList, list_folder, read_face_list
-from btnet.data.packing import CANONICAL_SIZE, pack_faces
+from btnet.data.packing import pack_faces
 from btnet.data.record_index import index_path, rebuild_index
 from btnet.images.resize import INTERPOLATIONS
 
@@ -30,12 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size",
         type=int,
-        help=f"resize images that differ to SIZE px (default: refuse all but {CANONICAL_SIZE} px)",
+        help=f"resize squares of other sizes to SIZE px (default: refuse all but {CANONICAL_SIZE} x {CANONICAL_SIZE})",
     )
     parser.add_argument(
         "--keep-size",
         action="store_true",
-        help="pack images of any size as they are, such as the native crops of QMUL-SurvFace; training resizes them",
+        help="pack images of any size and shape as they are, such as the native crops of QMUL-SurvFace; training takes "
+        "them with native_crops=True",
     )
     parser.add_argument(
         "--interpolation", choices=INTERPOLATIONS, default="area", help="used by --size (default: area)"
@@ -48,15 +51,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Pack, or rebuild an index.
+
+    Returns:
+        0, or 3 if the folder holds images that were not taken.
 
     Raises:
         ValueError: for options that do not go together, labels with gaps, an image of another size.
     """
     if args.index is not None:
         show(f"{index_path(args.index)}: {rebuild_index(args.index)} records")
-        return
+        return 0
     if args.output is None:
         raise ValueError("make-rec: no output; name it with --output X.rec")
     if args.keep_size and args.size is not None:
@@ -71,6 +77,7 @@ def run(args: argparse.Namespace) -> None:
         quality=args.quality,
     )
     show(f"{args.output}: {len(listed.faces)} images of {listed.num_classes} identities")
+    return 0 if listed.found is None else tell_left_out(listed.found)
 
 
 def _list_faces(folder: Path | None, list_path: Path | None, root: Path | None) -> FaceList:

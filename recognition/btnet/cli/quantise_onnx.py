@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 import numpy as np
 
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
+from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.bin_sets import read_bin
 from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
@@ -54,8 +56,11 @@ def run(args: argparse.Namespace) -> None:
     size = onnx_input_size(session, str(args.model))
     props = session.get_modelmeta().custom_metadata_map
     view, interpolation = int(props.get("resolution", size)), props.get("interpolation", "bilinear")
-    images, issame = read_bin(args.bin)
-    faces = sample_faces(args.faces, args.num_faces, size=size, interpolation=interpolation)
+    canonical_size = json.loads(props.get("arch", "{}")).get("canonical_size", CANONICAL_SIZE)
+    images, issame = read_bin(args.bin, size=canonical_size)
+    faces = sample_faces(
+        args.faces, args.num_faces, size=size, canonical_size=canonical_size, interpolation=interpolation
+    )
     target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
     refuse_existing(target, overwrite=args.overwrite)
     if view != size:  # what the file will meet: faces of canonical size, which it shrinks itself

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.image_files import first_of
+from btnet.data.aligned import need_aligned
+from btnet.data.found_images import first_of
 from btnet.files.atomic import replacing
 from btnet.files.safe_pickle import load_plain_pickle
 from btnet.images.codec import CorruptImageError, decode_image, encode_png
@@ -24,11 +25,14 @@ __all__ = ["read_bin", "write_bin"]
 _MOST_BYTES, _MOST_GROWTH = 1 << 28, 100
 
 
-def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def read_bin(
+    path: str | os.PathLike[str], *, size: int | None = None
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Read a verification set.
 
     Args:
         path: the `.bin` file.
+        size: canonical size of the network that shall see the faces, which must be aligned then (`need_aligned`).
 
     Returns:
         images: uint8 RGB, [2 P, H, W, 3]; pair i is images 2i and 2i + 1.
@@ -36,7 +40,7 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
 
     Raises:
         ValueError: if the file is something else, its counts do not fit, an image does not decode, or the
-            images differ in size.
+            images differ in size, or are not aligned.
     """
     path = Path(path)
     encoded, issame = _check_layout(path, load_plain_pickle(path))
@@ -48,6 +52,8 @@ def read_bin(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[n
         except CorruptImageError as error:
             unreadable[index] = str(error)
             continue
+        if size is not None:
+            need_aligned(image, f"{path}: image {index}", size)
         if images is None:
             _check_size(path, len(encoded) * image.nbytes)
             images, first = np.empty((len(encoded), *image.shape), np.uint8), index

@@ -11,6 +11,7 @@ import numpy as np
 from btnet.data.class_names import name_classes
 from btnet.data.face_files import FaceFiles, stored_name
 from btnet.data.folder_faces import FolderFaces
+from btnet.data.found_images import FoundImages
 from btnet.files.text import Line, is_utf8, is_whole, plain_name, read_lines
 
 __all__ = ["FaceList", "ListedFace", "list_folder", "read_face_list"]
@@ -32,11 +33,13 @@ class FaceList:
         faces: as they are packed.
         class_names: one for each label, as `name_classes` gives them.
         root: folder where the names start.
+        found: the walk they are from, if it was one.
     """
 
     faces: list[ListedFace]
     class_names: list[str] | None
     root: Path
+    found: FoundImages | None = None
 
     @property
     def num_classes(self) -> int:
@@ -51,10 +54,9 @@ def list_folder(folder: Path) -> FaceList:
         ValueError, FileNotFoundError: as `FolderFaces`.
     """
     faces = FolderFaces(folder)
-    names = [faces.path(index).relative_to(folder).as_posix() for index in range(len(faces))]
-    labels = faces.labels.tolist()
-    listed = [ListedFace(name, label, str(folder)) for name, label in zip(names, labels, strict=True)]
-    return FaceList(listed, faces.class_names, folder)
+    labelled = zip(faces.found.names, faces.labels.tolist(), strict=True)
+    listed = [ListedFace(name, label, str(folder)) for name, label in labelled]
+    return FaceList(listed, faces.class_names, folder, faces.found)
 
 
 def read_face_list(path: Path, root: Path) -> FaceList:

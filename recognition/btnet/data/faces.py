@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.aligned import need_aligned
 from btnet.data.folder_faces import FolderFaces
 from btnet.data.record_faces import RecordFaces
 from btnet.images.codec import CorruptImageError, decode_image, encode_jpeg
@@ -17,10 +18,12 @@ __all__ = [
     "CorruptImageError",
     "FaceSet",
     "FolderFaces",
+    "NativeCrops",
     "RecordFaces",
     "SkipCorrupt",
     "decode_image",
     "encode_jpeg",
+    "face_for",
     "open_faces",
 ]
 
@@ -56,20 +59,34 @@ class FaceSet(Protocol):
         """Sha256 that changes with the classes, their order and the images; cheap."""
 
 
-def open_faces(spec: str | os.PathLike[str], *, corrupt: Literal["raise", "skip"] = "raise") -> FaceSet:
+def open_faces(
+    spec: str | os.PathLike[str],
+    *,
+    corrupt: Literal["raise", "skip"] = "raise",
+    native_crops: bool = False,
+) -> FaceSet:
     """Open a training set by what its name says.
 
     Args:
         spec: a `.rec` file, the `.json` index of tar shards, a folder of identity folders, or
             `synthetic:IDS:PER_ID[:SEED]` for rendered faces (`synthetic` alone: 64 identities of 16 images).
-        corrupt: an image that does not decode stops the run, or is skipped and counted (`SkipCorrupt`).
+        corrupt: an image that does not decode stops the run, or is skipped and counted (`SkipCorrupt`); so does one
+            in a folder that cannot be taken.
+        native_crops: the images may have any size and shape (`NativeCrops`).
 
     Raises:
         FileNotFoundError: if nothing lies there.
-        ValueError: if the name is none of these kinds.
+        ValueError: if the name is none of these kinds, or an image in the folder cannot be taken.
     """
     faces = _open(spec)
-    return SkipCorrupt(faces) if corrupt == "skip" else faces
+    if isinstance(faces, FolderFaces):
+        if corrupt == "raise":
+            faces.found.need_all()
+        for line in faces.found.report():
+            _logger.warning("%s", line)
+    if corrupt == "skip":
+        faces = SkipCorrupt(faces)
+    return NativeCrops(faces) if native_crops else faces
 
 
 def _open(spec: str | os.PathLike[str]) -> FaceSet:
@@ -105,47 +122,18 @@ def _open(spec: str | os.PathLike[str]) -> FaceSet:
     return RecordFaces(path)
 
 
-class SkipCorrupt:
-    """A set whose unreadable images are replaced by the next readable one, and counted.
-
-    Only images that do not decode are skipped: a damaged record file or a wrong label still raises. Each
-    loader worker holds its own copy, so `num_skipped` counts what this process met, and every process logs
-    each image once.
-    """
+class _Set:
+    """A set that stands before another one, and says of itself what that one says."""
 
     def __init__(self, faces: FaceSet) -> None:
         """Wrap `faces`."""
         self._faces = faces
-        self._corrupt: set[int] = set()
-
-    @property
-    def num_skipped(self) -> int:
-        """Number of different images this process found unreadable."""
-        return len(self._corrupt)
 
     def __len__(self) -> int:
         return len(self._faces)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """The image, or the next readable one behind it, with its own label.
-
-        Raises:
-            CorruptImageError: if the set has no readable image at all.
-        """
-        first = range(len(self))[index]
-        for step in range(len(self)):
-            candidate = (first + step) % len(self)
-            if candidate in self._corrupt:
-                continue
-            try:
-                return self._faces[candidate]
-            except CorruptImageError as error:
-                self._corrupt.add(candidate)
-                _logger.warning("%s; skipped, %d so far in process %d", error, self.num_skipped, os.getpid())
-        raise CorruptImageError(
-            f"{self.describe(first)}: this image is unreadable, and so are all {len(self)} of the set; "
-            "copy it again"
-        )
+        return self._faces[index]
 
     @property
     def num_classes(self) -> int:
@@ -169,3 +157,59 @@ class SkipCorrupt:
     def fingerprint(self) -> str:
         """That of the wrapped set."""
         return self._faces.fingerprint()
+
+
+class NativeCrops(_Set):
+    """A set whose images may have any size and shape, such as QMUL-SurvFace's; training stretches them to squares."""
+
+
+def face_for(faces: FaceSet, index: int, size: int) -> tuple[NDArray[np.uint8], int]:
+    """An image and its label, for a network of this canonical size.
+
+    Raises:
+        ValueError: if it is no aligned face, and the set is none of `NativeCrops`.
+    """
+    image, label = faces[index]
+    if not isinstance(faces, NativeCrops):
+        need_aligned(image, faces.describe(index), size)
+    return image, label
+
+
+class SkipCorrupt(_Set):
+    """A set whose unreadable images are replaced by the next readable one, and counted.
+
+    Only images that do not decode are skipped: a damaged record file or a wrong label still raises. Each
+    loader worker holds its own copy, so `num_skipped` counts what this process met, and every process logs
+    each image once.
+    """
+
+    def __init__(self, faces: FaceSet) -> None:
+        """Wrap `faces`."""
+        super().__init__(faces)
+        self._corrupt: set[int] = set()
+
+    @property
+    def num_skipped(self) -> int:
+        """Number of different images this process found unreadable."""
+        return len(self._corrupt)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        """The image, or the next readable one behind it, with its own label.
+
+        Raises:
+            CorruptImageError: if the set has no readable image at all.
+        """
+        first = range(len(self))[index]
+        for step in range(len(self)):
+            candidate = (first + step) % len(self)
+            if candidate in self._corrupt:
+                continue
+            try:
+                return self._faces[candidate]
+            except CorruptImageError as error:
+                self._corrupt.add(candidate)
+                _logger.warning("%s; skipped, %d so far in process %d", error, self.num_skipped, os.getpid())
+        raise CorruptImageError(
+            f"{self.describe(first)}: this image is unreadable, and so are all {len(self)} of the set; "
+            "copy it again"
+        )

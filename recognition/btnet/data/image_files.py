@@ -11,12 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.folder_faces import IMAGE_ENDINGS
+from btnet.data.found_images import first_of, walk_images
 from btnet.images.codec import decode_image
 
-__all__ = ["ImageFiles", "files_digest", "find_images", "first_of", "list_images", "need_folder"]
-
-_SHOWN, _LONGEST = 3, 100
+__all__ = ["ImageFiles", "files_digest", "list_images", "need_folder"]
 
 
 class ImageFiles:
@@ -73,12 +71,6 @@ class ImageFiles:
         return digest.hexdigest()
 
 
-def first_of(names: Sequence[str]) -> str:
-    """The first few of many names, for messages."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(name[:_LONGEST] for name in names[:_SHOWN]) + more
-
-
 def need_folder(path: Path, layout: str) -> Path:
     """The folder itself, if it is one.
 
@@ -94,34 +86,10 @@ def list_images(folder: Path) -> list[str]:
     """Names of the images in a folder, numbers in them in order of size (distractors_2 before distractors_10).
 
     Raises:
-        ValueError: if it holds none.
+        ValueError: if it holds none, or one that is not taken.
     """
-    names = [entry.name for entry in folder.iterdir() if entry.name.lower().endswith(IMAGE_ENDINGS)]
-    shown = [name for name in names if not name.startswith(".")]
-    if not shown:
-        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder")
-    return sorted(shown, key=lambda name: [(len(part), part) for part in re.findall(r"\d+|\D+", name)])
-
-
-def find_images(folder: Path) -> list[Path]:
-    """All images in a folder and below it, in order of their paths; hidden files and folders are passed over.
-
-    Raises:
-        NotADirectoryError: if there is no such folder.
-        ValueError: if there is no image.
-    """
-    if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: not a folder; give one that holds face images")
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_ENDINGS
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and path.is_file()
-    ]
-    if not found:
-        raise ValueError(f"{folder}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder or below it")
-    return sorted(found)
+    names = walk_images(folder).at_depth(0, "FOLDER/IMAGE").need_all().need_some().names
+    return sorted(names, key=lambda name: [(len(part), part) for part in re.findall(r"\d+|\D+", name)])
 
 
 def files_digest(images: ImageFiles, protocol: Iterable[Path]) -> str:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from btnet.data.faces import FaceSet
+from btnet.data.faces import FaceSet, face_for
 from btnet.images.resize import resize
 
 # per worker
@@ -110,7 +110,7 @@ class Batches(Iterable[Batch]):
         faces: the set.
         order: the indices of each batch.
         batch_size: of the largest batch.
-        size: px of the batches; images of another size are resized to it.
+        size: px of the batches. Aligned faces of another size, and `NativeCrops`, are resized to it.
         interpolation: for that.
         num_workers: processes; 0 decodes in this one.
         pin_memory: put batches where a GPU can fetch them while it computes.
@@ -138,7 +138,8 @@ class Batches(Iterable[Batch]):
         """Decode from the start of the order.
 
         Raises:
-            Exception: what a worker raises, with the record's file and key in its message.
+            Exception: what a worker raises, with the record's file and key in its message; ValueError for a face that
+                is not aligned.
             ChildProcessError: if a worker was killed.
         """
         num_slots = self.num_workers * _BATCHES_AHEAD + 1
@@ -187,7 +188,7 @@ class _Ring(Dataset[_Decoded]):
         size = len(rows[0])
         labels = []
         for row, index in zip(rows, indices, strict=False):  # the last batch may be smaller
-            image, label = self.faces[index]
+            image, label = face_for(self.faces, index, size)
             row[:] = image if len(image) == size == len(image[0]) else resize(image, size, self.interpolation)
             labels.append(label)
         return slot, indices, labels

@@ -6,17 +6,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from btnet.console import tracked
+from btnet.data.aligned import CANONICAL_SIZE, need_aligned
 from btnet.data.bin_sets import write_bin
 from btnet.data.face_files import FaceFiles
 from btnet.data.face_list import FaceList
 from btnet.data.record_faces import write_record_faces
-from btnet.images.codec import decode_image, encode_jpeg
+from btnet.images.codec import decode_image, encode_jpeg, encode_png
 from btnet.images.resize import resize
 
-__all__ = ["CANONICAL_SIZE", "pack_faces", "pack_pairs"]
+__all__ = ["pack_faces", "pack_pairs"]
 
-CANONICAL_SIZE: Final = 112
 _KEPT_AS_THEY_ARE: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n")  # what every reader of .rec files decodes
 
 
@@ -36,13 +39,13 @@ def pack_faces(
     Args:
         listed: what to pack.
         output: X.rec.
-        size: px that images of other sizes are resized to; None: an image that is not 112 px is refused.
-        keep_size: take images of any size as they are.
+        size: px that squares of other sizes are resized to; None: they are refused (`need_aligned`).
+        keep_size: take images of any size and shape as they are.
         interpolation: of a resize.
         quality: of the JPEG of what is encoded anew.
 
     Raises:
-        ValueError: for an image that does not decode or has another size.
+        ValueError: for an image that does not decode, has another size, or is not square.
         FileNotFoundError: for a face that is not there.
     """
     with FaceFiles(listed.root) as files:
@@ -55,9 +58,16 @@ def pack_faces(
 
 
 def pack_pairs(
-    names: Sequence[str], issame: Sequence[bool], output: Path, *, root: Path, source: Path
+    names: Sequence[str],
+    issame: Sequence[bool],
+    output: Path,
+    *,
+    root: Path,
+    source: Path,
+    size: int | None = None,
+    interpolation: str = "area",
 ) -> None:
-    """Write a verification set X.bin; the images as they are.
+    """Write a verification set X.bin; images that fit as they are, others as PNG.
 
     Args:
         names: faces of pair i at 2 i and 2 i + 1, `archive/identity/name.jpg` under `root`.
@@ -65,25 +75,21 @@ def pack_pairs(
         output: X.bin.
         root: where the names start.
         source: who lists the pairs, for errors.
+        size: as in `pack_faces`.
+        interpolation: of a resize.
 
     Raises:
-        ValueError: for an image that does not decode, or images of different sizes.
+        ValueError: for an image that does not decode, has another size, or is not square.
         FileNotFoundError: for a face that is not there.
     """
     images: list[bytes] = []
-    sizes: dict[tuple[int, ...], str] = {}
     with FaceFiles(root) as files:
         for name in tracked(names, "reading", len(names)):
             where = f"{source}: pair {len(images) // 2 + 1}"
-            images.append(files.read(name, where))
-            height, width = decode_image(images[-1], f"{where}: {name}").shape[:2]
-            sizes.setdefault((width, height), name)
-            if len(sizes) > 1:
-                (first, first_name), (other, other_name) = sizes.items()
-                raise ValueError(
-                    f"{where}: {other_name} is {other[0]} x {other[1]} px, {first_name} is "
-                    f"{first[0]} x {first[1]}; one set has one size: align the faces first"
-                )
+            data = files.read(name, where)
+            image = decode_image(data, f"{where}: {name}")
+            face = _fitted(image, f"{where}: {name}", size, interpolation)
+            images.append(data if face is image else encode_png(face))
     write_bin(output, images, list(issame))
 
 
@@ -95,16 +101,14 @@ def _encoded(
         where = f"{face.where}: {face.name}"
         # Decoded even where the bytes are kept: a set is packed once and read by every epoch.
         image = decode_image(data, where)
-        wanted = CANONICAL_SIZE if size is None else size
-        fits = keep_size or image.shape[:2] == (wanted, wanted)
-        if fits and data.startswith(_KEPT_AS_THEY_ARE):
-            yield data
-        elif fits:
-            yield encode_jpeg(image, quality)
-        elif size is None:
-            raise ValueError(
-                f"{where} is {image.shape[1]} x {image.shape[0]} px, expected {wanted} x {wanted}; "
-                f"align it first, or resize all that differ with `btnet make-rec --size {wanted}`"
-            )
-        else:
-            yield encode_jpeg(resize(image, size, interpolation), quality)
+        fitted = image if keep_size else _fitted(image, where, size, interpolation)
+        keeps = fitted is image and data.startswith(_KEPT_AS_THEY_ARE)
+        yield data if keeps else encode_jpeg(fitted, quality)
+
+
+def _fitted(image: NDArray[np.uint8], where: str, size: int | None, interpolation: str) -> NDArray[np.uint8]:
+    """The image itself where its size is the one that is wanted; squares of other sizes resized if one is named."""
+    height, width = image.shape[:2]
+    if size is None or height != width:
+        return need_aligned(image, where, size or CANONICAL_SIZE)
+    return image if height == size else resize(image, size, interpolation)

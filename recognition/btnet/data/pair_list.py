@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from btnet.data.face_files import FaceFiles, stored_name
-from btnet.data.folder_faces import IMAGE_ENDINGS
+from btnet.data.found_images import IMAGE_ENDINGS
 from btnet.files.text import Line, is_whole, plain_name, read_lines
 
 __all__ = ["NUM_FOLDS", "PairList", "read_pairs_of_list"]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.data.aligned import CANONICAL_SIZE, need_aligned
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.pair_list import read_pairs_of_list
@@ -14,13 +15,16 @@ from btnet.data.pair_list import read_pairs_of_list
 __all__ = ["draw_pairs", "read_pair_list", "read_pairs", "stack_faces"]
 
 
-def read_pairs(spec: str, num_pairs: int, *, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def read_pairs(
+    spec: str, num_pairs: int, *, seed: int = 0, size: int = CANONICAL_SIZE
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The pairs of a `.bin`, or some drawn of any labelled set.
 
     Args:
         spec: a `.bin` file, or what `open_faces` takes.
         num_pairs: to draw; a `.bin` is taken whole.
         seed: of the draw.
+        size: canonical size of the network that shall see them, in px.
 
     Returns:
         Images, uint8 RGB [2 P, H, W, 3], and whether a pair shows one person, bool [P].
@@ -29,24 +33,26 @@ def read_pairs(spec: str, num_pairs: int, *, seed: int = 0) -> tuple[NDArray[np.
         ValueError, FileNotFoundError: as `read_bin`, `open_faces`, `draw_pairs` and `stack_faces`.
     """
     if Path(spec).suffix == ".bin":
-        return read_bin(spec)
+        return read_bin(spec, size=size)
     faces = open_faces(spec)
     positions, issame = draw_pairs(faces.labels, num_pairs, seed=seed)
-    return stack_faces(faces, positions), issame
+    return stack_faces(faces, positions, size), issame
 
 
-def stack_faces(faces: FaceSet, positions: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Some images of a set, uint8 RGB [N, H, W, 3].
+def stack_faces(
+    faces: FaceSet, positions: NDArray[np.int64], size: int = CANONICAL_SIZE
+) -> NDArray[np.uint8]:
+    """Some images of a set, uint8 RGB [N, H, H, 3].
 
     Raises:
-        ValueError: if they differ in size, or there is none.
+        ValueError: if they are not aligned faces, differ in size, or there is none.
     """
     if not len(positions):
         raise ValueError("no face was asked for; expected at least one")
     first = faces[int(positions[0])][0]
     images = np.empty((len(positions), *first.shape), np.uint8)
     for row, position in enumerate(positions.tolist()):
-        image = faces[position][0]
+        image = need_aligned(faces[position][0], faces.describe(position), size)
         if image.shape != first.shape:
             raise ValueError(
                 f"{faces.describe(position)}: {image.shape[1]} x {image.shape[0]} px, others are "

@@ -24,8 +24,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.class_names import check_class_names, name_classes, write_class_names
-from btnet.data.folder_faces import IMAGE_ENDINGS
+from btnet.data.found_images import IMAGE_ENDINGS, FoundImages
 from btnet.files.atomic import replacing
+from btnet.images.header import KIND_BYTES
 
 __all__ = ["FORMAT", "MEMBER", "Shard", "is_url", "read_index", "write_index"]
 
@@ -54,13 +55,16 @@ def is_url(name: str) -> bool:
     return "://" in name
 
 
-def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[int, int]:
+def write_index(
+    output: Path, shards: Iterable[str], *, url: str = "", left_out: FoundImages | None = None
+) -> tuple[int, int]:
     """Read the headers and labels of shards, and write `output` (.json) and the .npy beside it.
 
     Args:
         output: the index, `NAME.json`.
         shards: paths or urls, in the order the images shall have.
         url: where the shards will be fetched from, in place of the folder they are in now.
+        left_out: takes down what is neither image nor label.
 
     Returns:
         Number of images and of classes.
@@ -71,11 +75,12 @@ def write_index(output: Path, shards: Iterable[str], *, url: str = "") -> tuple[
     """
     if output.suffix != ".json":
         raise ValueError(f"{output}: an index ends in .json; name it {output.stem}.json")
+    left_out = FoundImages(output) if left_out is None else left_out
     listed: list[Shard] = []
     members: list[NDArray[Any]] = []
     named: set[tuple[str, int]] = set()
     for name in shards:
-        found, num_bytes = _scan(name, named)
+        found, num_bytes = _scan(name, named, left_out)
         place = f"{url.rstrip('/')}/{name.rpartition('/')[2]}" if url else _place(name, output)
         listed.append(Shard(place, num_bytes, len(found)))
         members.append(found)
@@ -176,12 +181,12 @@ def _place(name: str, output: Path) -> str:
     return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)
 
 
-def _scan(name: str, named: set[tuple[str, int]]) -> tuple[NDArray[Any], int]:
+def _scan(name: str, named: set[tuple[str, int]], left_out: FoundImages) -> tuple[NDArray[Any], int]:
     """The images of one shard, and its size in bytes; adds the folder of each label."""
     try:
         with fsspec.open(name, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
             found = []
-            for image, label in _images(name, archive):
+            for image, label in _images(name, archive, left_out):
                 found.append((image.offset_data, image.size, label))
                 named.add((f"{image.name.rpartition('/')[0]}/", label))
             num_bytes = file.seek(0, os.SEEK_END)
@@ -194,7 +199,9 @@ def _scan(name: str, named: set[tuple[str, int]]) -> tuple[NDArray[Any], int]:
     return np.array(found, MEMBER), num_bytes
 
 
-def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, int]]:
+def _images(
+    name: str, archive: tarfile.TarFile, left_out: FoundImages
+) -> Iterator[tuple[tarfile.TarInfo, int]]:
     """Each image and its label, which stands right before or behind it."""
     image: tarfile.TarInfo | None = None
     label: int | None = None
@@ -204,23 +211,33 @@ def _images(name: str, archive: tarfile.TarFile) -> Iterator[tuple[tarfile.TarIn
             continue
         folder, slash, base = member.name.rpartition("/")
         stem, _, ending = base.partition(".")
+        is_image, where = f".{ending.lower()}" in IMAGE_ENDINGS, f"{name}: {member.name}"
+        if not stem:
+            left_out.passed_over["hidden"].append(where)
+            continue
+        if not is_image and ending != "cls":
+            if left_out.sort_in(where, _start(archive, member, KIND_BYTES)):
+                left_out.left_out["of another ending"].append(where)
+            continue
         key = f"{folder}{slash}{stem}"
         if key != current:
             _refuse_half(name, current, image, label)
             current, image, label = key, None, None
-        if f".{ending.lower()}" in IMAGE_ENDINGS:
+        if is_image:
             image = member
-        elif ending == "cls":
-            # Its first bytes only: a sparse member may announce more than any memory holds.
-            stream = archive.extractfile(member)
-            assert stream is not None
-            label = _label(stream.read(_LONGEST_LABEL), f"{name}: {member.name}")
         else:
-            continue
+            label = _label(_start(archive, member, _LONGEST_LABEL), where)
         if image is not None and label is not None:
             yield image, label
             image = label = None
     _refuse_half(name, current, image, label)
+
+
+def _start(archive: tarfile.TarFile, member: tarfile.TarInfo, num_bytes: int) -> bytes:
+    """Its first bytes only: a sparse member may announce more than any memory holds."""
+    stream = archive.extractfile(member)
+    assert stream is not None
+    return stream.read(num_bytes)
 
 
 def _label(text: bytes, where: str) -> int:

@@ -47,7 +47,7 @@ def build_cache(config: Any, resolutions: Sequence[int]) -> None:
         cached(
             teacher,
             Path(config.teacher_cache),
-            open_faces(config.rec, corrupt=config.corrupt),
+            open_faces(config.rec, corrupt=config.corrupt, native_crops=config.native_crops),
             trunk_fingerprint=fingerprint(trunk.state_dict()),
             interpolation=config.interpolation,
             num_workers=config.num_workers,

@@ -1,28 +1,62 @@
 """What an encoded image says of itself before it is decoded: kind, size, whether it is whole.
 
-A few bytes can announce an image of gigabytes, and decoders fill in what is missing from a file that was cut short.
-Here both are seen first. Of the kinds a face comes in, PNG has checksums; they are checked, decoders vary in that.
+A few bytes can announce an image of gigabytes, and decoders fill in what is missing from a file that was damaged.
+Here both are seen first, as far as a file can tell: PNG has checksums, JPEG and WebP have none.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from typing import Final
 
-__all__ = ["MAX_PIXELS", "check_header"]
+__all__ = ["KIND_BYTES", "MAX_PIXELS", "READABLE", "check_header", "image_kind"]
 
-MAX_PIXELS = 1 << 26
+MAX_PIXELS: Final = 1 << 26
 """Of one image: 67 million, 201 MB decoded. A camera's frame has fewer."""
 
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND"
-_JPEG, _JPEG_END = b"\xff\xd8\xff", b"\xff\xd9"
+READABLE: Final = ("JPEG", "PNG", "BMP", "WebP")
+
+KIND_BYTES: Final = 32
+"""What `image_kind` looks at."""
+
+# Where the mark stands, and the mark.
+_KINDS: Final = (
+    ("JPEG", 0, b"\xff\xd8\xff"),
+    ("PNG", 0, b"\x89PNG\r\n\x1a\n"),
+    ("WebP", 8, b"WEBP"),
+    ("GIF", 0, b"GIF8"),
+    ("TIFF", 0, b"II*\0"),
+    ("TIFF", 0, b"MM\0*"),
+    *(("HEIF", 4, b"ftyp" + brand) for brand in (b"hei", b"hev", b"mif", b"msf", b"avif", b"avis")),
+    ("JPEG 2000", 4, b"jP  \r\n\x87\n"),
+    ("JPEG XL", 4, b"JXL \r\n\x87\n"),
+    ("Photoshop", 0, b"8BPS"),
+)
+_BMP_HEADERS: Final = (12, 40, 52, 56, 64, 108, 124)  # bytes, by version
+_BMP_SIZES_END: Final = 26
+
+_PNG_START, _PNG_END = 8, b"IEND"
+_JPEG_END: Final = b"\xff\xd9"
 # Start of frame: all of C0 .. CF but the tables DHT, JPG and DAC.
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+# Of zeros in compressed data. Faces have 5 at most; 64 are 600,000 px of one colour.
+_WEBP_HOLE: Final = bytes(64)
+
+
+def image_kind(start: bytes) -> str:
+    """The kind of an image by its first `KIND_BYTES` bytes: one of `READABLE`, another one, or "" for no image."""
+    for kind, place, mark in _KINDS:
+        if start.startswith(mark, place):
+            return kind
+    is_bmp = start.startswith(b"BM") and start[6:10] == bytes(4) and len(start) >= _BMP_SIZES_END
+    return "BMP" if is_bmp and int.from_bytes(start[14:18], "little") in _BMP_HEADERS else ""
 
 
 def check_header(data: bytes) -> None:
-    """Refuse an encoded image that is too large, cut short, or of a kind that no face comes in.
+    """Refuse an encoded image that is too large, visibly damaged, or of a kind that is not read.
 
     Args:
         data: JPEG, PNG, BMP or WebP.
@@ -30,16 +64,10 @@ def check_header(data: bytes) -> None:
     Raises:
         ValueError: saying what is wrong; of no more than that, the decoder judges the rest.
     """
-    if data.startswith(_JPEG):
-        width, height = _jpeg(data)
-    elif data.startswith(_PNG):
-        width, height = _png(data)
-    elif data.startswith(b"BM") and len(data) >= 26:
-        width, height = _bmp(data)
-    elif data.startswith(b"RIFF") and data[8:12] == b"WEBP":
-        width, height = _webp(data)
-    else:
-        raise ValueError("neither JPEG, PNG, BMP nor WebP")
+    kind = image_kind(data[:KIND_BYTES])
+    if kind not in READABLE:
+        raise ValueError(f"{f'a {kind}' if kind else 'no image'}, expected JPEG, PNG, BMP or WebP")
+    width, height = {"JPEG": _jpeg, "PNG": _png, "BMP": _bmp, "WebP": _webp}[kind](data)
     if width < 1 or height < 1 or width * height > MAX_PIXELS:
         raise ValueError(f"announces {width} x {height} px, expected at most {MAX_PIXELS} pixels")
 
@@ -65,7 +93,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
 
 
 def _png(data: bytes) -> tuple[int, int]:
-    place, size = len(_PNG), (0, 0)
+    place, size = _PNG_START, (0, 0)
     while place + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, place)
         end = place + 8 + length
@@ -73,7 +101,7 @@ def _png(data: bytes) -> tuple[int, int]:
             break
         if zlib.crc32(data[place + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
             raise ValueError(f"a PNG whose part {kind!r} does not match its checksum, it is damaged")
-        if place == len(_PNG):
+        if place == _PNG_START:
             if kind != b"IHDR" or length != 13:
                 break
             size = struct.unpack_from(">II", data, place + 8)
@@ -94,6 +122,9 @@ def _bmp(data: bytes) -> tuple[int, int]:
 def _webp(data: bytes) -> tuple[int, int]:
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise ValueError("a WebP that was cut short")
+    for kind, part in _webp_parts(data):
+        if kind in (b"VP8 ", b"VP8L") and _WEBP_HOLE in part:
+            raise ValueError("a WebP with zeros in the place of its data, it is damaged")
     kind = data[12:16]
     if kind == b"VP8 " and len(data) >= 30:
         width, height = struct.unpack_from("<HH", data, 26)
@@ -104,3 +135,11 @@ def _webp(data: bytes) -> tuple[int, int]:
     if kind == b"VP8X" and len(data) >= 30:
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     raise ValueError("a WebP without a frame")
+
+
+def _webp_parts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    place = 12
+    while place + 8 <= len(data):
+        end = place + 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+        yield data[place : place + 4], data[place + 8 : end]
+        place = end + end % 2

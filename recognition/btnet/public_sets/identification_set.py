@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.data.image_files import ImageFiles, files_digest, first_of
+from btnet.data.found_images import first_of
+from btnet.data.image_files import ImageFiles, files_digest
 
 __all__ = ["NOBODY", "Group", "IdentificationSet", "make_set"]
 

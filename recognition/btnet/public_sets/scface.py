@@ -27,12 +27,13 @@ def read_scface(root: Path) -> IdentificationSet:
 
     Raises:
         NotADirectoryError: if one of the four is missing.
-        ValueError: if an identity is empty, or a probe's identity is not in the gallery.
+        ValueError: if an identity is empty, an image cannot be taken, or a probe's identity is not in the gallery.
     """
     faces = {}
     for part in ("gallery", *DISTANCES):
         folder = need_folder(root / part, "ROOT/{gallery, probe_d1, probe_d2, probe_d3}/IDENTITY/*.jpg")
         faces[part] = FolderFaces(folder)
+        faces[part].found.need_all()
     people = sorted({name for part in faces.values() for name in part.class_names})
     groups = {part: (_names(root, each), _ids(each, people)) for part, each in faces.items()}
     return make_set("SCFace", root, groups, [])

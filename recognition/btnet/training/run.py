@@ -86,7 +86,7 @@ class _Run:
         self.config, self.context, self.folder = config, context, folder
         self.averaging = Averaging.parse(config.averaging)
         self.resumed = resumes(config)
-        self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt)
+        self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt, native_crops=config.native_crops)
         self.built: Model = build_model(config, self.faces, context)
         json.dumps([dict(config), self.built.trunk.arch])  # goes into the manifest: fails now, not then
         self.verification = Verification(config, self.built, folder, context)

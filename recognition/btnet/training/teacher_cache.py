@@ -9,7 +9,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.console import show, tracked
-from btnet.data.faces import FaceSet
+from btnet.data.faces import FaceSet, NativeCrops, face_for
 from btnet.data.loader import Batches
 from btnet.data.views import flip
 from btnet.training.distributed import Context
@@ -131,7 +130,7 @@ def _build(
 ) -> None:
     context, contents = teacher.context, files.contents
     loader = Batches(
-        cast(FaceSet, _ResizedAsLabel(faces, contents.canonical_size)),
+        _ResizedAsLabel(faces, contents.canonical_size),
         [list(contents.block(block)) for block in blocks],
         batch_size=BLOCK,
         size=contents.canonical_size,
@@ -209,15 +208,13 @@ def _shapes(teacher: TrunkTeacher) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-class _ResizedAsLabel:
+class _ResizedAsLabel(NativeCrops):
     """A set whose label says whether the image has another size than the trunk's: the loader resizes it."""
 
     def __init__(self, faces: FaceSet, size: int) -> None:
-        self._faces, self._size = faces, size
-
-    def __len__(self) -> int:
-        return len(self._faces)
+        super().__init__(faces)
+        self._size = size
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        image, _ = self._faces[index]
+        image, _ = face_for(self._faces, index, self._size)
         return image, int(image.shape[:2] != (self._size, self._size))

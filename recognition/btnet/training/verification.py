@@ -88,7 +88,7 @@ class Verification:
         failed = []
         for name, path in self.sets.items():
             try:
-                images, issame = read_bin(path)
+                images, issame = read_bin(path, size=self._model.canonical_size)
                 results = verify(self._model, images, issame, self.pairs, interpolation=self.interpolation)
                 report.verification(step, name, results)
                 _write(self._results / f"{name}.json", step, results, self.interpolation, self._model, path)
@@ -99,7 +99,7 @@ class Verification:
         return failed
 
     def _check(self, path: Path) -> None:
-        images, issame = read_bin(path)
+        images, issame = read_bin(path, size=self._model.canonical_size)
         try:
             check_verifiable(self._model, images, issame, self.pairs, interpolation=self.interpolation)
         except ValueError as error:

@@ -124,8 +124,9 @@ def _judge_shards(original: Any, found: Any, change: Change) -> None:
 def _read_tar(folder: Path) -> Any:
     # What the index tool does, without leaving an index behind for the next case.
     from btnet.data import shard_index
+    from btnet.data.found_images import FoundImages
 
-    found, num_bytes = shard_index._scan(str(folder / "0.tar"), set())
+    found, num_bytes = shard_index._scan(str(folder / "0.tar"), set(), FoundImages(folder))
     return plain(found), num_bytes
 
 
