@@ -184,6 +184,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "like": Key(resumes=True),
     "rec": Key(resumes="fingerprint of the set"),
     "corrupt": Key(_one_of("raise", "skip"), resumes=True),
+    "native_crops": Key(),
     "val_targets": Key(_TEXTS, resumes=True),
     "val_pairs": Key(_TEXTS, needs=(_VERIFIES,), resumes=True),
     "num_workers": Key(_COUNT, resumes=True),
