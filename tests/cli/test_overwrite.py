@@ -143,15 +143,15 @@ def test_a_gallery_is_not_replaced_by_a_part_of_the_next(
     assert main(embed) == 0
     whole = output.read_bytes()
     (faces / "b.png").write_bytes(b"damaged")
-    assert main([*embed, "--overwrite"]) == 1
+    assert main([*embed, "--overwrite"]) == 3
     assert output.read_bytes() == whole
     error = capsys.readouterr().err
     assert "1 of 3 files could not be read" in error
     assert f"{output}: kept as it was" in error
-    assert main([*embed, "--overwrite", "--skip-unreadable"]) == 1
+    assert main([*embed, "--overwrite", "--skip-unreadable"]) == 3
     assert Gallery.load(output).names == ("a.png", "c.png")
     # A new file takes the part, as ever: the status says so.
-    assert main([*embed[:-1], str(tmp_path / "new.npz")]) == 1
+    assert main([*embed[:-1], str(tmp_path / "new.npz")]) == 3
     assert len(Gallery.load(tmp_path / "new.npz")) == 2
     for name in ("a", "c"):
         (faces / f"{name}.png").write_bytes(b"damaged")

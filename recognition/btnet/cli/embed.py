@@ -75,18 +75,20 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.folder}: none of {len(paths)} images is readable; no gallery written")
     if unreadable:
         show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
+    status = tell_left_out(found)
+    if unreadable:
         if args.output.exists() and not args.skip_unreadable:
             show(
                 f"btnet: {args.output}: kept as it was, a gallery is not replaced by a part of the next; repair or "
                 "remove these files, or leave them out with --skip-unreadable",
                 error=True,
             )
-            return _SOME_UNREADABLE
+            return LEFT_OUT
     trunk = recognizer.backend.trunk_fingerprint
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)
     show(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")
-    return max(tell_left_out(found), LEFT_OUT if unreadable else 0)
+    return LEFT_OUT if unreadable else status
 
 
 def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:

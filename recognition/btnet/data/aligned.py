@@ -32,7 +32,7 @@ def need_aligned(image: NDArray[np.uint8], where: str, size: int = CANONICAL_SIZ
     height, width = image.shape[:2]
     if height != width or height not in (size, CANONICAL_SIZE):
         raise ValueError(
-            f"{where} is {width} x {height} px, expected an aligned face of {size} x {size}; align it, or resize aligned "
-            f"squares with `btnet make-rec --size {size}` (or make-bin)"
+            f"{where} is {width} x {height} px, expected an aligned face of {size} x {size}; align it, or resize "
+            f"aligned squares with `btnet make-rec --size {size}` (or make-bin)"
         )
     return image
