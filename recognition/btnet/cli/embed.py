@@ -76,14 +76,13 @@ def run(args: argparse.Namespace) -> int:
     if unreadable:
         show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
     status = tell_left_out(found)
-    if unreadable:
-        if args.output.exists() and not args.skip_unreadable:
-            show(
-                f"btnet: {args.output}: kept as it was, a gallery is not replaced by a part of the next; repair or "
-                "remove these files, or leave them out with --skip-unreadable",
-                error=True,
-            )
-            return LEFT_OUT
+    if unreadable and args.output.exists() and not args.skip_unreadable:
+        show(
+            f"btnet: {args.output}: kept as it was, a gallery is not replaced by a part of the next; repair or "
+            "remove these files, or leave them out with --skip-unreadable",
+            error=True,
+        )
+        return LEFT_OUT
     trunk = recognizer.backend.trunk_fingerprint
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)

@@ -56,13 +56,13 @@ def run(args: argparse.Namespace) -> None:
     size = onnx_input_size(session, str(args.model))
     props = session.get_modelmeta().custom_metadata_map
     view, interpolation = int(props.get("resolution", size)), props.get("interpolation", "bilinear")
+    target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
+    refuse_existing(target, overwrite=args.overwrite)
     canonical_size = json.loads(props.get("arch", "{}")).get("canonical_size", CANONICAL_SIZE)
     images, issame = read_bin(args.bin, size=canonical_size)
     faces = sample_faces(
         args.faces, args.num_faces, size=size, canonical_size=canonical_size, interpolation=interpolation
     )
-    target = args.output or args.model.with_name(f"{args.model.stem}_int8.onnx")
-    refuse_existing(target, overwrite=args.overwrite)
     if view != size:  # what the file will meet: faces of canonical size, which it shrinks itself
         images = np.stack([resize(image, size, interpolation) for image in images])
     quantise_onnx(args.model, target, faces)
