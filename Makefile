@@ -1,4 +1,5 @@
-PYTHON ?= python3.11
+# the first of these that starts
+PYTHON ?= $(shell for v in 3.11 3.12 3.13 3.10; do python$$v -c '' 2>/dev/null && echo python$$v && break; done)
 BIN := .venv/bin
 # each alone on the machine; make bench BENCH_OPTIONS=--quick tries whether they run
 BENCHMARKS := train_step head_scaling loader render_faces
@@ -8,7 +9,7 @@ EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test nightly fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -40,6 +41,9 @@ test: .venv/ready
 fuzz: .venv/ready
 	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=1 PYTHONPATH=tests/fuzz $(BIN)/python -m fuzzing --cases 10000 \
 		--json docs/reliability/fuzz.json --page docs/RELIABILITY.md --keep runs/fuzz $(FUZZ_OPTIONS)
+
+# What takes too long for every change: all mutations, all kills, thirty minutes of requests.
+nightly: fuzz faults soak
 
 # Known vulnerabilities of the locked packages. Needs the database of pypi.org; says so (and exits 3) where it cannot
 # reach it.

@@ -1,0 +1,6 @@
+"""`python -m btnet COMMAND`."""
+
+from btnet.cli import main
+
+if __name__ == "__main__":
+    raise SystemExit(main())
