@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
 from btnet import load_trunk
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
+from btnet.images.codec import encode_png
 from btnet.interop import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
+from btnet.model.manifest import read_manifest
 from btnet.model.overlay import fingerprint
-from onnx_models import iresnet, trained, with_branches
+from onnx_models import change_weight, exported_iresnet, iresnet, trained, with_branches
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
 X = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
@@ -66,3 +69,75 @@ def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     assert "expected at least 2 of 32 x 32 px" in err[2]
     assert "x.onnx: not a whole ONNX file" in err[3]
     assert not output.exists()
+
+
+def coloured_faces(folder: Path) -> str:
+    """Red tells who it is; green and blue are noise."""
+    generator = np.random.default_rng(0)
+    for person in range(16):
+        (folder / f"person {person}").mkdir(parents=True)
+        pattern = generator.integers(40, 216, (32, 32)).astype(float)
+        for i in range(4):
+            image = generator.integers(0, 256, (32, 32, 3))
+            image[..., 0] = (pattern + generator.normal(0, 20, (32, 32))).clip(0, 255)
+            (folder / f"person {person}" / f"{i}.png").write_bytes(encode_png(image.astype(np.uint8)))
+    return str(folder)
+
+
+def test_labelled_faces_bear_a_stated_convention_out_or_refuse_it_and_it_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, output = tmp_path / "x.onnx", tmp_path / "model.pt"
+    _, model = exported_iresnet()
+    change_weight(
+        model, "conv1.weight", lambda weight: weight * np.array([1, 0, 0], np.float32)[:, None, None]
+    )  # sees red alone
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    labelled = coloured_faces(tmp_path / "faces")
+    argv = [
+        "import-onnx",
+        str(path),
+        "--size",
+        "32",
+        "-o",
+        str(output),
+        "--input-mean",
+        "127.5",
+        "--input-std",
+        "127.5",
+    ]
+    assert main([*argv, "--labelled", labelled, "--colour-order", "BGR"]) == 2
+    assert "RGB, (x - 127.5) / 127.5 tells these people apart better than BGR" in capsys.readouterr().err
+    assert not output.exists()
+    assert main([*argv, "--labelled", labelled, "--colour-order", "RGB", "--licence", "MIT"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("worse (difference -") >= 3  # every BGR
+    assert load_trunk(output).origin == {
+        "repository": "an ONNX file", "file": "x.onnx", "colour_order": "RGB", "input": "(x - 127.5) / 127.5",
+        "licence": "MIT",
+    }  # fmt: skip
+    # Nothing is replaced unless asked.
+    assert main([*argv, "--colour-order", "RGB"]) == 2
+    assert (
+        "model.pt: exists; replace it with --overwrite, or choose another output" in capsys.readouterr().err
+    )
+    assert main([*argv, "--colour-order", "RGB", "--overwrite"]) == 0
+
+
+def test_what_labelled_faces_cannot_decide_is_said_and_refuses_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "x.onnx"
+    _, model = exported_iresnet()
+    change_weight(
+        model, "conv1.weight", lambda weight: weight.mean(1, keepdims=True).repeat(3, 1)
+    )  # sees grey
+    del model.metadata_props[:]
+    onnx.save(model, path)
+    labelled = coloured_faces(tmp_path / "faces")
+    for order in ("RGB", "BGR"):
+        argv = ["import-onnx", str(path), "--size", "32", "-o", str(tmp_path / order), "--labelled", labelled]
+        assert main([*argv, "--input-mean", "127.5", "--input-std", "127.5", "--colour-order", order]) == 0
+        assert f"cannot tell {order}, (x - 127.5) / 127.5 from " in capsys.readouterr().out
+        assert read_manifest(tmp_path / order)["trunk_origin"]["colour_order"] == order

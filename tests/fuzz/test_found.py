@@ -230,7 +230,8 @@ def test_nodes_beside_the_network_are_not_run_when_a_trunk_is_imported(tmp_path:
             with pytest.raises(ValueError, match=rf"{name}\.onnx: not a whole ONNX file"):
                 import_onnx(path)
         else:
-            state = import_onnx(path).trunk.state_dict()
+            imported = import_onnx(path, colour_order="RGB", input_mean=127.5, input_std=127.5)
+            state = imported.trunk.state_dict()
             assert all(
                 torch.equal(state[key], value)
                 for key, value in trunk.state_dict().items()

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from btnet import BTNet
+from btnet.interop.onnx import build_graph
 from btnet.model.backbone import Backbone
 from btnet.model.iresnet import IResNet
 from btnet.model.mobilefacenet import MobileFaceNet
@@ -58,6 +65,28 @@ def trained(trunk: Backbone, faces: torch.Tensor) -> Backbone:
     for hook in hooks:
         hook.remove()
     return trunk
+
+
+@cache
+def _exported(fold: bool) -> bytes:
+    return bytes(build_graph(_trunk(), fold=fold).model.SerializeToString())
+
+
+@cache
+def _trunk() -> Backbone:
+    return trained(iresnet(), torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1)
+
+
+def exported_iresnet(*, fold: bool = False) -> tuple[Backbone, onnx.ModelProto]:
+    """A trained network and its graph, to be changed at will: exporting takes seconds, and is done once."""
+    return copy.deepcopy(_trunk()), onnx.ModelProto.FromString(_exported(fold))
+
+
+def change_weight(model: onnx.ModelProto, name: str, change: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
+    """Put another array in the place of an initialiser."""
+    [tensor] = [each for each in model.graph.initializer if each.name == name]
+    changed = np.ascontiguousarray(change(onnx.numpy_helper.to_array(tensor)))
+    tensor.CopyFrom(onnx.numpy_helper.from_array(changed, name))
 
 
 def with_branches(trunk: Backbone, *resolutions: int) -> BTNet:

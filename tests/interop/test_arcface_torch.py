@@ -224,12 +224,16 @@ def test_shards_are_merged_in_the_order_of_the_labels(world_size: int, tmp_path:
     weight = torch.arange(14.0 * 3).view(14, 3)
     sizes = [14 // world_size + (rank < 14 % world_size) for rank in range(world_size)]
     shards = list(torch.split(weight, sizes))
-    forms = {name: tmp_path / name for name in ("checkpoints", "authors", "sampled")}
+    forms = {name: tmp_path / name for name in ("checkpoints", "authors", "sampled", "first", "colon")}
     for folder in forms.values():
         folder.mkdir()
     save_checkpoints(forms["checkpoints"], shards)
     save_authors(forms["authors"], shards, sampled=False)
     save_authors(forms["sampled"], shards, sampled=True)
+    for rank, shard in enumerate(shards):
+        for name, start in (("first", "rank_"), ("colon", "rank:")):
+            torch.save(shard.clone(), forms[name] / f"{start}{rank}_softmax_weight.pt")
+            torch.save(torch.zeros_like(shard), forms[name] / f"{start}{rank}_softmax_weight_mom.pt")
     for folder in forms.values():
         assert torch.equal(merge_classifier_shards(folder, num_classes=14), weight)
 
@@ -256,7 +260,10 @@ def test_weights_that_cannot_be_dealt_out_are_refused(
 
 
 def test_missing_shards_are_noticed(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"holds no checkpoint_gpu_0\.pt or softmax_fc_gpu_0\.pt"):
+    with pytest.raises(
+        FileNotFoundError,
+        match=r"no checkpoint_gpu_0\.pt, softmax_fc_gpu_0\.pt or rank_0_softmax_weight",
+    ):
         merge_classifier_shards(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such folder"):
         merge_classifier_shards(tmp_path / "nothing")

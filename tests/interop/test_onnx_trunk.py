@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import torch
 from onnx import helper, numpy_helper
+from onnxruntime.transformers import float16
 
 from btnet.data.views import normalise
 from btnet.interop.onnx import build_graph
@@ -19,7 +20,7 @@ from btnet.interop.onnx_trunk import import_onnx
 from btnet.interop.restored_norms import restore_norms
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
-from onnx_models import iresnet, mobilefacenet, trained
+from onnx_models import change_weight, exported_iresnet, iresnet, mobilefacenet, trained
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)
 X = normalise(torch.from_numpy(FACES).permute(0, 3, 1, 2))
@@ -100,7 +101,7 @@ def test_an_unmerged_file_gives_every_tensor_back_without_faces(
 
 
 def test_branches_train_from_an_imported_trunk(tmp_path: Path) -> None:
-    imported = import_onnx(write(build_graph(trained(iresnet(), X)).model, tmp_path / "x.onnx"), FACES)
+    imported = import_onnx(write(exported_iresnet(fold=True)[1], tmp_path / "x.onnx"), FACES)
     model = BTNet(imported.trunk, (8,)).train()
     model.network(8)(torch.rand(4, 3, 8, 8)).square().sum().backward()
     assert all(p.grad is not None for p in model.learnt_parameters(8).values())
@@ -108,8 +109,7 @@ def test_branches_train_from_an_imported_trunk(tmp_path: Path) -> None:
 
 def test_scaling_nodes_product_and_add_flatten_and_another_epsilon_are_read(tmp_path: Path) -> None:
     """The graph as other converters write it: grey levels in, MatMul + Add, slopes [C, 1, 1], Flatten."""
-    trunk = trained(iresnet(), X)
-    model = build_graph(trunk, fold=False).model
+    _, model = exported_iresnet()
     graph = model.graph
     constants = {t.name: t for t in graph.initializer}
     added = [
@@ -180,8 +180,109 @@ def test_the_batch_size_of_the_estimation_does_not_matter(tmp_path: Path) -> Non
         torch.testing.assert_close(second.state_dict()[key], value, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("keep_io_types", [True, False])
+@pytest.mark.parametrize("blocked", [None, ["BatchNormalization"], ["PRelu", "Gemm"]])
+def test_files_of_onnxruntimes_float16_converter_are_read(
+    keep_io_types: bool, blocked: list[str] | None, tmp_path: Path
+) -> None:
+    """It appends its Casts behind the nodes that need them, which onnx's checker takes for damage."""
+    trunk, model = exported_iresnet(fold=blocked is None)
+    options = {} if blocked is None else {"op_block_list": blocked}
+    half = float16.convert_float_to_float16(model, keep_io_types=keep_io_types, **options)
+    imported = import_onnx(write(half, tmp_path / "x.onnx", other_names=False), FACES)
+    assert error(embed(imported.trunk), embed(trunk)) < 1e-2
+
+
+def test_nodes_in_a_circle_are_refused(tmp_path: Path) -> None:
+    _, model = exported_iresnet()
+    first = next(node for node in model.graph.node if node.op_type == "Conv")
+    first.input[0] = next(node for node in model.graph.node if node.op_type == "Add").output[0]
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(ValueError, match=r"x\.onnx: not a whole ONNX file"):
+        import_onnx(tmp_path / "x.onnx", FACES)
+
+
+def foreign(
+    path: Path, *, front: list[tuple[str, float]] | None = None, bgr: bool = False
+) -> tuple[Backbone, Path]:
+    """A file that says nothing of its input, for BGR or with nodes before its first convolution."""
+    trunk, model = exported_iresnet()
+    del model.metadata_props[:]
+    if bgr:
+        change_weight(model, "conv1.weight", lambda weight: weight[:, ::-1])
+    graph, last, added = model.graph, "data", []
+    for i, (kind, constant) in enumerate(front or []):
+        graph.initializer.append(numpy_helper.from_array(np.float32(constant), f"front_{i}"))
+        added.append(helper.make_node(kind, [last, f"front_{i}"], [f"fronted_{i}"], f"front_{i}"))
+        last = f"fronted_{i}"
+    for node in graph.node:
+        if node.op_type == "Conv" and node.input[0] == "data":
+            node.input[0] = last
+    for i, node in enumerate(added):
+        graph.node.insert(i, node)
+    onnx.save(model, path)
+    return trunk, path
+
+
+def test_a_file_that_does_not_say_its_input_asks_for_it(tmp_path: Path) -> None:
+    _, path = foreign(tmp_path / "x.onnx")
+    with pytest.raises(
+        ValueError, match=r"x\.onnx: does not say how its images come; state colour_order .*input_mean"
+    ):
+        import_onnx(path)
+    with pytest.raises(
+        ValueError, match=r"state colour_order \(--colour-order\): RGB, as InsightFace's, or BGR$"
+    ):
+        import_onnx(path, input_mean=127.5, input_std=127.5)
+    with pytest.raises(ValueError, match=r"state input_mean, input_std"):
+        import_onnx(path, colour_order="RGB", input_mean=127.5)
+    with pytest.raises(ValueError, match=r"zero padding stands for grey level 0; .* centred on 127\.5"):
+        import_onnx(path, colour_order="RGB", input_mean=0, input_std=255)
+    with pytest.raises(ValueError, match="colour order 'bgr', expected RGB or BGR"):
+        import_onnx(path, colour_order="bgr")
+    # Files of btnet say it themselves.
+    assert import_onnx(write(exported_iresnet()[1], tmp_path / "y.onnx")).convention == (
+        "RGB", 127.5, 127.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("colour_order", ["RGB", "BGR"])
+@pytest.mark.parametrize(
+    ("front", "mean", "std", "is_proven"),
+    [
+        (None, 127.5, 127.5, False),
+        (None, 127.5, 128.0, False),
+        ([("Sub", 127.5), ("Mul", 1 / 128)], 0.0, 1.0, True),
+        ([("Div", 255.0), ("Sub", 0.5), ("Div", 0.5)], 0.0, 1.0, True),
+        ([("Sub", 0.5), ("Div", 0.5)], 0.0, 255.0, True),
+        ([("Mul", 2.0)], 127.5, 255.0, False),
+    ],
+)
+def test_stated_and_proven_inputs_give_the_networks_own_embeddings(
+    colour_order: str,
+    front: list[tuple[str, float]] | None,
+    mean: float,
+    std: float,
+    is_proven: bool,
+    tmp_path: Path,
+) -> None:
+    _, path = foreign(tmp_path / "x.onnx", front=front, bgr=colour_order == "BGR")
+    stated = (None, None) if is_proven else (mean, std)
+    imported = import_onnx(path, colour_order=colour_order, input_mean=stated[0], input_std=stated[1])
+    assert imported.convention == (colour_order, mean, std)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    pixels = FACES if colour_order == "RGB" else FACES[..., ::-1]
+    given = ((pixels.astype(np.float32) - mean) / std).transpose(0, 3, 1, 2)
+    [expected] = session.run(None, {"data": np.ascontiguousarray(given)})
+    assert error(embed(imported.trunk), torch.from_numpy(expected)) < 1e-5
+    assert imported.trunk.origin["colour_order"] == colour_order
+    if is_proven:
+        with pytest.raises(ValueError, match=r"its own nodes centre the input.* leave mean and std out"):
+            import_onnx(path, colour_order=colour_order, input_mean=127.5, input_std=127.5)
+
+
 def test_what_is_no_recognition_model_is_refused_with_the_place(tmp_path: Path) -> None:
-    path = write(build_graph(trained(iresnet(), X)).model, tmp_path / "x.onnx")
+    path = write(exported_iresnet(fold=True)[1], tmp_path / "x.onnx")
     with pytest.raises(FileNotFoundError, match=r"z\.onnx: no such ONNX file"):
         import_onnx(tmp_path / "z.onnx")
     with pytest.raises(

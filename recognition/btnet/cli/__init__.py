@@ -32,6 +32,7 @@ COMMANDS: Final = {
     "export-onnx": "btnet.cli.export_onnx",
     "export-insightface": "btnet.cli.export_insightface",
     "import-onnx": "btnet.cli.import_onnx",
+    "convert-trunk": "btnet.cli.convert_trunk",
     "quantise-onnx": "btnet.cli.quantise_onnx",
     "demo": "btnet.cli.demo",
     "evidence": "btnet.cli.evidence",

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         type=Path,
-        help="folder of checkpoint_gpu_*.pt or softmax_fc_gpu_*.pt; or a classifier.safetensors",
+        help="folder of checkpoint_gpu_*.pt, rank_*_softmax_weight.pt, softmax_fc_gpu_*.pt; or classifier.safetensors",
     )
     parser.add_argument(
         "--output",

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["load_pickle_of", "load_plain_pickle"]
+__all__ = ["load_pickle_of", "load_plain_pickle", "load_ruled"]
 
 _LONGEST = 300  # of a reason, which may quote the file
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
@@ -72,22 +72,34 @@ def load_pickle_of(path: Path, look_up: Callable[[str, str], Any]) -> Any:
         pickle.UnpicklingError: for a name that is refused; a damaged pickle can fail in other ways too.
     """
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
-        for _ in instructions(source):
-            pass
-        source.seek(0)
-        return _RuledUnpickler(source, look_up).load()
+        return load_ruled(source, look_up)
 
 
-def instructions(source: mmap.mmap) -> Iterator[str]:
+def load_ruled(
+    source: Any, look_up: Callable[[str, str], Any], outside: Callable[[Any], Any] | None = None
+) -> Any:
+    """`load_pickle_of` for a binary stream that can be read twice.
+
+    Args:
+        source: the stream.
+        look_up: as `load_pickle_of`.
+        outside: what stands for a persistent id, a thing that is kept beside the pickle; None: there are none.
+    """
+    for _ in instructions(source):
+        pass
+    source.seek(0)
+    return _RuledUnpickler(source, look_up, outside).load()
+
+
+def instructions(source: Any) -> Iterator[str]:
     """Names of a pickle's instructions, which are read and not followed.
 
     Raises:
         ValueError: for a length beyond the end of the file, a place in the memo that no writer would come to, or an
             instruction that is not wholly inside its frame.
     """
-    stream: Any = source  # genops reads and asks for the place, which a map knows too
     frame_end = 0
-    for count, (instruction, argument, place) in enumerate(pickletools.genops(stream)):
+    for count, (instruction, argument, place) in enumerate(pickletools.genops(source)):
         if instruction.name in _MEMO and (argument or 0) > count:
             raise ValueError(f"it uses place {argument} of the memo after {count} instructions")
         # Python's unpickler loses its place there, and takes anything for a length.
@@ -179,15 +191,22 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 class _RuledUnpickler(pickle.Unpickler):
-    def __init__(self, source: Any, look_up: Callable[[str, str], Any]) -> None:
+    def __init__(
+        self, source: Any, look_up: Callable[[str, str], Any], outside: Callable[[Any], Any] | None
+    ) -> None:
         super().__init__(source)
-        self._look_up = look_up
+        self._look_up, self._outside = look_up, outside
 
     def find_class(self, module: str, name: str) -> Any:
         found = self._look_up(module, name)
         if found is None:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no such file needs")
         return found
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self._outside is None:
+            raise pickle.UnpicklingError("it asks for something beside it, which no such file needs")
+        return self._outside(pid)
 
 
 def _plain(value: Any, known: dict[int, Any]) -> Any:

@@ -27,8 +27,10 @@ __all__ = [
     "write_classifier_shards",
 ]
 
-# arcface_torch's checkpoints of a rank, and the BTNet authors' files of a rank's classifier
+# arcface_torch's checkpoints of a rank, the BTNet authors' files of a rank's classifier, and those of arcface_torch's
+# first PartialFC: centres alone, their momentum in files of other names
 _CHECKPOINT, _SOFTMAX_FC = "checkpoint_gpu_{}.pt", "softmax_fc_gpu_{}.pt"
+_FORMS = (_CHECKPOINT, _SOFTMAX_FC, "rank_{}_softmax_weight.pt", "rank:{}_softmax_weight.pt")
 
 
 def as_margin_softmax(margin: Margin, group: dist.ProcessGroup | None = None) -> MarginSoftmax:
@@ -107,7 +109,8 @@ def shard_sizes(num_classes: int, world_size: int) -> list[int]:
 def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = None) -> Tensor:
     """Join the class centres that the ranks of a training run left behind.
 
-    Reads arcface_torch's `checkpoint_gpu_{rank}.pt`, or the BTNet authors' `softmax_fc_gpu_{rank}.pt`.
+    Reads arcface_torch's `checkpoint_gpu_{rank}.pt`, or `rank_{rank}_softmax_weight.pt` of its first PartialFC (without
+    the `_mom` files), or the BTNet authors' `softmax_fc_gpu_{rank}.pt`.
     `btnet.loss.save_classifier` makes the exchange file of the result.
 
     Args:
@@ -193,14 +196,14 @@ def _shard_paths(folder: Path) -> list[Path]:
         raise FileNotFoundError(f"{folder}: no such folder; give the output of an arcface_torch run")
     ranks = {
         pattern: sorted(int(match[1]) for path in folder.iterdir() if (match := regex.fullmatch(path.name)))
-        for pattern in (_CHECKPOINT, _SOFTMAX_FC)
+        for pattern in _FORMS
         for regex in [re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))]
     }
     kinds = [pattern for pattern, found in ranks.items() if found]
     if not kinds:
         raise FileNotFoundError(
-            f"{folder}: holds no {_CHECKPOINT.format('0')} or {_SOFTMAX_FC.format('0')}; arcface_torch "
-            "writes them with `config.save_all_states = True`"
+            f"{folder}: holds no {', '.join(form.format('0') for form in _FORMS[:-2])} or {_FORMS[-2].format('0')}; "
+            "arcface_torch writes the first with `config.save_all_states = True`"
         )
     if len(kinds) > 1:
         raise ValueError(
@@ -223,8 +226,9 @@ def _wrong_count(paths: list[Path], sizes: list[int], num_classes: int | None) -
     text = f"{paths[0].parent}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; "
     for world_size in range(len(sizes) + 1, (num_classes or 0) + 1):
         if shard_sizes(num_classes or 0, world_size)[: len(sizes)] == sizes:
+            first = paths[0].name
             missing = [
-                paths[0].name.replace("gpu_0", f"gpu_{rank}") for rank in range(len(sizes), world_size)
+                re.sub(r"(?<=[_:])0(?=[_.])", str(rank), first) for rank in range(len(sizes), world_size)
             ]
             return f"{text}missing: {', '.join(missing)}, of {world_size} ranks; copy the files of all ranks"
     return f"{text}the run had another training set"
@@ -233,6 +237,8 @@ def _wrong_count(paths: list[Path], sizes: list[int], num_classes: int | None) -
 def _read_shard(path: Path) -> tuple[Tensor, Any]:
     """Centres of one rank in float32, and the training step if the file says it."""
     content = load_weights(path)
+    if isinstance(content, Tensor) and "softmax_weight" in path.name:
+        content = {"weight": content}
     state = content.get("state_dict_softmax_fc", content) if isinstance(content, dict) else {}
     # Where negatives are sampled, `weight_activated` holds the last step's classes and `weight` all of them.
     weight = state.get("weight", state.get("weight_activated")) if isinstance(state, dict) else None

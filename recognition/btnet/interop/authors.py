@@ -92,7 +92,7 @@ def export_authors(model: BTNet, folder: str | Path, *, overwrite: bool = True) 
 
 
 def _read(path: str | Path) -> dict[str, Tensor]:
-    state = {key.removeprefix("module."): value for key, value in read_weights(path).items()}
+    state = dict(read_weights(path))
     for key, value in state.items():
         if value.is_floating_point() and value.dtype != torch.float32:
             raise ValueError(

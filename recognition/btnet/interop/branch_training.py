@@ -16,6 +16,7 @@ from btnet.loss.classifier_file import classifier_file
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import load_trunk
+from btnet.model.unmeasured import check_measured
 
 __all__ = ["BranchTraining", "branch_or", "distillation", "freeze_classifier"]
 
@@ -88,6 +89,7 @@ class BranchTraining(nn.Module):
     ) -> None:
         super().__init__()
         self.model = BTNet(load_trunk(trunk), (resolution,), interpolation=interpolation)
+        check_measured(self.model.network(resolution), trunk)
         self.resolution = resolution
         self.coupling = self.model.trunk.coupling_layer(resolution)
         self.distillation_weight = distillation_weight

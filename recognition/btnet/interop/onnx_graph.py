@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -59,6 +60,7 @@ class OnnxGraph:
         input: name of the images' tensor.
         output: name of the embeddings' tensor.
         dtype: "float16" if any weight is, else "float32".
+        metadata: what its maker wrote into it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,6 +74,7 @@ class OnnxGraph:
             raise FileNotFoundError(f"{path}: no such ONNX file")
         try:
             model = onnx.load(path)
+            _sort(model.graph)
             onnx.checker.check_model(model)
         except Exception as error:  # protobuf's and the checker's errors have no common base
             reason = " ".join(str(error).split())[:200]
@@ -97,6 +100,7 @@ class OnnxGraph:
         self.input, self.output = inputs[0].name, graph.output[0].name
         half = any(weight.dtype == np.float16 for weight in self._constants.values())
         self.dtype = "float16" if half else "float32"
+        self.metadata = {entry.key: entry.value for entry in model.metadata_props}
 
     def understood(self) -> bytes:
         """The model of those nodes alone that were taken, to be run; a file may hold others, which would run too."""
@@ -264,6 +268,31 @@ class OnnxGraph:
                 "(constants folded), then give it again"
             )
         return self._constants[tensor].astype(np.float32)
+
+
+def _sort(graph: Any) -> None:
+    """Put each node behind those it needs; onnxruntime's float16 converter appends. An order that is right stays."""
+    nodes = list(graph.node)
+    made_by = {output: i for i, node in enumerate(nodes) for output in node.output if output}
+    needs = [{made_by[name] for name in node.input if name in made_by} for node in nodes]
+    needed_by: dict[int, list[int]] = {}
+    for i, others in enumerate(needs):
+        for other in others:
+            needed_by.setdefault(other, []).append(i)
+    ready = [i for i, others in enumerate(needs) if not others]
+    order = []
+    while ready:
+        i = heapq.heappop(ready)
+        order.append(i)
+        for other in needed_by.get(i, ()):
+            needs[other].discard(i)
+            if not needs[other]:
+                heapq.heappush(ready, other)
+    # In a circle none comes first: the checker says so.
+    if len(order) == len(nodes) and order != list(range(len(nodes))):
+        copies = [onnx.NodeProto.FromString(nodes[i].SerializeToString()) for i in order]
+        del graph.node[:]
+        graph.node.extend(copies)
 
 
 def _attributes(node: Any) -> dict[str, Any]:

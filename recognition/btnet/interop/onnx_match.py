@@ -15,7 +15,6 @@ from btnet.interop.onnx_graph import FLATTENING, Affine, Array, Convolution, Onn
 __all__ = ["Matched", "match"]
 
 EPS: Final = 1e-5
-_CENTRE: Final = 127.5
 
 
 @dataclass
@@ -25,12 +24,14 @@ class Matched:
     Attributes:
         state: of an IResNet or MobileFaceNet. Merged BatchNorms are the identity plus their bias.
         merged: names of the BatchNorms that are merged into what stands before them.
-        takes_grey_levels: whether the file's input is [0, 255] instead of [-1, 1].
+        slope: factor by which the file's nodes scale its input before the first convolution.
+        zero: the input that becomes 0 there; convolutions pad with it.
     """
 
     state: dict[str, Tensor] = field(default_factory=dict)
     merged: list[str] = field(default_factory=list)
-    takes_grey_levels: bool = False
+    slope: float = 1.0
+    zero: float = 0.0
 
 
 class _Part(NamedTuple):
@@ -72,8 +73,7 @@ def _iresnet(
     if stem is None:
         raise graph.refuse(tensor, "a residual unit, or the stem's convolution, BatchNorm and PReLU")
     part, tensor = stem
-    factor = _read_scaling(graph, found, tensor)
-    part = part._replace(conv=part.conv._replace(weight=part.conv.weight * factor))
+    _read_scaling(graph, found, tensor)
     _put(found, part, "conv1", "bn1", "prelu")
     stage, index = 0, 0
     for norm, first, second, shortcut in units:
@@ -127,9 +127,7 @@ def _mobilefacenet(
         units.insert(0, (residual, parts))
     if not units or len(units[0][1]) != 1:
         raise graph.refuse(tensor, "a MobileFaceNet's first convolution")
-    stem = units[0][1][0]
-    factor = _read_scaling(graph, found, tensor)
-    units[0] = (False, [stem._replace(conv=stem.conv._replace(weight=stem.conv.weight * factor))])
+    _read_scaling(graph, found, tensor)
     stage, index = -1, 0
     for number, (residual, parts) in enumerate(units):
         if residual:
@@ -183,8 +181,8 @@ def _part(graph: OnnxGraph, tensor: str, *, slopes: bool) -> tuple[_Part, str] |
     return None if conv is None else (_Part(conv[0], norm, taken[0]), conv[1])
 
 
-def _read_scaling(graph: OnnxGraph, found: Matched, tensor: str) -> float:
-    """Factor by which the first convolution sees larger values than ours; sets `takes_grey_levels`."""
+def _read_scaling(graph: OnnxGraph, found: Matched, tensor: str) -> None:
+    """The nodes before the first convolution, as one product and one difference."""
     steps: list[tuple[str, float]] = []
     while (taken := graph.take_scaling(tensor)) is not None:
         *step, tensor = taken
@@ -200,17 +198,8 @@ def _read_scaling(graph: OnnxGraph, found: Matched, tensor: str) -> float:
             x = apply[kind](x, constant)
         return x
 
-    # Convolutions pad with zeros, which mean mid-grey to our networks: a factor can be moved, a shift cannot.
-    slope = scaled(1.0) - scaled(0.0)
-    if abs(scaled(0.0)) < 1e-6 * abs(slope):
-        return slope
-    if abs(scaled(_CENTRE)) < 1e-3 * abs(slope):
-        found.takes_grey_levels = True
-        return slope * _CENTRE
-    raise ValueError(
-        f"{graph.path}: subtracts {-scaled(0.0) / slope:.4g} from the grey levels; networks of btnet are centred on "
-        f"{_CENTRE}, and zero padding does not let another centre be moved into the weights"
-    )
+    found.slope = scaled(1.0) - scaled(0.0)
+    found.zero = -scaled(0.0) / found.slope
 
 
 def _put_layers(found: Matched, part: _Part, name: str) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import re
 from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -42,6 +43,7 @@ class Backbone(nn.Module):
         input_size: this network's input size in px, the canonical one or one of its pyramid.
         inner_size: px that it enlarges its input to (bilinearly) before its first unit; 0: it computes at `input_size`.
         embedding_size: length of the embedding.
+        origin: what is known of where the weights come from, see `load_trunk`; empty for those of arcface_torch.
         gradient_checkpointing: recompute units in the backward pass instead of keeping their activations.
     """
 
@@ -50,6 +52,7 @@ class Backbone(nn.Module):
     input_size: int
     inner_size: int = 0
     embedding_size: int
+    origin: Mapping[str, str] = MappingProxyType({})
     gradient_checkpointing: bool = False
     moves_alone: bool = True
 

@@ -274,8 +274,10 @@ class BTNet(nn.Module):
         Raises:
             ValueError: if an ONNX bundle lies in `folder`.
         """
+        if self.trunk.origin:
+            sections["trunk_origin"] = dict(self.trunk.origin)
         with model_draft(Path(folder)) as draft:
-            write_weights(draft / MODEL, self.trunk.state_dict())
+            write_weights(draft / MODEL, self.trunk.state_dict(), self.trunk.origin)
             for r in self.resolutions:
                 self.overlay(r).save(draft / overlay_file(r))
             write_manifest(

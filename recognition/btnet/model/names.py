@@ -117,10 +117,10 @@ def create(name: str, **kwargs: Any) -> Backbone:
 
 
 def trunk_of(name: str) -> Backbone:
-    """A trunk to count and describe: read from a .pt file, or by the name of its architecture.
+    """A trunk to count and describe: read from a file or folder, or by the name of its architecture.
 
     Args:
-        name: a key of `BACKBONES`, or a path ending in .pt or .pth.
+        name: a key of `BACKBONES`, or a path: with an ending, or there.
 
     Returns:
         The trunk; by name, on the meta device, where nothing is allocated or computed.
@@ -131,7 +131,7 @@ def trunk_of(name: str) -> Backbone:
     """
     from btnet.model.trunk_file import load_trunk  # which asks this registry
 
-    if Path(name).suffix in (".pt", ".pth"):
+    if Path(name).suffix or Path(name).exists():
         return load_trunk(name)
     with torch.device("meta"):
         return create(name)

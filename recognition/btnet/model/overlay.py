@@ -15,7 +15,7 @@ from torch import Tensor
 
 from btnet.files.atomic import replacing
 from btnet.model.adapter import merge_adapters
-from btnet.model.tensor_file import read_tensors
+from btnet.model.tensor_file import OVERLAY, read_tensors
 
 # 2: with `inner_size`, which a reader of 1 would not heed.
 _FORMAT_VERSIONS = (1, 2)
@@ -124,7 +124,7 @@ class Overlay:
         if self.inner_size:
             metadata["inner_size"] = self.inner_size
         with replacing(Path(path)) as temporary:
-            save_file(self.tensors, str(temporary), {"btnet": json.dumps(metadata)})
+            save_file(self.tensors, str(temporary), {OVERLAY: json.dumps(metadata)})
 
     @classmethod
     def load(cls, path: str | Path) -> Overlay:
@@ -203,7 +203,7 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such overlay file")
-    metadata, tensors = read_tensors(path, "btnet")
+    metadata, tensors = read_tensors(path, OVERLAY)
     if not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
     return metadata, tensors

@@ -9,7 +9,17 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-__all__ = ["read_tensors"]
+__all__ = ["OVERLAY", "is_safetensors", "read_tensors"]
+
+OVERLAY = "btnet"
+"""The section of a branch's overlay."""
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON object, and the object."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
 
 
 def read_tensors(path: Path, section: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Files of `torch.save`, read as weights and nothing else: no code, no more memory than the file is large."""
+"""Files of weights, of `torch.save` or safetensors: no code is run, no more memory taken than the file is large."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import pickletools
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,19 +14,26 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
-__all__ = ["check_archive", "load_weights"]
+from btnet.model.inert_archive import StandIn, read_inert
+from btnet.model.tensor_file import is_safetensors, read_tensors
+
+__all__ = ["RECORD", "check_archive", "load_weights", "record_of", "with_record"]
+
+RECORD = "btnet_trunk"
+"""What is known of a trunk beside its weights: the name of this section in a file's metadata."""
 
 _NUM_PICKLES = 5  # of torch's older format: magic number, version, system, contents, keys; then raw numbers
 
 
 def load_weights(path: str | Path) -> Any:
-    """Read what `torch.save` wrote, on the CPU.
+    """Read what `torch.save` or safetensors wrote, on the CPU; a file is known by its content, not by its ending.
 
     torch's own reader takes the damage of a bit for another weight, and makes room for whatever a file announces. So
-    the archive is checked first: its members stored as they are, with the checksums torch gave them.
+    the archive is checked first: its members stored as they are, with the checksums torch gave them. What it refuses
+    for the objects beside the weights (PyTorch Lightning's) is read by `btnet.model.inert_archive`.
 
     Args:
-        path: an archive, or a file of torch before 1.6.
+        path: an archive, a file of torch before 1.6, or a safetensors file.
 
     Returns:
         Tensors in dicts, lists and the like.
@@ -37,19 +45,14 @@ def load_weights(path: str | Path) -> Any:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file of weights")
+    if is_safetensors(path):
+        record, tensors = read_tensors(path, RECORD)
+        return with_record(tensors, record)
     # Warnings are of what weights never have.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            if zipfile.is_zipfile(path):
-                with open(path, "rb") as file:
-                    check_archive(file)
-                content = torch.load(path, map_location="cpu", weights_only=True)
-            else:
-                legacy = path.read_bytes()
-                _check_announced(legacy)
-                # From memory: a read of more than there is gets what there is.
-                content = torch.load(io.BytesIO(legacy), map_location="cpu", weights_only=True)
+            content = _read_archive(path) if zipfile.is_zipfile(path) else _read_legacy(path)
         except MemoryError:
             raise
         except Exception as error:  # whatever torch meets in a damaged file: there is no list of it
@@ -58,6 +61,11 @@ def load_weights(path: str | Path) -> Any:
                 f"{path}: torch cannot read this as a file of weights ({reason[:300]}); a state dict saved by "
                 "torch.save is expected"
             ) from error
+    if isinstance(content, StandIn):
+        kind = type(content)
+        raise ValueError(
+            f"{path}: a pickled {kind.__module__}.{kind.__qualname__}, not weights; save its state_dict() instead"
+        )
     for tensor in _tensors(content):
         # A stride of zero makes a few bytes a tensor of any size.
         if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
@@ -65,6 +73,42 @@ def load_weights(path: str | Path) -> Any:
                 f"{path}: a tensor of shape {list(tensor.shape)} with fewer numbers; save it again, contiguous"
             )
     return content
+
+
+def with_record(state: Mapping[str, Tensor], record: Mapping[str, str]) -> Mapping[str, Tensor]:
+    """A state dict with a record beside its keys, where torch keeps the versions of modules."""
+    carrier: Any = OrderedDict(state)
+    carrier._metadata = {RECORD: dict(record)}
+    return carrier  # type: ignore[no-any-return]
+
+
+def record_of(content: Any) -> dict[str, str]:
+    """The record of what `load_weights` read; empty if there is none."""
+    metadata = getattr(content, "_metadata", None)
+    record = metadata.get(RECORD) if isinstance(metadata, Mapping) else None
+    items = record.items() if isinstance(record, Mapping) else ()
+    return {key: value for key, value in items if isinstance(key, str) and isinstance(value, str)}
+
+
+def _read_archive(path: Path) -> Any:
+    with zipfile.ZipFile(path) as archive:
+        if any("/code/" in name for name in archive.namelist()):
+            raise ValueError("a TorchScript module: save the state_dict() of what it was made from")
+    with open(path, "rb") as file:
+        check_archive(file)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise
+    except Exception:  # as above
+        return read_inert(path)
+
+
+def _read_legacy(path: Path) -> Any:
+    legacy = path.read_bytes()
+    _check_announced(legacy)
+    # From memory: a read of more than there is gets what there is.
+    return torch.load(io.BytesIO(legacy), map_location="cpu", weights_only=True)
 
 
 def check_archive(stream: BinaryIO) -> None:

@@ -20,6 +20,7 @@ from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.names import create
 from btnet.model.trunk_file import load_trunk
+from btnet.model.unmeasured import check_measured
 from btnet.training.classifiers import branch_classifier, trunk_classifier
 from btnet.training.configuration import AGAINST_THE_TRUNK
 from btnet.training.distributed import Context
@@ -93,6 +94,8 @@ def build_step(config: Any, built: Model, context: Context) -> Step:
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     # Either way with what its architecture fixes, such as IResNet's `features.weight`, fixed.
     network = load_trunk(config.trunk) if config.trunk else create_network(config)
+    if config.trunk:
+        check_measured(network, config.trunk)
     context.place(network)
     classifier = trunk_classifier(config, faces, network, context)
     owned = network.state_dict(keep_vars=True)
@@ -134,6 +137,8 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         inner_size=config.inner_size,
         shared_norms=config.shared_tail_norms,
     )
+    for resolution in config.branches:
+        check_measured(model.network(resolution), config.trunk)
     context.place(model)
     objective = Objective(
         influence_weight=config.influence_weight,

@@ -195,7 +195,7 @@ def damage_graph(content: bytes, chance: Random) -> bytes:
 
 def _read_trunk(folder: Path) -> Any:
     [path] = folder.glob("*.onnx")
-    found = import_onnx(path)
+    found = import_onnx(path, colour_order="RGB", input_mean=127.5, input_std=127.5)
     if not found.difference < 1e-2:
         raise WrongAnswerError(f"differs from onnxruntime by {found.difference}")
     return plain(found.trunk.state_dict())

@@ -1,0 +1,94 @@
+"""Options and output of the commands that make a trunk of somebody else's file."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.console import show
+from btnet.data.faces import open_faces
+from btnet.files.existing import refuse_existing
+from btnet.interop.conventions import Judged, Labelled, labelled_faces
+from btnet.model.backbone import Backbone
+from btnet.model.btnet import BTNet
+from btnet.model.model_files import refuse_model
+from btnet.model.saved_networks import COLOUR_ORDERS
+from btnet.model.trunk_file import write_weights
+
+
+def add_trunk_options(parser: argparse.ArgumentParser, norms: str) -> None:
+    """Declare what `import-onnx` and `convert-trunk` have in common.
+
+    Args:
+        parser: of the command.
+        norms: whose statistics `--faces` are for.
+    """
+    parser.add_argument(
+        "--colour-order",
+        choices=COLOUR_ORDERS,
+        help="of the images it was trained on, where the file does not tell",
+    )
+    parser.add_argument(
+        "--faces",
+        metavar="SET",
+        help=f"aligned faces for {norms}: a .rec or .bin file, or identity folders",
+    )
+    parser.add_argument("--num-faces", type=int, default=512, help="of them used (default: %(default)s)")
+    parser.add_argument(
+        "--labelled",
+        metavar="SET",
+        help="aligned faces of known people (.rec or folder): check the colour order and range on up to 100 of them",
+    )
+    parser.add_argument("--licence", metavar="TEXT", help="recorded with the trunk")
+    add_overwrite_argument(parser)
+    parser.add_argument(
+        "--output",
+        "-o",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="model.pt, X.safetensors, or a folder: model.pt and its manifest",
+    )
+
+
+def labelled_of(args: argparse.Namespace, size: int) -> Labelled | None:
+    """The faces of `--labelled`."""
+    return None if args.labelled is None else labelled_faces(open_faces(args.labelled), size)
+
+
+def refuse_output(args: argparse.Namespace) -> None:
+    """Refuse, before the work starts, to write over what is there."""
+    if _is_folder(args.output):
+        refuse_model(args.output, overwrite=args.overwrite)
+    else:
+        refuse_existing(args.output, overwrite=args.overwrite)
+
+
+def write_trunk(args: argparse.Namespace, trunk: Backbone) -> None:
+    """Write file or folder, with what is known of the trunk's origin."""
+    output: Path = args.output
+    if args.licence:
+        trunk.origin = {**trunk.origin, "licence": args.licence}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    if _is_folder(output):
+        BTNet(trunk, ()).save(output, role=output.resolve().name)
+    else:
+        write_weights(output, trunk.state_dict(), trunk.origin)
+    arch = ", ".join(f"{key} {value}" for key, value in trunk.arch.items())
+    known = "".join(f"; {key.replace('_', ' ')}: {value}" for key, value in trunk.origin.items())
+    show(f"{output}: {type(trunk).__name__}, {arch}{known}")
+
+
+def show_judged(judged: Sequence[Judged], verdict: str) -> None:
+    """A line for each convention, and the sentence."""
+    for each in judged:
+        numbers = f"separation {each.separation:5.2f}, accuracy {100 * each.accuracy:5.1f} %"
+        show(f"  {each.convention!s:<26}{numbers}: {each.verdict}")
+    if verdict:
+        show(verdict)
+
+
+def _is_folder(output: Path) -> bool:
+    return not output.suffix or output.is_dir()
