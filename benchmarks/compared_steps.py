@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from btnet.config import load_config
 from btnet.data.faces import open_faces
 from btnet.data.loader import Batch
 from btnet.data.views import normalise, resize
@@ -18,6 +17,7 @@ from btnet.loss.classifier_file import CLASSIFIER
 from btnet.model.iresnet import IResNet
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import MODEL
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model, build_step
 from btnet.training.step import Step

@@ -22,7 +22,6 @@ import torch
 import torch.distributed as dist
 from torch.multiprocessing.spawn import spawn
 
-from btnet.config import load_config
 from btnet.data.faces import encode_jpeg, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.record_faces import write_record_faces
@@ -30,6 +29,7 @@ from btnet.evaluation.style import COLOURS, LINES, new_figure, save_figure, tidy
 from btnet.files.atomic import replacing
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.optimizer import Schedule
 from btnet.training.setup import build_model, build_step

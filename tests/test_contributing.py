@@ -18,13 +18,13 @@ import torch
 
 from btnet import BTNet, load_trunk, register_backbone
 from btnet.cli import main
-from btnet.config import load_config
 from btnet.images.codec import encode_png
 from btnet.images.resize import resize
 from btnet.loss import MARGINS
 from btnet.model import names
 from btnet.model.names import create
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 
 ROOT = Path(__file__).parents[1]

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from btnet import BTNet
-from btnet.config import load_config
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
@@ -19,6 +18,7 @@ from btnet.data.views import INTERPOLATIONS, MultiResolution
 from btnet.images.resize import resize
 from btnet.inference.alignment import template
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 from tiny_keys import NETWORK, TINY
 

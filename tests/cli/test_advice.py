@@ -14,7 +14,7 @@ import pytest
 
 import btnet
 from btnet.cli import COMMANDS
-from btnet.config import load_config
+from btnet.training.config_file import load_config
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = Path(btnet.__file__).parent

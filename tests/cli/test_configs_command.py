@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from btnet.cli import main
-from btnet.config import load_config, packaged_configs
+from btnet.training.config_file import load_config, packaged_configs
 
 
 def test_a_config_of_the_package_is_found_outside_the_repository_and_ones_own_goes_before_it(

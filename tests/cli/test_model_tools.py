@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from btnet.cli import main
-from btnet.config import load_config
 from btnet.loss import load_classifier
 from btnet.model.iresnet import IResNet
 from btnet.model.overlay import fingerprint
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 
 ROOT = Path(__file__).parents[2]

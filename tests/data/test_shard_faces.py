@@ -14,7 +14,6 @@ import pytest
 import torch
 
 from btnet.cli import main
-from btnet.config import load_config
 from btnet.data.faces import CorruptImageError, FaceSet, RecordFaces, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.record_faces import write_record_faces
@@ -22,6 +21,7 @@ from btnet.data.shard_faces import ShardFaces
 from btnet.data.shard_index import write_index
 from btnet.images.codec import encode_png
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

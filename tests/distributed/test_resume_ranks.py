@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
-from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.checkpoint import Checkpoints, saved
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.learner import average_statistics
 from btnet.training.output_folder import prepared_folder
@@ -205,9 +205,9 @@ def test_a_branch_goes_on_to_the_bit_in_one_process(tmp_path: Path) -> None:
     train(load_config(CONFIGS / "ms1mv3_r50_hr", keys))
     folder = tmp_path
     # the trunk knows other people: prototypes take the place of its classifier
-    import btnet.config
+    import btnet.training.config_file
 
-    load = btnet.config.load_config
+    load = btnet.training.config_file.load_config
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(globals(), "load_config", lambda path, k: load(path, [*k, "classifier=prototype"]))
         training = Training(folder, branch=True)

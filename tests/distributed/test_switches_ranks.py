@@ -8,11 +8,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.model.iresnet import IResNet
 from btnet.model.trunk_file import write_weights
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model, build_step
 from gloo import run_on_ranks

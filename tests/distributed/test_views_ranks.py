@@ -9,10 +9,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.batch_statistics import measure_statistics
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.run import train
 from btnet.training.setup import build_model, build_step

@@ -13,7 +13,7 @@ from torch.distributed.run import get_args_parser
 
 from blocks import ROOT
 from btnet.cli import main
-from btnet.config import load_config
+from btnet.training.config_file import load_config
 
 # What makes a training run small; the words of the page stand before it, as they are.
 SMALL = (

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torch import nn
 
-from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
 from btnet.data.pairs import draw_pairs
 from btnet.images.codec import encode_png
@@ -20,6 +19,7 @@ from btnet.images.resize import resize
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from btnet.config import load_config
 from btnet.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
 from btnet.evidence.record import Record, choose
+from btnet.training.config_file import load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 PLANS = pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 
-from btnet.config import load_config
 from btnet.data.bin_sets import read_bin
 from btnet.data.record_faces import RecordFaces
 from btnet.data.record_index import index_path
@@ -30,6 +29,7 @@ from btnet.loss.classifier_file import load_classifier, save_classifier
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import load_trunk, write_weights
 from btnet.public_sets.mat_lists import read_names_and_ids
+from btnet.training.config_file import load_config
 from fuzzing.arrays import bomb as gallery_bomb
 from fuzzing.arrays import hostile_galleries
 from fuzzing.documents import CONFIGS

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, linear, normalize
 
-from btnet.config import load_config
 from btnet.data.faces import open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.views import normalise
+from btnet.training.config_file import load_config
 from btnet.training.distributed import distributed_context
 from btnet.training.optimizer import Schedule
 from btnet.training.setup import build_model, build_step

@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
-from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.views import flip, flip_mask, normalise, resize
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.run import train
 from btnet.training.setup import Model, build_model, build_step

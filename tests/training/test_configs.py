@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from btnet import BTNet
-from btnet.config import load_config
 from btnet.data.faces import open_faces
 from btnet.data.record_faces import write_record_faces
 from btnet.images.codec import encode_jpeg
 from btnet.loss import MARGINS
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.run import train
 from btnet.training.setup import Model, build_model

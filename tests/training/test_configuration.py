@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btnet.config import complete_config, load_config
+from btnet.training.config_file import complete_config, load_config
 from btnet.training.configuration import KEYS, Kind
 
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from btnet.config import load_config
 from btnet.training.checkpoint import saved
+from btnet.training.config_file import load_config
 from btnet.training.meters import DivergedError
 from btnet.training.run import train
 from jobs import ROOT, descendants, train_command

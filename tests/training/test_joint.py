@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from btnet.config import load_config
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.learner import Draws
 from btnet.training.run import train

@@ -10,8 +10,8 @@ import pytest
 import torch
 from easydict import EasyDict
 
-from btnet.config import load_config
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.output_folder import check_space, prepared_folder, resumes
 from btnet.training.run import train

@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from btnet.config import load_config
 from btnet.data.loader import GlobalOrder
+from btnet.training.config_file import load_config
 from btnet.training.distributed import distributed_context
 from btnet.training.meters import DivergedError, LossWindow
 from btnet.training.optimizer import Schedule

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import torch
 
-from btnet.config import differences, load_config, unchanging
 from btnet.data.record_faces import write_record_faces
 from btnet.images.codec import encode_jpeg
 from btnet.loss import load_classifier, save_classifier
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import differences, load_config, unchanging
 from btnet.training.configuration import KEYS
 from btnet.training.run import train
 from tiny_keys import NETWORK, TINY

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from btnet import BTNet
-from btnet.config import load_config
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.run import train
 from btnet.training.setup import build_model

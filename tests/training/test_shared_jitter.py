@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from btnet.config import load_config
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.views import resize
 from btnet.inference.alignment import template
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 from btnet.training.step import Step
 from btnet.training.teacher import TrunkTeacher

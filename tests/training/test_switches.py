@@ -11,11 +11,11 @@ import torch
 
 from btnet import BTNet
 from btnet.cli import main
-from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
 from btnet.inference.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import load_config
 from btnet.training.run import train
 from tiny_keys import NETWORK, TINY
 

@@ -13,12 +13,12 @@ import torch
 from easydict import EasyDict
 
 from btnet.cli import main
-from btnet.config import load_config
 from btnet.data.bin_sets import write_bin
 from btnet.images.codec import encode_png
 from btnet.model.iresnet import IResNet
 from btnet.training import verification
 from btnet.training.checkpoint import saved
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.report import Report
 from btnet.training.run import train

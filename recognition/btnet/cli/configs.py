@@ -6,9 +6,9 @@ import argparse
 import ast
 from pathlib import Path
 
-from btnet.config import packaged_configs
 from btnet.console import show
 from btnet.files.atomic import replacing
+from btnet.training.config_file import packaged_configs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.config import load_config
 from btnet.console import show, show_table, tracked
 from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet
@@ -27,6 +26,7 @@ from btnet.inference.verification_report import SetResults, print_accuracy, prin
 from btnet.inference.verify import Pair, verify
 from btnet.interop.onnx import check_onnx, export_onnx
 from btnet.synthetic.faces import SyntheticFaces
+from btnet.training.config_file import load_config
 
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14

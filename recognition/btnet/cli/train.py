@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from btnet.config import load_config
+from btnet.training.config_file import load_config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

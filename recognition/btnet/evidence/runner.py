@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from btnet.config import BASE, load_config
 from btnet.console import show
 from btnet.data.record_faces import RecordFaces
 from btnet.evidence.cache import build_cache, cache_bytes
@@ -31,6 +30,7 @@ from btnet.inference.verify import parse_pair
 from btnet.model.coupling import default_tail
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import load_trunk
+from btnet.training.config_file import BASE, load_config
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
 

@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from btnet.config import complete_config, differences, unchanging
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.files.folder_lock import only_run
@@ -24,6 +23,7 @@ from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.classifiers import origin_of_classifier, write_classifier
+from btnet.training.config_file import complete_config, differences, unchanging
 from btnet.training.configuration import KEYS
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -53,7 +53,7 @@ def train(config: Any) -> Path:
     """Run a training to its end.
 
     Args:
-        config: from `btnet.config.load_config`.
+        config: from `btnet.training.config_file.load_config`.
 
     Returns:
         The output folder.

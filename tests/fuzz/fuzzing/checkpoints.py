@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from btnet.config import load_config
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
+from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model
 from fuzzing.documents import CONFIGS

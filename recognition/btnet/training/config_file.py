@@ -128,7 +128,7 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 def packaged_configs() -> Path:
     """The folder of this package's own configs: within a wheel in the package, in a checkout beside it."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     inside = package / FOLDER
     return inside if inside.is_dir() else package.parents[1] / FOLDER
 
