@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from btnet.console import show
 from btnet.interop.arcface_edits import installed
 from btnet.interop.arcface_setup import PlannedFile, find_checkout, missing_packages, plan, undo, write
 
@@ -35,8 +36,8 @@ def run(args: argparse.Namespace) -> int:
         files = undo(checkout)
         for file in files:
             write(file)
-            print(f"{file.name}: as it was")
-        print(f"{len(files)} files restored")
+            show(f"{file.name}: as it was")
+        show(f"{len(files)} files restored")
         return 0
     files = plan(checkout, installed())
     left = [file for file in files if file.obstacle]
@@ -45,24 +46,25 @@ def run(args: argparse.Namespace) -> int:
         return int(bool(files))
     changed = [file for file in files if file.new != file.old]
     for file in changed:
-        print(file.difference(), end="")
+        for line in file.difference().splitlines():
+            show(line)
         write(file)
     for file in left:
-        print(f"{file.name}: left whole, {file.obstacle}; upstream has changed it, edit it by hand")
-    print(f"{len(changed)} files changed; take it back with `btnet arcface-setup {args.checkout} --undo`")
+        show(f"{file.name}: left whole, {file.obstacle}; upstream has changed it, edit it by hand")
+    show(f"{len(changed)} files changed; take it back with `btnet arcface-setup {args.checkout} --undo`")
     return int(bool(left))
 
 
 def _report(files: list[PlannedFile], checkout: Path) -> None:
     for file in files:
         for finding in file.findings:
-            print(f"{file.name}, {finding}")
+            show(f"{file.name}, {finding}")
         if file.obstacle:
-            print(f"{file.name}: not as expected, {file.obstacle}; upstream has changed it")
+            show(f"{file.name}: not as expected, {file.obstacle}; upstream has changed it")
     for package, users in missing_packages(checkout).items():
-        print(f"{package} is not installed: {', '.join(users)}")
+        show(f"{package} is not installed: {', '.join(users)}")
     if not torch.cuda.is_available():
-        print(
+        show(
             "no CUDA here: train_v2.py and eval_ijbc.py need a GPU; `btnet train` takes the same configs on a CPU"
         )
-    print(f"{len(files)} files to change" if files else "nothing to change")
+    show(f"{len(files)} files to change" if files else "nothing to change")

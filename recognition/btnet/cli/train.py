@@ -1,8 +1,8 @@
 """Train a trunk, or branches for a pretrained trunk, as a config file says."""
 
 import argparse
-import sys
 
+from btnet.console import show
 from btnet.training.config_file import load_config
 
 
@@ -32,6 +32,6 @@ def run(args: argparse.Namespace) -> int:
     try:
         train(config)
     except VerificationError as error:
-        print(f"btnet: {error}", file=sys.stderr)
+        show(f"btnet: {error}", error=True)
         return 1
     return 0
