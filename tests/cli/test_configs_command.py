@@ -12,15 +12,16 @@ def test_a_config_of_the_package_is_found_outside_the_repository_and_ones_own_go
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    packaged = load_config("configs/demo_btnet_r14")
-    assert packaged.branches == [14]
+    for name in ("configs/demo_btnet_r14", "demo_btnet_r14", "demo_btnet_r14.py"):
+        assert load_config(name).branches == [14]
     with pytest.raises(FileNotFoundError, match="did you mean demo_btnet_r14"):
         load_config("configs/demo_btnet_r15")
     assert main(["configs", "configs"]) == 0
     (tmp_path / "configs/demo_btnet_r14.py").write_text(
         "from easydict import EasyDict\nconfig = EasyDict(lr=0.5)\n"
     )
-    assert load_config("configs/demo_btnet_r14").lr == 0.5
+    for name in ("configs/demo_btnet_r14", "demo_btnet_r14"):
+        assert load_config(name).lr == 0.5
 
 
 def test_copies_are_all_of_them_and_replace_nothing(

@@ -8,7 +8,9 @@ from btnet.training.config_file import load_config
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet train`."""
-    parser.add_argument("config", help="configs/NAME, with or without .py")
+    parser.add_argument(
+        "config", help="NAME of a config in configs/ or of the package, or a path; with or without .py"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
         help="override a key of the config; may be given several times",

@@ -37,7 +37,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
 
     Args:
         path: a Python file that makes `config = EasyDict()` and sets what differs; `.py` may be left out.
-            `configs/NAME` is looked for here first, then among those of the package (`packaged_configs`).
+            NAME and `configs/NAME` are looked for here first, then among those of the package (`packaged_configs`).
         overrides: `key=value` texts; the value is read as a Python literal, else as a string. `like=NAME` puts the
             file over another one than it names.
 
@@ -152,7 +152,9 @@ def _from_arcface_torch(file: Path, base_file: Path) -> dict[str, Any] | None:
 
 
 def _find(path: Path) -> Path:
-    folders = [path.parent, packaged_configs()] if path.parent == FOLDER else [path.parent]
+    folders = [path.parent]
+    if path.parent in (FOLDER, Path()):
+        folders += [FOLDER, packaged_configs()]
     for folder in folders:
         for candidate in (folder / path.name, folder / f"{path.name}.py"):
             if candidate.is_file():
