@@ -74,7 +74,8 @@ OTHER_SIZE = encode_png(np.zeros((24, 32, 3), np.uint8))
         ({"issame": [not same for same in one_fold_of_impostors()]}, "all matched pairs lie in fold 2 of 10"),
         ({"image": CUT}, "image 39"),
         ({"image": b"no image"}, "image 39"),
-        ({"image": OTHER_SIZE}, "image 39 is 32 x 24 px, image 0 is 32 x 32 px"),
+        ({"image": OTHER_SIZE}, "image 39 is 32 x 24 px, expected an aligned face of 32 x 32"),
+        ({"size": 56}, "image 0 is 56 x 56 px, expected an aligned face of 32 x 32"),
     ],
 )
 def test_a_set_that_verification_would_stop_at_is_refused_by_name(
@@ -97,7 +98,8 @@ def test_a_damaged_set_ends_a_run_before_its_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Step, "__call__", lambda *_: pytest.fail("a step was taken"))
-    keys = [f"output={tmp_path / 'run'}", f"val_targets=['{write_set(tmp_path / 'cut.bin', image=CUT)}']"]
+    damaged = write_set(tmp_path / "cut.bin", size=112, image=CUT)
+    keys = [f"output={tmp_path / 'run'}", f"val_targets=['{damaged}']"]
     with pytest.raises(ValueError, match=r"cut\.bin: image 39"):
         train(load_config(CONFIGS / "ms1mv3_r50_hr", [*RUN, *keys]))
 
