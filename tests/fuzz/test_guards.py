@@ -83,7 +83,7 @@ def test_nothing_is_evaluated_but_the_users_own_config_files() -> None:
 
 
 def test_images_are_decoded_in_one_place_behind_one_check() -> None:
-    decoders = ("cv2.imdecode", "cv2.imread", "Image.open")
+    decoders = ("cv2.imdecode", "cv2.imread", "Image.open", "simplejpeg.decode_jpeg")
     found = {path for path in PACKAGE.rglob("*.py") for name, _ in calls(path) if name in decoders}
     assert found == {PACKAGE / "images/codec.py"}
 

@@ -1,17 +1,19 @@
-"""Encoded image <-> uint8 RGB array, through OpenCV."""
+"""Encoded image <-> uint8 RGB array.
 
-from typing import Any
+JPEG, which has no checksum, is decoded by simplejpeg: libjpeg-turbo as in OpenCV and to the same pixels, but what
+it would only warn of (data that end early, go on too long, or make no code) is an error. The rest is OpenCV's.
+"""
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
-from btnet.images.header import check_header
+from btnet.images.header import KIND_BYTES, check_header, image_kind
 
 __all__ = ["CorruptImageError", "decode_image", "encode_jpeg", "encode_png"]
 
-# OpenCV before 4.10 decodes to BGR only.
-_RGB_FLAG: int | None = getattr(cv2, "IMREAD_COLOR_RGB", None)
+_EXIF = b"Exif\0\0"
 
 
 class CorruptImageError(ValueError):
@@ -26,28 +28,37 @@ def decode_image(data: bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint
         where: file and key, for the error text.
 
     Returns:
-        uint8 RGB, [H, W, 3]. Grey images get three equal channels, alpha is dropped.
+        uint8 RGB, [H, W, 3], turned as EXIF says. Grey images get three equal channels, alpha is dropped.
 
     Raises:
         CorruptImageError: naming `where`, if the bytes do not decode, were cut short, are of another kind or announce
-            more than `btnet.images.header.MAX_PIXELS`; a PNG also if its checksums do not fit.
+            more than `btnet.images.header.MAX_PIXELS`; a PNG also if its checksums do not fit, a JPEG if its data are
+            not those of a whole picture.
     """
-    encoded = np.frombuffer(data, np.uint8)
-    image: Any = None
+    encoded = bytes(np.frombuffer(data, np.uint8))
     # OpenCV raises on some broken ones, where it returns None for the rest.
     try:
-        check_header(encoded.tobytes())
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR if _RGB_FLAG is None else _RGB_FLAG)
+        check_header(encoded)
+        return _decode(encoded)
     except (cv2.error, ValueError) as error:
+        start = encoded[:8].hex() or "nothing"
+        reason = " ".join(str(error).split())[:200]
         raise CorruptImageError(
-            _unreadable(encoded, where, f" ({' '.join(str(error).split())[:200]})")
+            f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}) ({reason}); "
+            "remove or replace it"
         ) from error
+
+
+def _decode(encoded: bytes) -> NDArray[np.uint8]:
+    if image_kind(encoded[:KIND_BYTES]) == "JPEG":
+        decoded: NDArray[np.uint8] = simplejpeg.decode_jpeg(encoded)
+        if _EXIF not in encoded:
+            return decoded
+    # Also a whole JPEG that may have to be turned.
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR_RGB)
     if image is None:
-        raise CorruptImageError(_unreadable(encoded, where))
-    if _RGB_FLAG is None:
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    decoded: NDArray[np.uint8] = image
-    return decoded
+        raise ValueError("it does not decode")
+    return np.asarray(image, np.uint8)
 
 
 def encode_jpeg(image: NDArray[np.uint8], quality: int = 95) -> bytes:
@@ -68,8 +79,3 @@ def _encode(image: NDArray[np.uint8], ending: str, options: list[int]) -> bytes:
         )
     encoded = cv2.imencode(ending, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1]
     return bytes(encoded.tobytes())
-
-
-def _unreadable(encoded: NDArray[np.uint8], where: str, reason: str = "") -> str:
-    start = encoded[:8].tobytes().hex() or "nothing"
-    return f"{where}: not a readable image ({len(encoded)} bytes, starting with {start}){reason}; remove or replace it"

@@ -6,10 +6,13 @@ Here both are seen first, as far as a file can tell: PNG has checksums, JPEG and
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from typing import Final
+
+import simplejpeg
 
 __all__ = ["KIND_BYTES", "MAX_PIXELS", "READABLE", "check_header", "image_kind"]
 
@@ -38,10 +41,10 @@ _BMP_HEADERS: Final = (12, 40, 52, 56, 64, 108, 124)  # bytes, by version
 _BMP_SIZES_END: Final = 26
 
 _PNG_START, _PNG_END = 8, b"IEND"
-_JPEG_END: Final = b"\xff\xd9"
-# Start of frame: all of C0 .. CF but the tables DHT, JPG and DAC.
-_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_JPEG_BARE = frozenset((0x01, *range(0xD0, 0xD9)))  # markers without a length
+# Markers of JPEG (ITU-T T.81): baseline and extended frames, Huffman tables, start of a scan; and what ends one.
+_SEQUENTIAL, _TABLES, _SCAN = (0xC0, 0xC1), 0xC4, 0xDA
+_AFTER_SCAN: Final = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
+_JPEG_HOLE: Final = bytes(16)
 # Of zeros in compressed data. Faces have 5 at most; 64 are 600,000 px of one colour.
 _WEBP_HOLE: Final = bytes(64)
 
@@ -73,23 +76,44 @@ def check_header(data: bytes) -> None:
 
 
 def _jpeg(data: bytes) -> tuple[int, int]:
-    if _JPEG_END not in data[-4096:] and _JPEG_END not in data:
-        raise ValueError("a JPEG without its end, it was cut short")
-    place = 2
-    while place + 9 <= len(data):
-        if data[place] != 0xFF:
-            break
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:  # libjpeg-turbo has one text for whatever is wrong there
+        raise ValueError("a JPEG whose header is damaged, or whose chroma sampling is unusual") from error
+    if _JPEG_HOLE in data and _has_hole(data):
+        raise ValueError("a JPEG with zeros in the place of its data, it is damaged")
+    return int(width), int(height)
+
+
+def _has_hole(data: bytes) -> bool:
+    """Whether the only scan of a JPEG holds zeros that are no flat part of the picture.
+
+    Zeros are the first code of each Huffman table, over and over. Where that says "as before" and "end of block" in
+    all tables, they are blocks of one colour; by the standard's own tables they are a -1 at every frequency.
+    """
+    place, is_sequential, first_codes = 2, False, set()
+    while place + 4 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
-        if marker in _JPEG_FRAMES:
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return width, height
         if marker == 0xFF:  # padding
             place += 1
-        elif marker in _JPEG_BARE:
-            place += 2
-        else:
-            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    raise ValueError("a JPEG without a frame")
+            continue
+        end = place + 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        if marker == _TABLES:
+            place += 4
+            while place + 17 < end:
+                first_codes.add(data[place + 17])
+                place += 17 + sum(data[place + 1 : place + 17])
+        elif marker in _SEQUENTIAL:
+            is_sequential = True
+        elif marker == _SCAN:
+            scan_end = _AFTER_SCAN.search(data, end)
+            return (
+                is_sequential
+                and first_codes != {0}
+                and _JPEG_HOLE in data[end : scan_end and scan_end.start()]
+            )
+        place = end
+    return False
 
 
 def _png(data: bytes) -> tuple[int, int]:
