@@ -15,15 +15,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+# The lock file that a row starts from, and the versions in which it differs.
 ROWS = (
-    {"torch": "2.5.1", "numpy": "1.23.5", "scipy": "1.10.1", "mxnet": "1.9.1", "opencv-python": "4.9.0.80"},
-    {"torch": "2.13.0", "numpy": "1.23.5", "scipy": "1.15.3", "mxnet": "1.9.1", "opencv-python": "4.11.0.86"},
-    {"torch": "2.13.0", "numpy": "2.4.6", "scipy": "1.17.1", "opencv-python": "5.0.0.93"},
+    ("requirements-mxnet.txt", {"torch": "2.5.1", "scipy": "1.10.1"}),
+    ("requirements-mxnet.txt", {}),
+    ("requirements.txt", {}),
 )
-OTHERS = (
-    "easydict", "hypothesis", "insightface>=2.1", "matplotlib", "onnx", "onnxruntime", "onnxscript", "packaging",
-    "pillow", "ptflops", "pytest", "pytest-xdist", "rich", "safetensors", "scikit-image", "scikit-learn", "tensorboard",
-)  # fmt: skip
+SHOWN = ("torch", "numpy", "scipy", "mxnet")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -35,24 +33,39 @@ def main() -> None:
     parser.add_argument("checkout", type=Path, help="folder recognition/arcface_torch of a checkout")
     parser.add_argument("--folder", type=Path, required=True, help="where the environments are made")
     args = parser.parse_args()
-    shown = ("torch", "numpy", "scipy", "mxnet")
     print(
-        f"| {' | '.join(shown)} | hooks alone | after arcface-setup |\n|{'---|' * (len(shown) + 2)}",
+        f"| {' | '.join(SHOWN)} | hooks alone | after arcface-setup |\n|{'---|' * (len(SHOWN) + 2)}",
         flush=True,
     )
-    for row in ROWS:
-        python = environment(args.folder / "-".join(row.values()), row)
+    for lock, others in ROWS:
+        versions = locked(lock) | others
+        name = "-".join(versions.get(package, "none") for package in SHOWN)
+        python = environment(args.folder / name, versions)
         results = [outcome(python, args.checkout, hooks_alone=alone) for alone in (True, False)]
-        print(f"| {' | '.join(row.get(name, '-') for name in shown)} | {' | '.join(results)} |", flush=True)
+        print(
+            f"| {' | '.join(versions.get(package, '-') for package in SHOWN)} | {' | '.join(results)} |",
+            flush=True,
+        )
 
 
-def environment(folder: Path, row: dict[str, str]) -> Path:
-    """Its interpreter, with the row's versions and whatever the others resolve to."""
+def locked(name: str) -> dict[str, str]:
+    """Versions by package of a lock file; of what it states for several Pythons, this one's."""
+    found = re.findall(
+        r"^([\w-]+)==([\w.]+)(?:; *python_version *(\S+) *\"([\d.]+)\")?",
+        (REPOSITORY / name).read_text(),
+        re.M,
+    )
+    newer = sys.version_info >= (3, 11)
+    return {package: version for package, version, sign, _ in found if not sign or (sign == ">=") == newer}
+
+
+def environment(folder: Path, versions: dict[str, str]) -> Path:
+    """Its interpreter."""
     python = folder / "bin" / "python"
     if not (folder / "ready").is_file():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        versions = [f"{name}=={version}" for name, version in row.items()]
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *versions, *OTHERS], check=True)
+        packages = [f"{package}=={version}" for package, version in versions.items()]
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
         subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "-e", REPOSITORY], check=True)
         (folder / "ready").touch()
     return python
