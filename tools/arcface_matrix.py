@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 
 # The lock file that a row starts from, and the versions in which it differs.
-ROWS = (
+ROWS: tuple[tuple[str, dict[str, str]], ...] = (
     ("requirements-mxnet.txt", {"torch": "2.5.1", "scipy": "1.10.1"}),
     ("requirements-mxnet.txt", {}),
     ("requirements.txt", {}),

@@ -75,7 +75,7 @@ def test_nothing_is_evaluated_but_the_users_own_config_files() -> None:
     found = {
         (str(path.relative_to(PACKAGE)), name) for path in PACKAGE.rglob("*.py") for name, _ in calls(path)
     }
-    assert {item for item in found if item[1] in runners} == {("config.py", "runpy.run_path")}
+    assert {item for item in found if item[1] in runners} == {("training/config_file.py", "runpy.run_path")}
     shells = [
         call for path in SOURCES for _, call in calls(path) for each in call.keywords if each.arg == "shell"
     ]

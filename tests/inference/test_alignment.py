@@ -177,8 +177,9 @@ def test_landmarks_in_a_wrong_order_are_refused_and_the_order_is_named(name: str
     assert told.count(name) >= 190
     told = [wrong_order(MISTAKES[name](points)) for points in simulated(200, 2)]
     assert sum(map(bool, told)) >= 196
+    shifted = TEMPLATE.astype(np.float64) + 20
     with pytest.raises(ValueError, match=re.escape(f"look like {name}; expected (x, y) of the left eye")):
-        align_face(np.zeros((200, 200, 3), np.uint8), MISTAKES[name](TEMPLATE + 20), 14)
+        align_face(np.zeros((200, 200, 3), np.uint8), MISTAKES[name](shifted), 14)
 
 
 @pytest.mark.parametrize(
@@ -199,8 +200,8 @@ def test_a_face_of_7_px_with_landmarks_on_whole_pixels_is_not_blamed() -> None:
 
 
 def test_what_was_blamed_is_aligned_where_the_list_was_checked_as_a_whole() -> None:
-    frame = smooth(200, 200)
-    crop = align_face(frame, MISTAKES["eyes exchanged"](TEMPLATE + 20), 112, check_order=False)
+    frame, shifted = smooth(200, 200), TEMPLATE.astype(np.float64) + 20
+    crop = align_face(frame, MISTAKES["eyes exchanged"](shifted), 112, check_order=False)
     assert crop.shape == (112, 112, 3)
 
 

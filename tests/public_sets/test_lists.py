@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,11 +44,11 @@ def write(
     (root / "meta" / name).write_bytes(line_break.join([*lines, ""]).encode(encoding))
 
 
-def everything(root: Path) -> list[NDArray[np.generic]]:
+def everything(root: Path) -> list[NDArray[Any]]:
     ijb = read_ijb(root)
     pairs = read_template_pairs(ijb)
     galleries, probes = read_galleries_and_probes(ijb)
-    arrays = [ijb.landmarks, ijb.templates, ijb.media, pairs.first, pairs.second, pairs.issame]
+    arrays: list[Any] = [ijb.landmarks, ijb.templates, ijb.media, pairs.first, pairs.second, pairs.issame]
     return [*arrays, *(part for each in (*galleries, probes) for part in (each.templates, each.subjects))]
 
 
