@@ -123,7 +123,7 @@ def test_pages_advise_commands_options_and_keys_that_exist(page: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "wrong"),
     [
-        ("write it again with tools/make_bin.py --size", ["--size of make-bin"]),
+        ("write it again with tools/make_bin.py --index", ["--index of make-bin"]),
         ("run `btnet export-onxx` again", ["btnet export-onxx"]),
         ("go on with --set resum=True", ["--set resum="]),
         ("leave the pair out, or give --high-resolution", ["--high-resolution of which command?"]),

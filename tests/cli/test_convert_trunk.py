@@ -110,7 +110,7 @@ def test_what_must_be_stated_and_what_cannot_be_read_is_answered_in_a_line(
     for name in ("bare.pt", "vit.pt", "none.pt"):
         assert main(["convert-trunk", str(tmp_path / name), "-o", str(output)]) == 2
     err = capsys.readouterr().err.splitlines()
-    assert "state the colour order it was trained on (colour_order, --colour-order)" in err[0]
+    assert "state the colour order it was trained on (`btnet convert-trunk --colour-order`)" in err[0]
     assert "vit.pt: a ViT, expected an IResNet or a MobileFaceNet" in err[1]
     assert "none.pt: no such trunk file" in err[2]
     assert len(err) == 3

@@ -231,7 +231,8 @@ def test_a_file_that_does_not_say_its_input_asks_for_it(tmp_path: Path) -> None:
     ):
         import_onnx(path)
     with pytest.raises(
-        ValueError, match=r"state colour_order \(--colour-order\): RGB, as InsightFace's, or BGR$"
+        ValueError,
+        match=r"state colour_order \(`btnet import-onnx --colour-order`\): RGB, as InsightFace's, or BGR$",
     ):
         import_onnx(path, input_mean=127.5, input_std=127.5)
     with pytest.raises(ValueError, match=r"state input_mean, input_std"):

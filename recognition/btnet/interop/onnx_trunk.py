@@ -147,9 +147,15 @@ def _convention(
         std = float(graph.metadata["input_std"]) if std is None else std
     if proven is not None:
         mean, std = proven
-    missing = ["colour_order (--colour-order): RGB, as InsightFace's, or BGR"] if colour_order is None else []
+    missing = (
+        ["colour_order (`btnet import-onnx --colour-order`): RGB, as InsightFace's, or BGR"]
+        if colour_order is None
+        else []
+    )
     if mean is None or std is None:
-        missing.append("input_mean, input_std (--input-mean, --input-std): 127.5 and 127.5 for InsightFace's")
+        missing.append(
+            "input_mean, input_std (`btnet import-onnx --input-mean --input-std`): 127.5 and 127.5, InsightFace's"
+        )
     if missing or colour_order is None or mean is None or std is None:
         raise ValueError(f"{graph.path}: does not say how its images come; state {'; '.join(missing)}")
     if not std > 0 or not abs(found.zero * std + mean - _CENTRE) < 0.1:

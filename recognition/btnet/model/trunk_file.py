@@ -75,7 +75,7 @@ def load_trunk(
     if colour_order is None and found.colour_order is None:
         raise ValueError(
             f"{path}: of {found.origin}, whose keys are the same; state the colour order it was trained on "
-            "(colour_order, --colour-order): BGR for AdaFace, RGB for TFace"
+            "(`btnet convert-trunk --colour-order`): BGR for AdaFace, RGB for TFace"
         )
     used = colour_order or found.colour_order
     state = {key: value.float() if value.is_floating_point() else value for key, value in found.state.items()}
