@@ -53,9 +53,7 @@ config.gradient_checkpointing = False  # recompute activations in the backward p
 # Objective: what a network starts from, what it shares with the trunk, what it learns from (Table 4, line by line)
 config.inherit = True  # branches start from the trunk's values; False: from fresh ones
 config.tail_from = ""  # unit where the shared tail starts; empty: behind the coupling layer; "none": no tail
-config.adapter_rank = 0  # of low-rank adapters in the tail's convolutions, stored with the overlay; 0: none
 config.inner_size = 0  # branches: px that they enlarge their faces to before the first convolution; 0: none
-config.shared_tail_norms = False  # branches of one run share the BatchNorms of the tail they have in common
 config.learnt = "paper"  # what of the tail learns: "paper" every BatchNorm, "authors" what their code trains
 config.classifier = ""  # centres at the start: a file, "prototype" or "new"; empty: the trunk's, or new ones
 config.freeze_classifier = True  # branches: the old classifier stays (BCT); a trunk's always learns
@@ -69,25 +67,16 @@ config.interclass_filtering_threshold = (
 )
 config.influence_weight = 1.0  # weight of eq. 1
 config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
-config.distillation_weight_end = None  # where that weight goes over the run, in a straight line; None: stays
 config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
 config.embedding_cosine_weight = 0.0  # weight of 1 - cosine between the branch's and the trunk's embedding
-config.embedding_relation_weight = 0.0  # of the squared difference of the cosines within a batch
-config.embedding_contrast_weight = 0.0  # of the contrast of the relations within a batch (CRRCD)
-config.embedding_octuplet_weight = 0.0  # of triplets over resolutions (octuplet loss)
 config.feature_cosine_weight = 0.0  # of 1 - cosine between the feature maps that eq. 2 compares
-config.feature_attention_weight = 0.0  # of 1 - cosine between these maps' attention (A-SKD)
-config.soft_influence_weight = 0.0  # of the divergence from the trunk's soft labels over the old classes
-# The last seven also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
+# The last two also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
 
 # Optimiser
 config.lr = 0.2  # peak learning rate, for the whole batch over all ranks
 config.momentum = 0.9
 config.weight_decay = 5e-4
 config.clip = 5.0  # largest gradient norm of the network; 0: no limit
-config.averaging = (
-    ""  # weights published: "ema:DECAY", or "swa:SHARE" of the last steps; BatchNorm statistics anew
-)
 config.batch_size = 128  # images per rank and step; at least 2, for BatchNorm
 config.num_epoch = 25  # passes over the training set
 config.warmup_epoch = 2  # epochs of linear warm-up, num_epoch at most; then the rate falls quadratically to 0

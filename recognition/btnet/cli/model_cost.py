@@ -24,9 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_branch_arguments(parser)
     parser.add_argument(
-        "--adapter-rank", type=int, default=0, metavar="R", help="of adapters in the tail (default: none)"
-    )
-    parser.add_argument(
         "--inner-size",
         type=int,
         default=0,
@@ -51,7 +48,6 @@ def run(args: argparse.Namespace) -> None:
             trunk_of(name),
             args.resolutions,
             tail_from=args.tail_from,
-            adapter_rank=args.adapter_rank,
             inner_size=args.inner_size,
         )
     if args.output is not None:

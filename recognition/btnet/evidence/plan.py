@@ -67,6 +67,8 @@ class Row:
         tail_at: the shared tail starts behind the coupling layer of this size in px; 0: as the settings say.
         method: whose chosen settings it takes; "" none.
         seeds: one run for each.
+        removed: the key that made it, where this version no longer has it (`btnet.training.configuration.REMOVED`): its
+            result files are read and compared, and nothing is run; "" for a row that is run.
         turn: 0, or when it is run: first seeds of turn n come before further seeds of it, and these with turn n + 1.
     """
 
@@ -80,6 +82,7 @@ class Row:
     tail_at: int = 0
     method: str = ""
     seeds: Sequence[int] = _SEEDS[:1]
+    removed: str = ""
     turn: int = 0
 
     @property
@@ -171,7 +174,12 @@ class Plan:
 
     def jobs(self) -> list[Job]:
         """Runs in order: by turn, first seeds first; a sweep stands before the first row that takes its choice."""
-        runs = [(row.turn + (i > 0), i, row) for row in self.rows for i in range(len(row.seeds))]
+        runs = [
+            (row.turn + (i > 0), i, row)
+            for row in self.rows
+            if not row.removed
+            for i in range(len(row.seeds))
+        ]
         waiting = {sweep.row.method: sweep for sweep in self.sweeps}
         jobs = []
         for _, i, row in sorted(runs, key=lambda run: run[:2]):
@@ -263,38 +271,37 @@ def full_plan() -> Plan:
             for r in RESOLUTIONS
         ),
         *(
-            Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, {**_COSINE, **settings}, 14,
-                method="bt_cosine")
-            for name, label, settings in (
-                ("relation", "embedding's cosine and relations", {"embedding_relation_weight": 200.0}),
-                ("contrast", "embedding's cosine and contrast of relations", {"embedding_contrast_weight": 5.0}),
-                ("octuplet", "embedding's cosine and octuplets", {"embedding_octuplet_weight": 10.0}),
-                ("soft", "embedding's cosine and soft labels", {"soft_influence_weight": 10.0}),
-                ("whole", "embedding's cosine and no shared tail", {"tail_from": "none"}),
+            Row(f"bt_{name}", {"beyond": f"phi_bt, embedding's cosine and {label}"}, BRANCH,
+                {**_COSINE, **settings}, 14, method="bt_cosine", removed=removed)
+            for name, label, settings, removed in (
+                ("relation", "relations", {}, "embedding_relation_weight=200"),
+                ("contrast", "contrast of relations", {}, "embedding_contrast_weight=5"),
+                ("octuplet", "octuplets", {}, "embedding_octuplet_weight=10"),
+                ("soft", "soft labels", {}, "soft_influence_weight=10"),
+                ("whole", "no shared tail", {"tail_from": "none"}, ""),
             )
         ),
         *(
-            Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, settings, 14, method="bt")
-            for name, label, settings in (
+            Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, settings, 14, method="bt", removed=removed)
+            for name, label, settings, removed in (
                 ("features", "cosine of taps instead of eq. 2",
-                 {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}),
+                 {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, ""),
                 ("attention", "attention of taps instead of eq. 2",
-                 {"distillation_weight": 0.0, "feature_attention_weight": 20.0}),
+                 {"distillation_weight": 0.0}, "feature_attention_weight=20"),
                 ("schedule", "eq. 2's weight from 10 to 0",
-                 {"distillation_weight": 10.0, "distillation_weight_end": 0.0}),
-                ("band", "all sizes from 8 to 14 px", {"size_band": 1.0}),
-                ("degradation", "half of the faces degraded", {"degradation": 0.5}),
-                ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}),
-                ("adapters", "adapters of rank 8 in the tail", {"adapter_rank": 8}),
-                ("inner", "faces enlarged to 56 px inside", {"inner_size": 56}),
-                ("swa", "mean of the last quarter's weights", {"averaging": "swa:0.25"}),
-                ("ema", "moving mean of the weights", {"averaging": "ema:0.97"}),
-                ("statistics", "BatchNorm statistics anew", {"averaging": "swa:0"}),
+                 {"distillation_weight": 10.0}, "distillation_weight_end=0"),
+                ("band", "all sizes from 8 to 14 px", {"size_band": 1.0}, ""),
+                ("degradation", "half of the faces degraded", {"degradation": 0.5}, ""),
+                ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}, ""),
+                ("adapters", "adapters of rank 8 in the tail", {}, "adapter_rank=8"),
+                ("inner", "faces enlarged to 56 px inside", {"inner_size": 56}, ""),
+                ("swa", "mean of the last quarter's weights", {}, "averaging=swa:0.25"),
+                ("ema", "moving mean of the weights", {}, "averaging=ema:0.97"),
+                ("statistics", "BatchNorm statistics anew", {}, "averaging=swa:0"),
             )
         ),
-        # Nothing but the BN set ties the branches of a run: phi_bt's, each from a run of its own, may stand beside it.
         Row("bt_shared", {"beyond": "phi_bt, one BN set for all tails"}, BRANCH,
-            {"branches": list(RESOLUTIONS), "shared_tail_norms": True}, method="bt"),
+            {"branches": list(RESOLUTIONS)}, method="bt", removed="shared_tail_norms=True"),
         _phi_bt(56, seeds=_SEEDS[:1]),
     ]  # fmt: skip
     native = {

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from btnet.files.existing import refuse_existing
 from btnet.interop.network_names import branch_name, trunk_name
-from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.trunk_file import write_weights
@@ -82,7 +81,7 @@ def export_checkpoints(
 
 
 def plain_state(network: Backbone) -> dict[str, Tensor]:
-    """State dict, adapters merged, for code that builds a network by its architecture and input size alone.
+    """State dict for code that builds a network by its architecture and input size alone.
 
     Raises:
         ValueError: if it enlarges its faces inside, which such code would not do.
@@ -92,7 +91,7 @@ def plain_state(network: Backbone) -> dict[str, Tensor]:
             f"the network for {network.input_size} px enlarges its faces to {network.inner_size} px inside, which "
             "networks of other code do not; export it as ONNX, or leave its resolution out"
         )
-    return merge_adapters(network.state_dict())
+    return network.state_dict()
 
 
 def _names(trunk: str | None, resolution: int, canonical_size: int, interpolation: str) -> dict[str, int]:

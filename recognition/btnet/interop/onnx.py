@@ -19,7 +19,6 @@ from btnet.files.atomic import replacing
 from btnet.images.interpolation import check_interpolation
 from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
-from btnet.model.adapter import merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.overlay import fingerprint
@@ -147,8 +146,7 @@ def build_graph(
         precision: of the weights,
         interpolation: of the resizing,
         metadata: of the file.
-        fold: merge BatchNorms into the convolutions before them, see `btnet.interop.onnx_convert.convert`, and
-            adapters into the convolutions they change.
+        fold: merge BatchNorms into the convolutions before them, see `btnet.interop.onnx_convert.convert`.
 
     Raises:
         ValueError: as `export_onnx`.
@@ -159,7 +157,7 @@ def build_graph(
     if interpolation is None and isinstance(network, BTNet):
         interpolation = network.interpolation
     size = resolution if input_size is None else input_size
-    module = _copy(network, resolution, size, interpolation, merge=fold)
+    module = _copy(network, resolution, size, interpolation)
     described = _describe(network, module) | {"precision": precision}
     if interpolation:
         described["interpolation"] = interpolation
@@ -247,19 +245,16 @@ def _copy(
     resolution: int,
     input_size: int,
     interpolation: str | None,
-    *,
-    merge: bool = True,
 ) -> Exported:
     """A copy on the CPU, in float32, eval mode and the usual memory layout."""
     check_interpolation(interpolation or "bilinear")
     if input_size < 1:
         raise ValueError(f"input size {input_size} px: expected a positive number")
     if isinstance(network, BTNet):
-        copy = network.detached(resolution, merge=merge)
+        copy = network.detached(resolution)
     else:
         copy = network.fresh()
-        state = merge_adapters(network.state_dict())
-        copy.load_state_dict({key: value.clone() for key, value in state.items()}, assign=True)
+        copy.load_state_dict({k: value.clone() for k, value in network.state_dict().items()}, assign=True)
     copy.to("cpu", torch.float32).requires_grad_(False)
     for tensor in (*copy.parameters(), *copy.buffers()):
         tensor.data = tensor.data.contiguous()
@@ -275,7 +270,7 @@ def _describe(network: Backbone | BTNet, module: Exported) -> dict[str, str]:
         "input_size": str(module.input_size),
         "input_mean": "127.5",
         "input_std": "127.5",
-        "network_fingerprint": fingerprint(merge_adapters(copy.state_dict())),
+        "network_fingerprint": fingerprint(copy.state_dict()),
     }
     if module.input_size != copy.input_size:
         described["interpolation"] = module.interpolation

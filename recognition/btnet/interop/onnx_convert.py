@@ -13,8 +13,6 @@ import onnx
 import torch
 from torch import nn
 
-from btnet.model.adapter import is_adapter
-
 __all__ = ["INPUT", "OUTPUT", "PRECISIONS", "convert", "to_half"]
 
 INPUT, OUTPUT = "data", "embedding"
@@ -35,7 +33,7 @@ def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: st
         module: in eval mode, float32, on the CPU.
         input_size: in px.
         fold: merge each BatchNorm into the convolution or matrix product before it. Unfolded, the graph's
-            weights, adapters among them, are the module's own, bit by bit, under their names in its state dict.
+            weights are the module's own, bit by bit, under their names in its state dict.
         prefix: left out of these names.
 
     Returns:
@@ -119,8 +117,6 @@ def _clean(program: torch.onnx.ONNXProgram) -> None:
         program.model,
         input_size_limit=_LARGEST_FOLDED,
         output_size_limit=_LARGEST_FOLDED,
-        # An adapter added to the trunk's weight would leave nothing to share: onnxruntime adds it when it loads.
-        should_fold=lambda node: False if any(is_adapter(x.name or "") for x in node.inputs if x) else None,
     )
     rewriter.rewrite(
         program.model,

@@ -7,17 +7,10 @@ from btnet.loss.centres import shard_range
 from btnet.loss.classifier import ShardedClassifier
 from btnet.loss.classifier_file import ClassifierFile, load_classifier, save_classifier
 from btnet.loss.curricularface import CurricularFace
-from btnet.loss.distillation import (
-    branch_distillation,
-    embedding_cosine,
-    embedding_mse,
-    feature_attention,
-    feature_cosine,
-)
+from btnet.loss.distillation import branch_distillation, embedding_cosine, embedding_mse, feature_cosine
 from btnet.loss.margin import Margin
 from btnet.loss.objective import Objective
 from btnet.loss.prototype import build_prototypes
-from btnet.loss.relations import embedding_contrast, embedding_octuplet, embedding_relation
 from btnet.loss.stateless_margins import (
     ArcFace,
     ArcFaceStraightThrough,
@@ -43,12 +36,8 @@ __all__ = [
     "SphereFace",
     "branch_distillation",
     "build_prototypes",
-    "embedding_contrast",
     "embedding_cosine",
     "embedding_mse",
-    "embedding_octuplet",
-    "embedding_relation",
-    "feature_attention",
     "feature_cosine",
     "load_classifier",
     "save_classifier",

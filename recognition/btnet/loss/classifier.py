@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from btnet.loss.centres import initial_centres, sampled_classes, shard_range
 from btnet.loss.cosine import cosine_with_centres
-from btnet.loss.cross_entropy import distributed_cross_entropy, distributed_divergence
+from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks, differentiable
 
@@ -129,32 +129,6 @@ class ShardedClassifier(nn.Module):
             norms_G = embeddings_GD.detach().norm(dim=1)
             logits_GC = self.margin(cosine_GC, columns_G, target=target_G, norms=norms_G)
             return distributed_cross_entropy(logits_GC, columns_G, self.ranks)
-
-    def soft_influence(self, embeddings: Tensor, teacher: Tensor, *, scale: float = 20.0) -> Tensor:
-        """How far the softmax over the centres' cosines is from what the teacher's embedding gives: soft labels.
-
-        Distillation as of Hinton et al. (arXiv 1503.02531) at temperature 1 / scale, through the old classifier: eq. 1
-        asks for a face's own class, this for its likeness to all of them, as the trunk sees it at 112 px.
-
-        Args:
-            embeddings: as `forward`.
-            teacher: embeddings of the same faces by the frozen trunk, [B, D]. Receives no gradient.
-            scale: of the cosines, without margin. All classes take part, and the centres receive no gradient.
-
-        Returns:
-            Mean over the global batch of KL(teacher || branch); see `forward`.
-        """
-        with torch.autocast(embeddings.device.type, enabled=False):
-            dtype = torch.promote_types(torch.float32, embeddings.dtype)
-            weight_CD = normalize(self.weight.detach().to(dtype))
-            logits_GC, targets_GC = (
-                scale * normalize(embeddings_GD) @ weight_CD.T
-                for embeddings_GD in (
-                    self.ranks.gather_embeddings(embeddings.to(dtype)),
-                    self.ranks.gather(teacher.to(dtype)),
-                )
-            )
-            return distributed_divergence(logits_GC, targets_GC, scale, self.ranks)
 
     def full_weight(self) -> Tensor | None:
         """All centres, [num_classes, D], on the CPU of rank 0; None elsewhere. All ranks must call it."""

@@ -1,4 +1,4 @@
-"""Softmax losses over logits whose columns are spread over ranks: cross entropy, and divergence from soft labels."""
+"""Cross entropy over logits whose columns are spread over ranks."""
 
 # G rows of the global batch, C classes of this rank
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from btnet.loss.ranks import Ranks, differentiable
 
-__all__ = ["distributed_cross_entropy", "distributed_divergence"]
+__all__ = ["distributed_cross_entropy"]
 
 
 def distributed_cross_entropy(logits: Tensor, labels: Tensor, ranks: Ranks) -> Tensor:
@@ -57,36 +57,3 @@ class _CrossEntropy(torch.autograd.Function):
         if probability_GC.shape[1] > 0:
             grad_GC.scatter_add_(1, column_G1, (-share * here_G.to(share.dtype)).unsqueeze(1))
         return grad_GC, None, None
-
-
-def distributed_divergence(logits: Tensor, targets: Tensor, largest: float, ranks: Ranks) -> Tensor:
-    """Mean over rows of KL(softmax(targets) || softmax(logits)), no rank ever seeing the columns of another.
-
-    Args:
-        logits: of the global batch with the classes of this rank, [G, C]; C may be 0 and differ by rank.
-        targets: logits of the soft labels, [G, C].
-        largest: what neither exceeds: scaled cosines need no search for their maximum.
-        ranks: who shares the classes.
-
-    Returns:
-        The scalar loss, equal on all ranks. Its gradient reaches this rank's logits only.
-    """
-    return differentiable(_Divergence, logits, targets, largest, ranks)
-
-
-class _Divergence(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, logits_GC: Tensor, targets_GC: Tensor, largest: float, ranks: Ranks) -> Tensor:
-        student_GC, teacher_GC = (logits_GC - largest).exp_(), (targets_GC - largest).exp_()
-        sums_GC = student_GC, teacher_GC, teacher_GC * (targets_GC - logits_GC)
-        student_G, teacher_G, difference_G = ranks.sum_(torch.stack([x.sum(dim=1) for x in sums_GC]))
-        ctx.save_for_backward(
-            student_GC.div_(student_G.unsqueeze(1)).sub_(teacher_GC.div_(teacher_G.unsqueeze(1)))
-        )
-        loss: Tensor = (difference_G / teacher_G + student_G.log() - teacher_G.log()).mean()
-        return loss
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None, None, None]:
-        (difference_GC,) = ctx.saved_tensors
-        return difference_GC * (grad[0] / len(difference_GC)), None, None, None

@@ -10,9 +10,7 @@ __all__ = [
     "branch_distillation",
     "embedding_cosine",
     "embedding_mse",
-    "feature_attention",
     "feature_cosine",
-    "student_and_teacher",
 ]
 
 
@@ -42,34 +40,17 @@ def embedding_mse(student: Tensor, teacher: Tensor) -> Tensor:
 
 def embedding_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine of embeddings [B, D], averaged over the batch: their lengths are free; else like eq. 2."""
-    student, teacher = student_and_teacher("embeddings", student, teacher)
+    student, teacher = _student_and_teacher("embeddings", student, teacher)
     return (1 - cosine_similarity(student, teacher, dim=1)).mean()
 
 
 def feature_cosine(student: Tensor, teacher: Tensor) -> Tensor:
     """1 - cosine of feature maps [B, C, r, r], each taken as one vector; their lengths are free; else like eq. 2."""
-    student, teacher = student_and_teacher("features", student, teacher)
+    student, teacher = _student_and_teacher("features", student, teacher)
     return (1 - cosine_similarity(student.flatten(1), teacher.flatten(1), dim=1)).mean()
 
 
-def feature_attention(student: Tensor, teacher: Tensor) -> Tensor:
-    """1 - cosine of attention maps of [B, C, r, r]: where the trunk looks, and at which channels; else like eq. 2.
-
-    A-SKD (arXiv 2209.14498) compares the maps of attention modules, in space and over channels, by their cosine. A
-    trunk has no such modules: attention is here the mean square over channels, and over places (arXiv 1612.03928).
-
-    Returns:
-        Mean of both, averaged over the batch.
-    """
-    student, teacher = student_and_teacher("features", student, teacher)
-    terms = [
-        1 - cosine_similarity(_mean_square(student, over), _mean_square(teacher, over), dim=1)
-        for over in ((1,), (2, 3))
-    ]
-    return torch.stack(terms).mean()
-
-
-def student_and_teacher(what: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+def _student_and_teacher(what: str, student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
     """Both in at least float32, where squares of half-precision features do not overflow; the teacher's detached.
 
     Raises:
@@ -84,10 +65,6 @@ def student_and_teacher(what: str, student: Tensor, teacher: Tensor) -> tuple[Te
     return student.to(dtype), teacher.detach().to(dtype)
 
 
-def _mean_square(features: Tensor, over: tuple[int, ...]) -> Tensor:
-    return features.square().mean(dim=over).flatten(1)
-
-
 def _mean_squared_error(what: str, student: Tensor, teacher: Tensor) -> Tensor:
-    student, teacher = student_and_teacher(what, student, teacher)
+    student, teacher = _student_and_teacher(what, student, teacher)
     return (student - teacher).square().mean()

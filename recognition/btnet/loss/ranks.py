@@ -55,10 +55,6 @@ class Ranks:
         """Embeddings of all ranks, [G, D] from [B, D]; their gradient is made for DDP, see `for_ddp_mean`."""
         return differentiable(_GatherEmbeddings, embeddings, self) if self.world_size > 1 else embeddings
 
-    def replicate(self, embeddings: Tensor) -> Tensor:
-        """As `gather_embeddings`, for a loss that every rank computes whole, of all rows, without the others."""
-        return differentiable(_Replicate, embeddings, self) if self.world_size > 1 else embeddings
-
     def for_ddp_mean(self, gradient: Tensor) -> Tensor:
         """Undo in advance the averaging of `DistributedDataParallel`: the one place that knows about it.
 
@@ -109,19 +105,6 @@ class _GatherEmbeddings(torch.autograd.Function):
         grad_GD = ranks.sum_(grad[0].contiguous().clone())
         own_BD = grad_GD.chunk(ranks.world_size)[ranks.rank]
         return ranks.for_ddp_mean(own_BD), None
-
-
-class _Replicate(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, embeddings: Tensor, ranks: Ranks) -> Tensor:
-        ctx.ranks = ranks
-        return ranks.gather(embeddings)
-
-    @staticmethod
-    def backward(ctx: Any, *grad: Tensor) -> tuple[Tensor, None]:
-        # the whole derivative of the one loss is here already
-        ranks: Ranks = ctx.ranks
-        return ranks.for_ddp_mean(grad[0].chunk(ranks.world_size)[ranks.rank]), None
 
 
 class _Sum(torch.autograd.Function):

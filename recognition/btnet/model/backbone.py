@@ -16,7 +16,6 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import Self
 
 from btnet.model import coupling
-from btnet.model.adapter import is_adapter
 from btnet.model.coupling import Unit
 
 Taps = dict[str, Tensor]
@@ -88,7 +87,7 @@ class Backbone(nn.Module):
         return coupling.coupling_layer(self.units(), self.canonical_size, resolution)
 
     def owned_keys(self, tail_from: str) -> list[str]:
-        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm and adapter behind it.
+        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm behind it.
 
         Args:
             tail_from: name of the unit where the shared tail starts; "none" if nothing is shared.
@@ -98,7 +97,7 @@ class Backbone(nn.Module):
             key
             for unit in self.units()
             for key, is_norm in self._unit_keys(unit)
-            if is_norm or is_adapter(key) or key not in tail
+            if is_norm or key not in tail
         ]
 
     def norm_keys(self) -> list[str]:
@@ -115,7 +114,7 @@ class Backbone(nn.Module):
         return []
 
     def shared_parameters(self, tail_from: str) -> list[str]:
-        """State keys of the tail that are the trunk's: all but BatchNorms and adapters."""
+        """State keys of the tail that are the trunk's: all but BatchNorms."""
         owned = set(self.owned_keys(tail_from))
         return [key for key in self.state_dict() if key not in owned]
 

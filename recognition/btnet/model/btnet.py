@@ -12,7 +12,6 @@ from typing_extensions import Self
 
 from btnet.files.named_errors import naming
 from btnet.model import coupling
-from btnet.model.adapter import add_adapters, is_adapter, merge_adapters
 from btnet.model.backbone import Backbone
 from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.model_files import MODEL, is_listed, model_draft, overlay_file, warn_of_orphans
@@ -41,18 +40,14 @@ class BTNet(nn.Module):
         interpolation: how low-resolution faces are made; recorded in the overlays.
         own: parameters in the tail, by resolution and state key, that a branch has for itself all the same. They
             do not learn: networks trained elsewhere may hold other values there than the trunk.
-        adapter_rank: of low-rank adapters in the tail's convolutions, for all resolutions or per resolution; 0: none.
-            See `btnet.model.adapter`.
         inner_size: px that branches enlarge their faces to before the first convolution, for all resolutions or per
             resolution: the canonical size or one of the pyramid. The larger, the more strides are the trunk's own, the
             nearer a branch starts to it, and the more it computes; the coupling layer, the tail and what is stored
             stay. 0, or a size not above r: none, the paper's native input.
-        shared_norms: one BN set in the tail for all branches in whose tail it lies, that of the largest of them,
-            while they are in memory together: it learns from each in turn. Every overlay stores it.
 
     Raises:
         ValueError: for a resolution without coupling layer, an unknown unit, a key of `own` that is no shared
-            parameter, or an adapter rank or inner size that does not fit.
+            parameter, or an inner size that does not fit.
     """
 
     def __init__(
@@ -63,9 +58,7 @@ class BTNet(nn.Module):
         tail_from: str | Mapping[int, str] | None = None,
         interpolation: str = "bilinear",
         own: Mapping[int, Iterable[str]] | None = None,
-        adapter_rank: int | Mapping[int, int] = 0,
         inner_size: int | Mapping[int, int] = 0,
-        shared_norms: bool = False,
     ):
         super().__init__()
         self.trunk = adopt(trunk)
@@ -83,13 +76,9 @@ class BTNet(nn.Module):
             {str(r): self.trunk.rebuild(r, self.inner_size[r]) for r in self.resolutions}
         )
         self.own = {r: tuple((own or {}).get(r, ())) for r in self.resolutions}
-        self.adapter_rank = {r: _of_resolution(r, adapter_rank, 0) for r in self.resolutions}
         for r in self.resolutions:
             self._inherit(r)
             self._check_own(r)
-            self._adapt(r, self.network(r))
-        if shared_norms:
-            self._share_norms()
         self._share()
         self.register_state_dict_post_hook(_drop_shared)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_pre_hook(_restore_shared)  # type: ignore[no-untyped-call]
@@ -202,7 +191,6 @@ class BTNet(nn.Module):
             dropped_keys=tuple(k for k in self.trunk.state_dict() if k not in network.state_dict()),
             num_learnt=sum(p.numel() for p in self.learnt_parameters(resolution).values()),
             trunk_fingerprint=self.trunk_fingerprint(),
-            adapter_rank=self.adapter_rank[resolution],
             inner_size=self.inner_size[resolution],
         )
 
@@ -228,11 +216,6 @@ class BTNet(nn.Module):
                 f"{where}: trained on {overlay.interpolation} views, this model is for {self.interpolation}; "
                 "build the BTNet with interpolation of the overlay"
             )
-        if overlay.adapter_rank != self.adapter_rank[overlay.resolution]:
-            raise ValueError(
-                f"{where}: its adapters have rank {overlay.adapter_rank}, this model's "
-                f"{self.adapter_rank[overlay.resolution]}; build the BTNet with adapter_rank of the overlay"
-            )
         if overlay.inner_size != self.inner_size[overlay.resolution]:
             raise ValueError(
                 f"{where}: its inner size is {overlay.inner_size} px, this model's "
@@ -243,22 +226,13 @@ class BTNet(nn.Module):
         _copy(overlay.tensors, owned)
 
     def full_state_dict(self, resolution: int) -> dict[str, Tensor]:
-        """State dict that loads strictly into a backbone of the network's sizes (`fresh()`), adapters merged."""
-        return merge_adapters(self.network(resolution).state_dict())
+        """State dict that loads strictly into a backbone of the network's sizes (`fresh()`)."""
+        return self.network(resolution).state_dict()
 
-    def detached(self, resolution: int, *, merge: bool = True) -> Backbone:
-        """A deep copy that shares nothing: for export, `half()` or another device.
-
-        Args:
-            resolution: of the network, in px.
-            merge: make plain convolutions of adapted ones.
-        """
+    def detached(self, resolution: int) -> Backbone:
+        """A deep copy that shares nothing: for export, `half()` or another device."""
         network = self.network(resolution).fresh()
-        if merge:
-            state = self.full_state_dict(resolution)
-        else:
-            state = self.network(resolution).state_dict()
-            self._adapt(resolution, network)
+        state = self.full_state_dict(resolution)
         network.load_state_dict({k: v.clone() for k, v in state.items()}, assign=True)
         return network.eval()
 
@@ -311,7 +285,6 @@ class BTNet(nn.Module):
                 tail_from={o.resolution: o.tail_from for o in overlays},
                 interpolation=manifest["interpolation"],
                 own={o.resolution: _own_in_tail(trunk, o) for o in overlays},
-                adapter_rank={o.resolution: o.adapter_rank for o in overlays},
                 inner_size={o.resolution: o.inner_size for o in overlays},
             )
             found = model.trunk_fingerprint()
@@ -345,20 +318,6 @@ class BTNet(nn.Module):
                 )
             network.get_parameter(key).requires_grad_(False)
 
-    def _adapt(self, resolution: int, network: Backbone) -> None:
-        if self.adapter_rank.get(resolution):
-            add_adapters(network, self._shared(resolution), self.adapter_rank[resolution])
-
-    def _share_norms(self) -> None:
-        first: dict[str, nn.Module] = {}
-        for r in self.resolutions:
-            network = self.network(r)
-            tail = set(network.tail_keys(self.tail_from[r]))
-            for path in dict.fromkeys(key.rpartition(".")[0] for key in network.norm_keys() if key in tail):
-                parent, _, name = path.rpartition(".")
-                norm = first.setdefault(path, network.get_submodule(path))
-                network.get_submodule(parent).add_module(name, norm)
-
     def _shared(self, resolution: int) -> list[str]:
         shared = self.network(resolution).shared_parameters(self.tail_from[resolution])
         return [key for key in shared if key not in self.own[resolution]]
@@ -387,7 +346,7 @@ def _of_resolution(resolution: int, value: _Option | Mapping[int, _Option], defa
 def _own_in_tail(trunk: Backbone, overlay: Overlay) -> list[str]:
     """Parameters an overlay holds although its tail shares them by rule."""
     by_rule = set(trunk.owned_keys(overlay.tail_from))
-    return [key for key in overlay.tensors if key not in by_rule and not is_adapter(key)]
+    return [key for key in overlay.tensors if key not in by_rule]
 
 
 def _copy(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:

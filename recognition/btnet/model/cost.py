@@ -53,7 +53,6 @@ def model_costs(
     resolutions: Iterable[int],
     *,
     tail_from: str | None = None,
-    adapter_rank: int = 0,
     inner_size: int = 0,
 ) -> list[Cost]:
     """Costs of a trunk and of a branch for each resolution.
@@ -62,14 +61,13 @@ def model_costs(
         trunk: its parameters get frozen, as `BTNet` does.
         resolutions: in px.
         tail_from: unit where the shared tail starts; None: behind the coupling layer.
-        adapter_rank: of adapters in the tail. They are learnt and stored; the FLOPs are those of merged ones.
         inner_size: px that branches enlarge their faces to; 0: none.
 
     Raises:
         ValueError: as `BTNet`.
     """
     total = sum(p.numel() for p in trunk.parameters())
-    model = BTNet(trunk, resolutions, tail_from=tail_from, adapter_rank=adapter_rank, inner_size=inner_size)
+    model = BTNet(trunk, resolutions, tail_from=tail_from, inner_size=inner_size)
     stored = _num_bytes(trunk.state_dict().values())
     costs = [Cost(trunk.canonical_size, count_flops(trunk), total, total, stored, 1.0, 1.0)]
     for r in model.resolutions:

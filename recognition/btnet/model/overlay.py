@@ -14,12 +14,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from btnet.files.atomic import replacing
-from btnet.model.adapter import merge_adapters
 from btnet.model.tensor_file import OVERLAY, read_tensors
 
 # 2: with `inner_size`, which a reader of 1 would not heed.
 _FORMAT_VERSIONS = (1, 2)
-_LOW_RANK = "low-rank"
 _FIELDS = (
     "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
     "dropped_keys", "num_learnt", "trunk_fingerprint", "digest", "adapters",
@@ -57,8 +55,6 @@ class Overlay:
         dropped_keys: trunk keys that do not exist at this resolution.
         num_learnt: elements that receive gradients, the paper's count of parameters.
         trunk_fingerprint: of the trunk it belongs to, see `fingerprint`.
-        adapter_rank: of the adapters in the tail, which lie among the tensors as `*.adapter_up` and `*.adapter_down`;
-            0: there are none.
         inner_size: px that the branch enlarges its faces to before its first convolution; 0: it does not.
     """
 
@@ -71,7 +67,6 @@ class Overlay:
     dropped_keys: tuple[str, ...]
     num_learnt: int
     trunk_fingerprint: str
-    adapter_rank: int = 0
     inner_size: int = 0
 
     @property
@@ -85,14 +80,14 @@ class Overlay:
         return sum(t.numel() * t.element_size() for t in self.tensors.values())
 
     def merge(self, trunk_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """State dict of the whole network: (trunk - dropped) | overlay, adapters merged, in the trunk's order.
+        """State dict of the whole network: (trunk - dropped) | overlay, in the trunk's order.
 
         Raises:
             ValueError: if the trunk is not the one this overlay belongs to.
         """
         self.check_trunk(fingerprint(trunk_state))
         kept = {key: value for key, value in trunk_state.items() if key not in self.dropped_keys}
-        return merge_adapters(kept | self.tensors)
+        return kept | self.tensors
 
     def check_trunk(self, found: str, where: str = "overlay") -> None:
         """Refuse a trunk other than the one this overlay was trained on.
@@ -119,7 +114,7 @@ class Overlay:
             "num_learnt": self.num_learnt,
             "trunk_fingerprint": self.trunk_fingerprint,
             "digest": fingerprint(self.tensors),
-            "adapters": [{"kind": _LOW_RANK, "rank": self.adapter_rank}] if self.adapter_rank else [],
+            "adapters": [],  # reserved
         }
         if self.inner_size:
             metadata["inner_size"] = self.inner_size
@@ -140,20 +135,18 @@ class Overlay:
             raise ValueError(
                 f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again"
             )
-        rank = _adapter_rank(metadata["adapters"])
-        if metadata["format_version"] not in _FORMAT_VERSIONS or rank is None:
+        if metadata["format_version"] not in _FORMAT_VERSIONS:
             raise ValueError(
-                f"{path}: overlay format {str(metadata['format_version'])[:20]} with adapters "
-                f"{str(metadata['adapters'])[:80]}, this version reads formats 1 and 2 with none or "
-                f"{_LOW_RANK} ones; update btnet"
+                f"{path}: overlay format {str(metadata['format_version'])[:20]}, this version reads "
+                f"{' and '.join(map(str, _FORMAT_VERSIONS))}; update btnet"
+            )
+        if metadata["adapters"] != []:
+            raise ValueError(
+                f"{path}: a branch with adapters in its tail, which this version does not have; train it without"
             )
         if fingerprint(tensors) != metadata["digest"]:
             raise ValueError(
                 f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
-            )
-        if rank and not any(rank in tensor.shape for tensor in tensors.values()):
-            raise ValueError(
-                f"{path}: announces adapters of rank {str(rank)[:20]}, and holds none; export it again"
             )
         for field, kind in _KINDS.items():
             if not isinstance(metadata[field], kind) or isinstance(metadata[field], bool):
@@ -176,7 +169,6 @@ class Overlay:
             dropped_keys=tuple(metadata["dropped_keys"]),
             num_learnt=metadata["num_learnt"],
             trunk_fingerprint=metadata["trunk_fingerprint"],
-            adapter_rank=rank,
             inner_size=inner_size,
         )
 
@@ -207,16 +199,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not metadata:
         raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
     return metadata, tensors
-
-
-def _adapter_rank(section: Any) -> int | None:
-    """0 without adapters; None where this version does not know them."""
-    match section:
-        case []:
-            return 0
-        case [{"kind": kind, "rank": int(rank), **more}] if kind == _LOW_RANK and rank > 0 and not more:
-            return int(rank)
-    return None
 
 
 def _shorten(problems: Iterable[str]) -> str:

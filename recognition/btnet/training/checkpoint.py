@@ -37,7 +37,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from btnet.files.safe_pickle import load_pickle_of
 from btnet.model.weights_file import check_archive
-from btnet.training.config_file import differences
+from btnet.training.config_file import differences, refuse_removed
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 
@@ -186,7 +186,9 @@ class Checkpoints:
         facts = self._facts(0)
         with _named_if_damaged(path):
             self._load(facts, reader)
-            told = differences(json.loads(facts[_IDENTITY]), json.loads(self.identity))
+            before = json.loads(facts[_IDENTITY])
+            told = differences(before, json.loads(self.identity))
+        refuse_removed(before, str(path))
         if told:
             raise ValueError(
                 f"{path}: is of another experiment: {told}; go on with the settings it was saved with, or choose "
@@ -243,10 +245,6 @@ class Checkpoints:
                 tensors[f"{learner.name}/momentum/{key}"] = (
                     self._sharded(learner, value) if sharded else value
                 )
-            averages = {} if learner.average is None else learner.average.tensors
-            for key, value in averages.items():
-                sharded = key == "classifier.weight"
-                tensors[f"{learner.name}/average/{key}"] = self._sharded(learner, value) if sharded else value
             if same and old_device in (None, self.context.device.type):
                 tensors[f"{learner.name}/random/{rank}/state"] = learner.draws.state
         return tensors

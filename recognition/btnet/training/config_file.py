@@ -18,7 +18,7 @@ from easydict import EasyDict
 
 from btnet.interop.arcface_config import BASE as ARCFACE_BASE
 from btnet.interop.arcface_config import is_arcface_config, translate
-from btnet.training.configuration import KEYS, contradictions
+from btnet.training.configuration import KEYS, REMOVED, contradictions
 
 _logger = logging.getLogger(__name__)
 BASE = "base.py"
@@ -47,7 +47,8 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     Raises:
         FileNotFoundError: if the file or its base is missing.
         ValueError: for an unknown key, a value of the wrong type or out of range, a key that is set and has no effect
-            in the run (`btnet.training.configuration.KEYS`), or an override that is no `key=value`.
+            in the run (`btnet.training.configuration.KEYS`) or was removed (`REMOVED`), or an override that is no
+            `key=value`.
     """
     file = _find(Path(path))
     base_file = file.parent / BASE
@@ -114,16 +115,34 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """In which keys two runs are not the same experiment, with both values; "" if they are.
 
     Args:
-        before: of `unchanging`, and by name what else counts. A key that it lacks had its default.
+        before: of `unchanging`, and by name what else counts. A key that it lacks had its default; `refuse_removed`
+            says what of it no version has any more.
         now: likewise.
     """
     defaults = _defaults()
     told = []
     for key in {**now, **before}:
         one, other = (values.get(key, defaults.get(key)) for values in (before, now))
-        if one != other:
+        if one != other and key not in REMOVED:
             told.append(f"{key} was {_shown(one)}, now it is {_shown(other)}")
     return "; ".join(told)
+
+
+def refuse_removed(values: Mapping[str, Any], where: str, *, off_too: bool = False) -> None:
+    """Refuse what earlier versions wrote and this one cannot do.
+
+    Args:
+        values: by key, of a configuration, a checkpoint or a manifest.
+        where: they stand, for the message.
+        off_too: whether a key of `REMOVED` is refused even with the value that never did anything.
+
+    Raises:
+        ValueError: naming what was measured of the first such key, what to use instead, and the others.
+    """
+    gone = [key for key, value in values.items() if key in REMOVED and (off_too or value != REMOVED[key].off)]
+    if gone:
+        others = f" (so were {', '.join(gone[1:])})" if gone[1:] else ""
+        raise ValueError(f"{where}: {gone[0]} {REMOVED[gone[0]]}{others}")
 
 
 def packaged_configs() -> Path:
@@ -196,6 +215,7 @@ def _parse(text: str) -> tuple[str, Any]:
 
 
 def _merge(config: EasyDict, values: Mapping[str, Any], where: str) -> None:
+    refuse_removed(values, where, off_too=True)
     for key, value in values.items():
         if key not in KEYS:
             near = (

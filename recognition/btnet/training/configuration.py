@@ -1,4 +1,4 @@
-"""What each key of a configuration serves, which values it takes, and whether a resumed run may change it.
+"""What each key of a configuration serves, which values it takes, whether a resumed run may change it; what is gone.
 
 `configs/base.py` has the keys' defaults and meanings; here stands the rest, once: loading, training and resuming ask
 this table.
@@ -16,20 +16,11 @@ from btnet.images.interpolation import INTERPOLATIONS
 from btnet.loss import MARGINS
 from btnet.model.btnet import PRESETS
 from btnet.model.coupling import NO_TAIL
-from btnet.training.averaging import Averaging
 from btnet.training.optimizer import SCHEDULES
 
-__all__ = ["AGAINST_THE_TRUNK", "KEYS", "Key", "Kind", "contradictions"]
+__all__ = ["AGAINST_THE_TRUNK", "KEYS", "REMOVED", "Key", "Kind", "Removed", "contradictions"]
 
-AGAINST_THE_TRUNK: Final = (
-    "embedding_cosine_weight",
-    "embedding_relation_weight",
-    "embedding_contrast_weight",
-    "embedding_octuplet_weight",
-    "feature_cosine_weight",
-    "feature_attention_weight",
-    "soft_influence_weight",
-)
+AGAINST_THE_TRUNK: Final = ("embedding_cosine_weight", "feature_cosine_weight")
 """Weights of the losses that compare with the frozen trunk, and serve a trunk as well as a branch."""
 _OWN_KEYS: Final = ("embedding_size", "dropout", "input_size")  # of a network, so not among `network_args`
 _CANONICAL_SIZE: Final = 112
@@ -88,6 +79,24 @@ class Key:
         return next((f", as {need.words}" for need in self.needs if not need.holds(config)), "")
 
 
+@dataclass(frozen=True)
+class Removed:
+    """A key that configurations and checkpoints of earlier versions may name.
+
+    Attributes:
+        off: the value that it had where it was not used.
+        measured: why it is gone, against phi_bt without it.
+        instead: what to use.
+    """
+
+    off: Any
+    measured: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"was removed ({self.measured}); {self.instead}"
+
+
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration each of whose keys has an effect."""
     kind = Kind.of(config)
@@ -128,11 +137,6 @@ def _one_of(*choices: str) -> Rule:
     return Rule(f"one of {names}", lambda value: value in choices)
 
 
-def _is_averaging(text: str) -> bool:
-    Averaging.parse(text)  # says itself what it expects
-    return True
-
-
 def _is_loss(name: str) -> bool:
     if name.lower() not in MARGINS:  # asked now: a config may have added its own
         raise ValueError(f"loss={name!r:.80}: expected one of {', '.join(MARGINS)}")
@@ -141,7 +145,7 @@ def _is_loss(name: str) -> bool:
 
 def _learns_from_a_teacher(config: Mapping[str, Any]) -> bool:
     kind = Kind.of(config)
-    of_branches = ("distillation_weight", "distillation_weight_end", "embedding_loss_weight")
+    of_branches = ("distillation_weight", "embedding_loss_weight")
     weights = (AGAINST_THE_TRUNK if kind in _TAUGHT else ()) + (of_branches if kind in _BRANCH else ())
     return any(config[key] for key in weights)
 
@@ -167,7 +171,6 @@ _NEW: Final = (Kind.SCRATCH, Kind.SINGLE)
 _TAUGHT: Final = (Kind.BRANCHES, Kind.CONTINUED)
 
 _TAIL: Final = Rule("tail_from='none' shares no tail", lambda c: c["tail_from"] != NO_TAIL)
-_SEVERAL: Final = Rule("one branch has nobody to share them with", lambda c: len(c["branches"]) > 1)
 _SMALLER: Final = Rule("no branch is smaller", lambda c: c["inner_size"] > min(c["branches"]))
 _TEACHER: Final = Rule("nothing in this run learns from a teacher", _learns_from_a_teacher)
 _MARGIN: Final = Rule("NormFace has no margin", lambda c: c["loss"].lower() != "normface" or not c["margin"])
@@ -208,9 +211,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "gradient_checkpointing": Key(resumes=True),
     "inherit": Key(kinds=_BRANCH),
     "tail_from": Key(kinds=_BRANCH),
-    "adapter_rank": Key(_COUNT, _BRANCH, (_TAIL,)),
     "inner_size": Key(_COUNT, _BRANCH, (_SMALLER,)),
-    "shared_tail_norms": Key(None, _BRANCH, (_TAIL, _SEVERAL)),
     "learnt": Key(_one_of(*PRESETS), _BRANCH, (_TAIL,)),
     "classifier": Key(resumes="contents of the file"),
     "freeze_classifier": Key(None, _BRANCH, (_INFLUENCE,)),
@@ -221,14 +222,12 @@ KEYS: Final[Mapping[str, Key]] = {
     "interclass_filtering_threshold": Key(_BELOW_ONE, needs=(_INFLUENCE,)),
     "influence_weight": Key(_WEIGHT, _BRANCH),
     "distillation_weight": Key(_WEIGHT, _BRANCH),
-    "distillation_weight_end": Key(_MAYBE, _BRANCH),
     "embedding_loss_weight": Key(_WEIGHT, _BRANCH),
     **{key: Key(_WEIGHT, _TAUGHT) for key in AGAINST_THE_TRUNK},
     "lr": Key(_WEIGHT),
     "momentum": Key(_BELOW_ONE),
     "weight_decay": Key(_WEIGHT),
     "clip": Key(_WEIGHT),
-    "averaging": Key(Rule("ema:DECAY or swa:SHARE", _is_averaging)),
     "batch_size": Key(
         Rule("at least 2, as BatchNorm takes statistics over a rank's images", lambda value: value >= 2),
         resumes="images per step over all ranks",
@@ -251,3 +250,29 @@ KEYS: Final[Mapping[str, Key]] = {
     "resume": Key(resumes=True),
 }
 """By name, in the order of `configs/base.py`."""
+
+_AT: Final = "points at 112&14 and 14&14"
+_COSINE: Final = "leave it out; of such losses embedding_cosine_weight stays"
+_INNER: Final = "leave it out; inner_size with shared_jitter helps, at 7 px"
+REMOVED: Final[Mapping[str, Removed]] = {
+    "adapter_rank": Removed(0, f"-0.5 and -0.1 {_AT}, within chance", _INNER),
+    "shared_tail_norms": Removed(
+        False,
+        "worse at all six pairs, by 0.1 to 1.7 points",
+        "leave it out; each branch has BatchNorms of its own",
+    ),
+    "averaging": Removed("", f"-0.2 to +0.2 {_AT}, within chance", _INNER),
+    "embedding_relation_weight": Removed(0.0, f"-0.6 and 0.0 {_AT}, within chance", _COSINE),
+    "embedding_contrast_weight": Removed(0.0, f"-0.1 and +0.5 {_AT}, within chance", _COSINE),
+    "embedding_octuplet_weight": Removed(0.0, f"-1.5 and -1.5 {_AT}, more than chance", _COSINE),
+    "feature_attention_weight": Removed(
+        0.0,
+        f"0.0 and -0.4 {_AT}, within chance",
+        "leave it out; distillation_weight compares the maps themselves",
+    ),
+    "soft_influence_weight": Removed(0.0, f"-0.2 and 0.0 {_AT}, within chance", _COSINE),
+    "distillation_weight_end": Removed(
+        None, f"+0.3 and +0.1 {_AT}, within chance", "leave it out; distillation_weight stays as it is set"
+    ),
+}
+"""Keys of earlier versions; docs/beyond-losses.md has the whole of what was measured."""

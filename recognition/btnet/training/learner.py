@@ -18,7 +18,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from btnet.loss import Objective, ShardedClassifier
 from btnet.model.backbone import Backbone
-from btnet.training.averaging import WeightAverage
 from btnet.training.distributed import Context
 from btnet.training.optimizer import make_sgd
 
@@ -50,7 +49,6 @@ class Learner:
         optimizer: SGD over the learnt parameters, and the classifier's if it learns.
         scaler: of the loss under fp16; passes everything through otherwise.
         draws: of its dropout.
-        average: of its parameters over the last steps, where the run publishes that.
     """
 
     name: str
@@ -65,7 +63,6 @@ class Learner:
     optimizer: torch.optim.SGD = field(init=False)
     scaler: GradScaler = field(init=False)
     draws: Draws = field(init=False)
-    average: WeightAverage | None = field(init=False, default=None)
 
     def prepare(
         self, context: Context, *, compiled: bool, momentum: float, weight_decay: float, seed: int = 0

@@ -19,11 +19,9 @@ from btnet.model.manifest import read_manifest, write_manifest
 from btnet.model.model_files import MODEL, RESULTS, model_draft
 from btnet.model.overlay import fingerprint
 from btnet.model.trunk_file import write_weights
-from btnet.training.averaging import Averaging, WeightAverage
-from btnet.training.batch_statistics import measure_statistics
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.classifiers import origin_of_classifier, write_classifier
-from btnet.training.config_file import complete_config, differences, unchanging
+from btnet.training.config_file import complete_config, differences, refuse_removed, unchanging
 from btnet.training.configuration import KEYS
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -84,7 +82,6 @@ def train(config: Any) -> Path:
 class _Run:
     def __init__(self, config: Any, context: Context, folder: Path):
         self.config, self.context, self.folder = config, context, folder
-        self.averaging = Averaging.parse(config.averaging)
         self.resumed = resumes(config)
         self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt, native_crops=config.native_crops)
         self.built: Model = build_model(config, self.faces, context)
@@ -102,11 +99,6 @@ class _Run:
         warmup_steps = config.warmup_epoch * self.order.steps_per_epoch
         self.schedule = Schedule(config.lr, warmup_steps, self.order.total_steps, config.schedule)
         self.step = self._cached(build_step(config, self.built, context))
-        if self.averaging is not None:
-            for learner in self.built.learners:
-                learner.average = WeightAverage(
-                    self.averaging, learner.parameters(), total_steps=self.order.total_steps
-                )
         self.checkpoints = Checkpoints(
             self.folder / CHECKPOINTS,
             keep=config.keep_checkpoints,
@@ -165,10 +157,7 @@ class _Run:
                 learner.train()
             for step, batch in enumerate(loader, start):
                 epoch, rate = step // self.order.steps_per_epoch, self.schedule(step)
-                window.add(step, rate, self.step(batch, epoch, rate, step / self.order.total_steps))
-                for learner in self.built.learners:
-                    if learner.average is not None:
-                        learner.average.update(step)
+                window.add(step, rate, self.step(batch, epoch, rate))
                 done = step + 1
                 last = done == self.order.total_steps
                 stopping = self.context.any(stop.received)
@@ -189,8 +178,7 @@ class _Run:
                     self._tell(self.checkpoints.finish())
                     logger.info("stopped after step %d; go on with --set resume=True", done)
                     raise KeyboardInterrupt
-            self._tell(self.checkpoints.finish())
-            self._settle()  # the last checkpoint is whole: whatever happens from here on, nothing is trained again
+            self._tell(self.checkpoints.finish())  # whatever happens from here on, nothing is trained again
             failed = self.verification.score(self.order.total_steps, report)
             self._publish()
         if failed:
@@ -242,22 +230,6 @@ class _Run:
         if self.resumed:
             logger.info("going on after step %d" if start else "no checkpoint: beginning at step %d", start)
 
-    def _settle(self) -> None:
-        """Put the averages in the place of the last weights, and the statistics that belong to them."""
-        if self.averaging is None:
-            return
-        for learner in self.built.learners:
-            assert learner.average is not None
-            learner.average.put_in_place()
-        measure_statistics(
-            self.step,
-            self.faces,
-            size=self.built.trunk.canonical_size,
-            interpolation=self.config.interpolation,
-            num_workers=self.config.num_workers,
-            epoch=self.config.num_epoch,
-        )
-
     def _publish(self) -> None:
         """Write the model folder: with the trunk's classifier, or that of each branch that learnt its own."""
         average_statistics(self.built.learners, self.context)
@@ -297,6 +269,7 @@ class _Run:
 def _check_finished(folder: Path, config: Any) -> None:
     """Refuse to take the model of another experiment for this one's."""
     before = read_manifest(folder).get("config")
+    refuse_removed(before if isinstance(before, dict) else {}, str(folder))
     now = unchanging(config) | {key: config[key] for key in ("rec", "trunk", "classifier")}
     before = {key: value for key, value in before.items() if key in now} if isinstance(before, dict) else now
     if told := differences(before, now):

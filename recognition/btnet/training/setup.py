@@ -15,7 +15,6 @@ from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
 from btnet.data.views import MultiResolution, resize
 from btnet.loss import Objective
-from btnet.model.adapter import is_adapter
 from btnet.model.backbone import Backbone
 from btnet.model.btnet import BTNet
 from btnet.model.names import create
@@ -133,9 +132,7 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
         config.branches,
         tail_from=config.tail_from or None,
         interpolation=config.interpolation,
-        adapter_rank=config.adapter_rank,
         inner_size=config.inner_size,
-        shared_norms=config.shared_tail_norms,
     )
     for resolution in config.branches:
         check_measured(model.network(resolution), config.trunk)
@@ -143,7 +140,6 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     objective = Objective(
         influence_weight=config.influence_weight,
         distillation_weight=config.distillation_weight,
-        distillation_weight_end=config.distillation_weight_end,
         embedding_mse_weight=config.embedding_loss_weight,
         **_weights_against_the_trunk(config),
     )
@@ -179,8 +175,7 @@ def _start_afresh(model: BTNet, resolution: int) -> None:
     fresh = model.network(resolution).fresh().state_dict()
     with torch.no_grad():
         for key, value in model.owned(resolution).items():
-            if not is_adapter(key):  # which nothing was inherited for
-                value.copy_(fresh[key])
+            value.copy_(fresh[key])
 
 
 def create_network(config: Any) -> Backbone:

@@ -40,14 +40,13 @@ class Step:
     clip: float
     jitter: AlignmentJitter | None = None
 
-    def __call__(self, batch: Batch, epoch: int, rate: float, progress: float = 0.0) -> dict[str, Tensor]:
+    def __call__(self, batch: Batch, epoch: int, rate: float) -> dict[str, Tensor]:
         """Learn from one batch.
 
         Args:
             batch: on any device.
             epoch: counted from 0; decides the flips and random sizes.
             rate: learning rate of this step.
-            progress: share of the run that is done.
 
         Returns:
             Named losses and gradient norms, scalars on the device: "r14/influence" and the like.
@@ -61,7 +60,7 @@ class Step:
         losses: dict[str, Tensor] = {}
         for learner in self.learners:
             view = self.enter(learner.view(images, batch.keys, epoch))
-            named = self._losses(learner, view, labels, features, embedding, progress)
+            named = self._losses(learner, view, labels, features, embedding)
             named["gradient_norm"] = self._update(learner, named["total"], rate)
             losses |= {f"{learner.name}/{name}": value.detach() for name, value in named.items()}
         return losses
@@ -87,7 +86,6 @@ class Step:
         labels: Tensor,
         teacher_features: dict[str, Tensor],
         teacher_embedding: Tensor | None,
-        progress: float,
     ) -> dict[str, Tensor]:
         with self.context.autocast(), learner.draws():
             if learner.coupling is None:
@@ -98,15 +96,10 @@ class Step:
             objective, classifier = learner.objective, learner.classifier
             return objective(
                 influence=classifier(embedding, labels) if objective.influence_weight else None,
-                soft_influence=classifier.soft_influence(embedding, teacher_embedding)
-                if objective.soft_influence_weight and teacher_embedding is not None
-                else None,
                 student_feature=feature,
                 teacher_feature=teacher_features.get(learner.coupling or ""),
                 student_embedding=embedding,
                 teacher_embedding=teacher_embedding,
-                labels=labels,
-                progress=progress,
             )
 
     def _update(self, learner: Learner, loss: Tensor, rate: float) -> Tensor:
