@@ -15,7 +15,6 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.synthetic.faces import SyntheticFaces
-from btnet.training.averaging import Averaging, WeightAverage
 from btnet.training.checkpoint import Checkpoints, saved
 from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
@@ -57,8 +56,6 @@ class Training:
             rank=rank,
             world_size=ranks,
         )
-        for learner in self.built.learners:
-            learner.average = WeightAverage(Averaging(0.9, 1.0), learner.parameters(), total_steps=STEPS)
         self.checkpoints = Checkpoints(
             folder / "checkpoints",
             keep=2,
@@ -84,9 +81,6 @@ class Training:
             named = self.step(batch, step // self.order.steps_per_epoch, 0.05)
             [total] = [value for name, value in named.items() if name.endswith("/total")]
             losses.append(float(total))
-            for learner in self.built.learners:
-                assert learner.average is not None
-                learner.average.update(step)
         return losses
 
     def evaluate(self) -> float:
@@ -106,13 +100,10 @@ class Training:
             f"momentum/{n}": learner.optimizer.state[p]["momentum_buffer"]
             for n, p in learner.parameters().items()
         }
-        assert learner.average is not None
-        averages = {f"average/{n}": value for n, value in learner.average.tensors.items()}
         found = {
             **learner.owned,
             **learner.classifier.state_dict(prefix="classifier/"),
             **momentum,
-            **averages,
         }
         return {key: value.detach().clone() for key, value in found.items()}
 

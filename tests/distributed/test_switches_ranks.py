@@ -24,15 +24,10 @@ KEYS = [
     "rec=synthetic",
     "branches=[14, 7]",
     "classifier=prototype",
-    "adapter_rank=2",
     "inner_size=28",
-    "shared_tail_norms=True",
-    "distillation_weight_end=0",
-    "embedding_relation_weight=5",
-    "embedding_contrast_weight=1",
-    "embedding_octuplet_weight=1",
-    "feature_attention_weight=1",
-    "soft_influence_weight=1",
+    "embedding_cosine_weight=20",
+    "embedding_loss_weight=0.5",
+    "feature_cosine_weight=5",
     "batch_size=4",
     "num_workers=0",
     "device=cpu",
@@ -65,8 +60,8 @@ def weights_after_steps(rank: int, world_size: int, trunk: Path) -> dict[str, Te
     for learner in built.learners:
         learner.train()
         learner.network.eval()
-    for i, batch in zip(range(STEPS), loader, strict=False):
-        step(batch, 0, 0.05, i / STEPS)
+    for _, batch in zip(range(STEPS), loader, strict=False):
+        step(batch, 0, 0.05)
     return {f"{each.name}/{key}": p.detach() for each in built.learners for key, p in each.learnt.items()}
 
 

@@ -128,6 +128,8 @@ def test_what_was_measured_elsewhere_is_not_run_again(
 
     assert evidence(given, tmp_path / "d", "--only", "bt_r14-s2") == 2
     assert "bt_r14-s2: the plan has no such rows" in capsys.readouterr().err
+    assert evidence(given, tmp_path / "d", "--full", "--only", "bt_swa-s1") == 2
+    assert "--only bt_swa: averaging was removed" in capsys.readouterr().err
     assert evidence(given, tmp_path / "d", "--only", "bt_r15") == 2
     assert "bt_r15: the plan has no such rows" in capsys.readouterr().err
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from btnet.evidence.comparisons import all_comparisons
+from btnet.evidence.faces import Source
 from btnet.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
-from btnet.evidence.record import Record, choose
+from btnet.evidence.record import Record, choose, read_records
+from btnet.evidence.runner import _LOCAL, Runner
 from btnet.training.config_file import load_config
+from btnet.training.configuration import REMOVED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+RESULTS = Path(__file__).parents[2] / "docs" / "results"
 PLANS = pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
 
 
@@ -71,13 +78,46 @@ def test_the_settings_with_the_best_mean_are_chosen_and_full_resolution_does_not
 def test_a_sweep_runs_before_the_first_row_that_takes_its_choice_and_seeds_wait_for_their_turn() -> None:
     plan = full_plan()
     names = [job.name for job in plan.jobs()]
-    assert len(names) == sum(len(row.seeds) for row in plan.rows) + sum(
+    assert len(names) == sum(len(row.seeds) for row in plan.rows if not row.removed) + sum(
         len(list(sweep.rows())) for sweep in plan.sweeps
     )
     for sweep in plan.sweeps:
         last_tried = max(names.index(f"{row.name}-s1") for row in sweep.rows())
-        takers = [row for row in plan.rows if row.method == sweep.row.method]
+        takers = [row for row in plan.rows if row.method == sweep.row.method and not row.removed]
         assert all(last_tried < names.index(f"{row.name}-s1") for row in takers)
     turns = [(row.turn + (seed > 1), seed) for name in names if not name.startswith("choice")
              for row, seed in [(plan.row(name[:-3]), int(name[-1]))]]  # fmt: skip
     assert turns == sorted(turns)
+
+
+def test_what_each_stored_result_was_learnt_with_is_what_the_plan_says(tmp_path: Path) -> None:
+    plan, records = full_plan(), read_records(RESULTS)
+    runner = Runner(Source(tmp_path / "trunk.pt", tmp_path), plan, tmp_path, configs=CONFIGS)
+    shutil.copytree(RESULTS, runner.results)
+    runner._choose(plan.sweeps)
+    jobs = {job.name: job for job in [*plan.jobs(), *plan.recorded()]}
+    base = load_config(CONFIGS / "base")
+    off = {**base, **{key: removed.off for key, removed in REMOVED.items()}}
+    checked = []
+    for record in records:
+        job = jobs[f"{record.name}-s{record.seed}"]
+        if job.row.tail_at:  # a unit of the trunk that was given then
+            continue
+        said = runner._decisive(job, runner._config(job))
+        learnt_with = {
+            key: value for key, value in record.settings.items() if key not in _LOCAL and value != off[key]
+        }
+        assert json.dumps(said, sort_keys=True) == json.dumps(learnt_with, sort_keys=True), job.name
+        assert (plan.order(job.row.name), job.row.places) == (record.order, record.places)
+        checked.append(job)
+    removed = [job for job in checked if job.row.removed]
+    assert {key for job in removed for key in job.row.removed} == set(REMOVED)
+    assert len(removed) == len(plan.recorded()) == 11
+    assert len(checked) > 100
+
+
+def test_a_row_of_a_removed_key_is_compared_but_never_run() -> None:
+    plan = full_plan()
+    assert not {job.name for job in plan.jobs()} & {job.name for job in plan.recorded()}
+    compared = {name for each in all_comparisons(plan) for name in (each.first, each.second)}
+    assert {job.row.name for job in plan.recorded()} <= compared

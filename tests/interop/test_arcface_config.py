@@ -219,10 +219,7 @@ def test_ten_steps_have_the_losses_of_its_loop(
         weight = learner.classifier.weight.detach().clone().requires_grad_()
         step = DoubleStep(**vars(build_step(config, built, context)))
         learner.train()
-        found = [
-            step(batch, k // order.steps_per_epoch, schedule(k), k / order.total_steps)
-            for k, batch in enumerate(batches)
-        ]
+        found = [step(batch, k // order.steps_per_epoch, schedule(k)) for k, batch in enumerate(batches)]
     ours = [losses[f"{learner.name}/total"].item() for losses in found]
 
     parameters = [p for p in reference.parameters() if p.requires_grad]

@@ -6,8 +6,6 @@ import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
 
@@ -15,7 +13,6 @@ from btnet import BTNet
 from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
-from btnet.model.iresnet import IResNet
 from onnx_models import iresnet, trained, with_branches
 
 
@@ -98,35 +95,3 @@ def test_a_run_folder_is_neither_a_bundle_nor_overwritten_by_one(tmp_path: Path)
     with pytest.raises(ValueError, match="holds the manifest of a run"):
         export_bundle(run, tmp_path)
     assert (tmp_path / "btnet.json").read_bytes() == before
-
-
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_adapters_leave_the_trunks_convolutions_shared_and_cost_what_they_hold(
-    precision: str, tmp_path: Path
-) -> None:
-    torch.manual_seed(0)
-    trunk = IResNet((1, 1, 1, 1), widths=(8, 8, 8, 64), canonical_size=32, embedding_size=8)
-    adapted = BTNet(trunk, [4], adapter_rank=2).eval()
-    with torch.no_grad():
-        for key, parameter in adapted.learnt_parameters(4).items():
-            if "adapter_up" in key:
-                parameter.normal_(0, 0.1)
-    overlays = []
-    for name, each in (("plain", BTNet(trunk, [4]).eval()), ("adapted", adapted)):
-        bundle = export_bundle(each, tmp_path / name, precision=precision)
-        images = torch.rand(3, 3, 4, 4) * 2 - 1
-        [found] = bundle.open(4).run(None, {"data": images.numpy()})
-        with torch.no_grad():
-            expected = each(images).numpy()
-        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3 * np.abs(expected).max())
-        overlays.append(bundle.num_bytes["overlay_r4.data"] + bundle.networks[4].stat().st_size)
-    options = onnxruntime.SessionOptions()
-    options.optimized_model_filepath = str(tmp_path / "loaded.onnx")
-    onnxruntime.InferenceSession(str(bundle.networks[4]), options, providers=["CPUExecutionProvider"])
-    loaded = onnx.load(tmp_path / "loaded.onnx", load_external_data=False)
-    # added up once, not with every face; but the CPU has no product of halves that could be made when it loads
-    assert ("MatMul" in {node.op_type for node in loaded.graph.node}) == (precision == "fp16")
-    size = 2 if precision == "fp16" else 4
-    adapters = sum(value.numel() for key, value in adapted.owned(4).items() if ".adapter_" in key)
-    graph = 4096  # three nodes more for each of three convolutions
-    assert overlays[1] - overlays[0] < size * adapters + graph

@@ -13,7 +13,6 @@ from btnet.loss import (
     branch_distillation,
     embedding_cosine,
     embedding_mse,
-    feature_attention,
     feature_cosine,
 )
 
@@ -111,28 +110,3 @@ def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their
     torch.testing.assert_close(feature_cosine(3 * student, teacher), feature_cosine(student, teacher))
     losses = Objective(0, 0, feature_cosine_weight=2.0)(student_feature=student, teacher_feature=teacher)
     torch.testing.assert_close(losses["total"], 2 * feature_cosine(student, teacher))
-
-
-def test_attention_is_the_mean_square_over_channels_and_over_places() -> None:
-    student, teacher = pair(3, 2, 4, 4)
-    a, b = student.detach().double().numpy() ** 2, teacher.double().numpy() ** 2
-    cosines = []
-    for i in range(3):
-        for over in (0, (1, 2)):
-            x, y = a[i].mean(over).ravel(), b[i].mean(over).ravel()
-            cosines.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-    assert feature_attention(student, teacher).item() == pytest.approx(1 - np.mean(cosines), rel=1e-5)
-    torch.testing.assert_close(feature_attention(-3 * student, teacher), feature_attention(student, teacher))
-    losses = Objective(0, 0, feature_attention_weight=2.0)(student_feature=student, teacher_feature=teacher)
-    torch.testing.assert_close(losses["total"], 2 * feature_attention(student, teacher))
-
-
-@pytest.mark.parametrize(("start", "end"), [(0.5, 0.0), (0.0, 2.0)])
-def test_the_weight_of_equation_2_moves_in_a_straight_line_over_the_run(start: float, end: float) -> None:
-    student, teacher = pair(2, 3, 4, 4)
-    objective = Objective(0, start, distillation_weight_end=end)
-    mse = branch_distillation(student, teacher)
-    for progress in (0.0, 0.25, 1.0):
-        losses = objective(student_feature=student, teacher_feature=teacher, progress=progress)
-        torch.testing.assert_close(losses["total"], (start + progress * (end - start)) * mse)
-        torch.testing.assert_close(losses["branch_distillation"], mse)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from btnet.model.btnet import BTNet
 from btnet.model.iresnet import IResNet
@@ -73,6 +75,26 @@ def test_a_tail_or_interpolation_of_another_model_is_refused() -> None:
         BTNet(trunk, [14], interpolation="bicubic").load_overlay(overlay)
     with pytest.raises(ValueError, match="no branch for 14 px"):
         BTNet(trunk, [7]).load_overlay(overlay)
+
+
+@pytest.mark.parametrize(
+    "section", [[{"kind": "low-rank", "rank": 2}], [{"kind": "other"}], {}, None, 0, "", [[]]]
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_file_with_adapters_is_refused_in_one_sentence_and_the_section_stays_reserved(
+    tmp_path: Path, section: object, version: int
+) -> None:
+    path = tmp_path / "o.safetensors"
+    make().overlay(14).save(path)
+    with safe_open(path, "pt") as file:
+        metadata = json.loads(file.metadata()["btnet"])
+    assert metadata["adapters"] == []
+    changed = json.dumps(metadata | {"adapters": section, "format_version": version})
+    save_file(load_file(path), path, {"btnet": changed})
+    with pytest.raises(
+        ValueError, match="a branch with adapters in its tail, which this version does not have"
+    ):
+        Overlay.load(path)
 
 
 def rewritten(path: Path, change: str) -> None:

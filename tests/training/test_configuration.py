@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btnet.training.config_file import complete_config, load_config
-from btnet.training.configuration import KEYS, Kind
+from btnet.training.configuration import KEYS, REMOVED, Kind
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {
@@ -37,22 +38,14 @@ SERVES: dict[str, tuple[str, set[str]]] = {
     "alignment_jitter": ("0.02", BRANCHES),
     "inherit": ("False", BRANCHES),
     "tail_from": ("layer4.1", BRANCHES),
-    "adapter_rank": ("4", BRANCHES),
     "inner_size": ("56", BRANCHES),
-    "shared_tail_norms": ("True", BRANCHES),
     "learnt": ("authors", BRANCHES),
     "freeze_classifier": ("False", BRANCHES),
     "influence_weight": ("0.3", BRANCHES),
     "distillation_weight": ("0.25", BRANCHES),
-    "distillation_weight_end": ("0.1", BRANCHES),
     "embedding_loss_weight": ("0.5", BRANCHES),
     "embedding_cosine_weight": ("20", TAUGHT),
-    "embedding_relation_weight": ("1", TAUGHT),
-    "embedding_contrast_weight": ("1", TAUGHT),
-    "embedding_octuplet_weight": ("1", TAUGHT),
     "feature_cosine_weight": ("1", TAUGHT),
-    "feature_attention_weight": ("1", TAUGHT),
-    "soft_influence_weight": ("1", TAUGHT),
     "teacher_cache": ("cache", {"branches"}),
     "sample_rate": ("0.5", {"scratch", "single", "continued"}),
     "shared_jitter": ("0.02", set(KINDS)),
@@ -60,7 +53,6 @@ SERVES: dict[str, tuple[str, set[str]]] = {
     "margin": ("0.4", set(KINDS)),
     "scale": ("32", set(KINDS)),
     "interpolation": ("area", set(KINDS)),
-    "averaging": ("ema:0.9", set(KINDS)),
     "classifier": ("centres.safetensors", set(KINDS)),
 }
 
@@ -98,9 +90,9 @@ def test_a_key_is_taken_where_a_run_reads_it_and_refused_where_none_does(key: st
 
 def test_what_no_run_reads_is_named_with_what_the_run_trains_and_what_reads_it() -> None:
     with pytest.raises(ValueError, match="has no effect") as refused:
-        loaded("rec=a.rec", "adapter_rank=4", "learnt=authors", "inherit=False")
+        loaded("rec=a.rec", "inner_size=56", "learnt=authors", "inherit=False")
     assert str(refused.value) == (
-        "--set inherit=False has no effect on a new trunk, only on branches (nor have adapter_rank, learnt); "
+        "--set inherit=False has no effect on a new trunk, only on branches (nor have inner_size, learnt); "
         "leave it at True"
     )
     with pytest.raises(ValueError, match=r"set branches=\[14\], and tail_from=none if all of it shall learn"):
@@ -110,10 +102,7 @@ def test_what_no_run_reads_is_named_with_what_the_run_trains_and_what_reads_it()
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
-        (["adapter_rank=4", "tail_from=none"], "adapter_rank=4 has no effect, as tail_from='none' shares"),
         (["learnt=authors", "tail_from=none"], "learnt='authors' has no effect, as tail_from='none' shares"),
-        (["shared_tail_norms=True", "tail_from=none"], "as tail_from='none' shares no tail"),
-        (["shared_tail_norms=True", "branches=[14]"], "as one branch has nobody to share them with"),
         (["inner_size=14"], "inner_size=14 has no effect, as no branch is smaller"),
         (["margin=0.3", "loss=NormFace"], "margin=0.3 has no effect, as NormFace has no margin"),
         (["sample_rate=0.5"], "as a frozen classifier is used whole"),
@@ -137,7 +126,7 @@ def test_keys_whose_effect_another_key_brings_back_are_taken() -> None:
     for keys in (
         ["sample_rate=0.5", "freeze_classifier=False"],
         ["inner_size=28"],  # above one of the two
-        ["teacher_cache=c", "distillation_weight=0", "distillation_weight_end=0.5"],
+        ["teacher_cache=c", "distillation_weight=0", "embedding_cosine_weight=20"],
         ["margin=0", "loss=NormFace"],
         ["influence_weight=0", "classifier=prototype"],
         ["val_pairs=['112-14']", "val_targets=['lfw']"],
@@ -180,7 +169,6 @@ def test_keys_whose_effect_another_key_brings_back_are_taken() -> None:
         ("interpolation", ["nearest"], ["area"]),
         ("corrupt", ["ignore"], ["skip"]),
         ("multi_resolution", ["v4", "True"], ["v3"]),
-        ("averaging", ["ema", "ema:2", "mean"], ["swa:0.5"]),
         ("network_args", ["{1: 2}", "{'dropout': 0.1}", "{'embedding_size': 8}", "{'a': {2: 3}}"], ["{'scale': 1}"]),
     ],
 )  # fmt: skip
@@ -195,9 +183,9 @@ def test_values_out_of_range_are_refused_with_what_was_expected(
 
 
 def test_weights_and_shares_of_branches_have_ranges_too() -> None:
-    weights = [key for key in KEYS if key.endswith("_weight") or key == "distillation_weight_end"]
-    assert len(weights) == 11
-    for key in [*weights, "size_band", "degradation", "alignment_jitter", "adapter_rank", "inner_size"]:
+    weights = [key for key in KEYS if key.endswith("_weight")]
+    assert len(weights) == 5
+    for key in [*weights, "size_band", "degradation", "alignment_jitter", "inner_size"]:
         with pytest.raises(ValueError, match=f"{key} = -1.*, expected"):
             loaded(*KINDS["branches"], f"{key}=-1")
     for key in ("size_band", "degradation"):
@@ -300,25 +288,25 @@ def test_a_key_that_loses_its_effect_in_a_config_like_the_one_that_sets_it_is_re
 ) -> None:
     folder = folder_of_configs(
         tmp_path,
-        parent="config.trunk = 'T.pt'\nconfig.branches = [14]\nconfig.adapter_rank = 4\n",
+        parent="config.trunk = 'T.pt'\nconfig.branches = [14]\nconfig.inner_size = 56\n",
         child="config.like = 'parent'\nconfig.branches = []\n",
-        careful="config.like = 'parent'\nconfig.branches = []\nconfig.adapter_rank = 0\n",
+        careful="config.like = 'parent'\nconfig.branches = []\nconfig.inner_size = 0\n",
     )
-    with pytest.raises(ValueError, match=r"parent\.py: adapter_rank=4 has no effect on a trunk that starts"):
+    with pytest.raises(ValueError, match=r"parent\.py: inner_size=56 has no effect on a trunk that starts"):
         load_config(folder / "child")
-    assert load_config(folder / "careful").adapter_rank == 0
+    assert load_config(folder / "careful").inner_size == 0
 
 
 def test_a_base_of_one_s_own_states_defaults_which_are_nobody_s_wish(tmp_path: Path) -> None:
     folder = folder_of_configs(
         tmp_path,
-        base="\nconfig.network = 'mbf'\nconfig.lr = 0.3\ndel config['averaging']\n",
+        base="\nconfig.network = 'mbf'\nconfig.lr = 0.3\ndel config['clip']\n",
         trunk="config.rec = 'a.rec'\n",
         branch="config.rec = 'a.rec'\nconfig.trunk = 'T.pt'\nconfig.branches = [14]\n",
         wrong="config.trunk = 'T.pt'\nconfig.branches = [14]\nconfig.network = 'r18'\n",
     )
     trunk, branch = load_config(folder / "trunk"), load_config(folder / "branch")
-    assert (trunk.network, trunk.lr, trunk.averaging) == ("mbf", 0.3, "")
+    assert (trunk.network, trunk.lr, trunk.clip) == ("mbf", 0.3, 5.0)
     assert (branch.network, branch.lr) == ("r50", 0.3)
     assert complete_config(branch) == branch
     with pytest.raises(ValueError, match=r"wrong\.py: network='r18' has no effect on branches"):
@@ -328,11 +316,43 @@ def test_a_base_of_one_s_own_states_defaults_which_are_nobody_s_wish(tmp_path: P
         load_config(folder / "branch")
 
 
+@pytest.mark.parametrize("key", REMOVED)
+def test_a_removed_key_is_refused_wherever_it_stands_with_what_was_measured_and_what_to_use(
+    key: str, tmp_path: Path
+) -> None:
+    off = REMOVED[key].off
+    folder = folder_of_configs(tmp_path, base=f"\nconfig.{key} = {off!r}\n", mine="config.lr = 0.3\n")
+    (tmp_path / "apart").mkdir()
+    own = folder_of_configs(tmp_path / "apart", mine=f"config.{key} = 8\n")
+    changed = loaded("rec=a.rec")
+    changed[key] = off
+    loads: tuple[tuple[str, Callable[[], Any]], ...] = (
+        (rf"^--set {key}=8: ", lambda: loaded("rec=a.rec", f"{key}=8")),
+        (rf"^{folder}/base\.py: ", lambda: load_config(folder / "mine")),
+        (rf"^{own}/mine\.py: ", lambda: load_config(own / "mine")),
+        (r"^config: ", lambda: complete_config(changed)),
+    )
+    for where, load in loads:
+        with pytest.raises(ValueError, match=rf"{where}{key} was removed \(.*\d.*\); leave it out; "):
+            load()
+
+
+def test_the_keys_of_an_old_base_are_named_together_and_what_replaces_them_exists(tmp_path: Path) -> None:
+    lines = "".join(f"config.{key} = {removed.off!r}\n" for key, removed in REMOVED.items())
+    folder = folder_of_configs(tmp_path, base=f"\n{lines}", mine="")
+    with pytest.raises(ValueError, match="was removed") as refused:
+        load_config(folder / "mine")
+    assert all(key in str(refused.value) for key in REMOVED)
+    words = {word for removed in REMOVED.values() for word in removed.instead.split() if "_" in word}
+    assert words
+    assert words <= set(KEYS)
+
+
 def test_what_is_changed_behind_loading_is_checked_before_a_run(tmp_path: Path) -> None:
     from btnet.training.run import train
 
     for key, value, message in (
-        ("adapter_rank", 4, "adapter_rank=4 has no effect on a new trunk"),
+        ("inner_size", 56, "inner_size=56 has no effect on a new trunk"),
         ("clip", -1.0, "config: clip = -1.0, expected at least 0"),
         ("learning_rate", 0.1, "config: unknown key 'learning_rate'; did you mean 'lr'"),
         ("rec", "", "rec is empty: name the training set"),

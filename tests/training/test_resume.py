@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -16,8 +17,8 @@ from btnet.loss import load_classifier, save_classifier
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.config_file import differences, load_config, unchanging
-from btnet.training.configuration import KEYS
-from btnet.training.run import train
+from btnet.training.configuration import KEYS, REMOVED
+from btnet.training.run import _Run, train
 from tiny_keys import NETWORK, TINY
 
 ROOT = Path(__file__).parents[2]
@@ -75,7 +76,7 @@ def test_another_experiment_is_refused_with_every_key_and_both_values(data: Path
         ("num_epoch=5", "num_epoch was 2, now it is 5"),
         ("flip=False", "flip was True, now it is False"),
         ("dropout=0.1", "dropout was 0.0, now it is 0.1"),
-        ("averaging=ema:0.9", "averaging was '', now it is 'ema:0.9'"),
+        ("shared_jitter=0.01", "shared_jitter was 0.0, now it is 0.01"),
         ("precision=bf16", r"precision \(what auto stands for\) was 'float32', now it is 'bfloat16'"),
         ("batch_size=4", r"batch_size \(images per step over all ranks\) was 8, now it is 4"),
         (f"rec={data / 'two.rec'}", r"rec \(fingerprint of the set\) was '\w{16}', now it is '\w{16}'"),
@@ -194,6 +195,30 @@ def test_a_run_goes_on_on_another_kind_of_device_whose_dropout_draws_anew(data: 
         stop("ms1mv3_r50_hr", keys)
     folder = train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
     assert "going on after step 1" in (folder / "train.log").read_text()
+
+
+def test_a_checkpoint_with_a_removed_key_goes_on_where_the_key_was_off_and_is_refused_where_not(
+    data: Path, tmp_path: Path
+) -> None:
+    keys = [*SMALL, *NETWORK, f"rec={data / 'one.rec'}", f"output={tmp_path}"]
+    identity = _Run._identity
+    off: dict[str, Any] = {key: removed.off for key, removed in REMOVED.items()}
+    for earlier in (off | {"averaging": "ema:0.9"}, off):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_Run, "_identity", lambda self, earlier=earlier: identity(self) | earlier)
+            stop("ms1mv3_r50_hr", [*keys, "overwrite=True"])
+        if earlier["averaging"]:
+            with pytest.raises(ValueError, match=r"step_\d+: averaging was removed \("):
+                train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
+    folder = train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
+    manifest = json.loads((folder / "btnet.json").read_text())
+    manifest["config"] |= off
+    (folder / "btnet.json").write_text(json.dumps(manifest))
+    assert train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"])) == folder
+    manifest["config"]["averaging"] = "swa:0.5"
+    (folder / "btnet.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="averaging was removed"):
+        train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, "resume=True"]))
 
 
 def test_a_finished_run_is_not_taken_for_another_experiment_s(data: Path) -> None:

@@ -87,12 +87,16 @@ def run(args: argparse.Namespace) -> int:
     from btnet.evidence.plan import full_plan, quick_plan
     from btnet.evidence.runner import Runner
     from btnet.files.folder_lock import only_run
+    from btnet.training.config_file import refuse_removed
 
     if args.page is not None:
         for path in write_page(*args.page):
             show(path)
         return 0
     plan = full_plan() if args.full else quick_plan()
+    for job in plan.recorded():
+        if {job.name, job.row.name} & set(args.only):
+            refuse_removed(job.row.removed, f"--only {job.row.name}")
     unknown = set(args.only).difference(*((job.row.name, job.name) for job in plan.jobs()))
     if unknown:
         raise ValueError(

@@ -67,8 +67,8 @@ class Row:
         tail_at: the shared tail starts behind the coupling layer of this size in px; 0: as the settings say.
         method: whose chosen settings it takes; "" none.
         seeds: one run for each.
-        removed: the key that made it, where this version no longer has it (`btnet.training.configuration.REMOVED`): its
-            result files are read and compared, and nothing is run; "" for a row that is run.
+        removed: keys that made it and that this version no longer has (`btnet.training.configuration.REMOVED`), with
+            their values: its result files are read and compared, but it cannot be run.
         turn: 0, or when it is run: first seeds of turn n come before further seeds of it, and these with turn n + 1.
     """
 
@@ -82,7 +82,7 @@ class Row:
     tail_at: int = 0
     method: str = ""
     seeds: Sequence[int] = _SEEDS[:1]
-    removed: str = ""
+    removed: Mapping[str, Any] = field(default_factory=dict)
     turn: int = 0
 
     @property
@@ -188,6 +188,10 @@ class Plan:
             jobs.append(Job(row, row.seeds[i]))
         return jobs
 
+    def recorded(self) -> list[Job]:
+        """Runs of removed keys, which have results and cannot be run."""
+        return [Job(row, seed) for row in self.rows if row.removed for seed in row.seeds]
+
     def order(self, name: str) -> int:
         """Place of a row among the rows; sweeps stand behind all of them."""
         names = [row.name for row in [*self.rows, *(row for sweep in self.sweeps for row in sweep.rows())]]
@@ -274,34 +278,34 @@ def full_plan() -> Plan:
             Row(f"bt_{name}", {"beyond": f"phi_bt, embedding's cosine and {label}"}, BRANCH,
                 {**_COSINE, **settings}, 14, method="bt_cosine", removed=removed)
             for name, label, settings, removed in (
-                ("relation", "relations", {}, "embedding_relation_weight=200"),
-                ("contrast", "contrast of relations", {}, "embedding_contrast_weight=5"),
-                ("octuplet", "octuplets", {}, "embedding_octuplet_weight=10"),
-                ("soft", "soft labels", {}, "soft_influence_weight=10"),
-                ("whole", "no shared tail", {"tail_from": "none"}, ""),
+                ("relation", "relations", {}, {"embedding_relation_weight": 200.0}),
+                ("contrast", "contrast of relations", {}, {"embedding_contrast_weight": 5.0}),
+                ("octuplet", "octuplets", {}, {"embedding_octuplet_weight": 10.0}),
+                ("soft", "soft labels", {}, {"soft_influence_weight": 10.0}),
+                ("whole", "no shared tail", {"tail_from": "none"}, {}),
             )
         ),
         *(
             Row(f"bt_{name}", {"beyond": f"phi_bt, {label}"}, BRANCH, settings, 14, method="bt", removed=removed)
             for name, label, settings, removed in (
                 ("features", "cosine of taps instead of eq. 2",
-                 {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, ""),
+                 {"distillation_weight": 0.0, "feature_cosine_weight": 20.0}, {}),
                 ("attention", "attention of taps instead of eq. 2",
-                 {"distillation_weight": 0.0}, "feature_attention_weight=20"),
+                 {"distillation_weight": 0.0}, {"feature_attention_weight": 20.0}),
                 ("schedule", "eq. 2's weight from 10 to 0",
-                 {"distillation_weight": 10.0}, "distillation_weight_end=0"),
-                ("band", "all sizes from 8 to 14 px", {"size_band": 1.0}, ""),
-                ("degradation", "half of the faces degraded", {"degradation": 0.5}, ""),
-                ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}, ""),
-                ("adapters", "adapters of rank 8 in the tail", {}, "adapter_rank=8"),
-                ("inner", "faces enlarged to 56 px inside", {"inner_size": 56}, ""),
-                ("swa", "mean of the last quarter's weights", {}, "averaging=swa:0.25"),
-                ("ema", "moving mean of the weights", {}, "averaging=ema:0.97"),
-                ("statistics", "BatchNorm statistics anew", {}, "averaging=swa:0"),
+                 {"distillation_weight": 10.0}, {"distillation_weight_end": 0.0}),
+                ("band", "all sizes from 8 to 14 px", {"size_band": 1.0}, {}),
+                ("degradation", "half of the faces degraded", {"degradation": 0.5}, {}),
+                ("jitter", "errors of the landmarks", {"alignment_jitter": 0.02}, {}),
+                ("adapters", "adapters of rank 8 in the tail", {}, {"adapter_rank": 8}),
+                ("inner", "faces enlarged to 56 px inside", {"inner_size": 56}, {}),
+                ("swa", "mean of the last quarter's weights", {}, {"averaging": "swa:0.25"}),
+                ("ema", "moving mean of the weights", {}, {"averaging": "ema:0.97"}),
+                ("statistics", "BatchNorm statistics anew", {}, {"averaging": "swa:0"}),
             )
         ),
         Row("bt_shared", {"beyond": "phi_bt, one BN set for all tails"}, BRANCH,
-            {"branches": list(RESOLUTIONS)}, method="bt", removed="shared_tail_norms=True"),
+            {"branches": list(RESOLUTIONS)}, method="bt", removed={"shared_tail_norms": True}),
         _phi_bt(56, seeds=_SEEDS[:1]),
     ]  # fmt: skip
     native = {

@@ -107,6 +107,7 @@ class Runner:
             self._job(job, f"{number}/{len(jobs)} {job.name}")
             if job.row.name in swept:
                 self._choose([swept[job.row.name]])
+        self._adopt_recorded()
         if not only:
             self._test_natively()
         return not self._failed
@@ -149,6 +150,15 @@ class Runner:
                 if job.name in found and not self._record(job).exists():
                     shutil.copyfile(folder / f"{job.name}.json", self._record(job))
                     self.state.adopt(key_of(job), found[job.name])
+
+    def _adopt_recorded(self) -> None:
+        """Take over what other runs, of this trunk and these faces, have of keys that were removed since."""
+        jobs = {job.name: job for job in self.plan.recorded()}
+        for folder in self.known:
+            for record in read_records(folder):
+                job = jobs.get(f"{record.name}-s{record.seed}")
+                if job and record.digest == self._digest(job, self._config(job)):
+                    shutil.copyfile(folder / f"{job.name}.json", self._record(job))
 
     def _test_natively(self) -> None:
         """Models on photographed faces, and their BatchNorms on cameras; those that are not there are left out."""
@@ -333,16 +343,19 @@ class Runner:
 
     def _digest(self, job: Job, config: Any) -> str:
         """Of all that decides what a job learns."""
-        base = load_config(self.configs / BASE)
-        # Differences from the base alone: a key that a later version adds does not undo what is done.
-        decisive = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
-        decisive |= {
+        decisive = self._decisive(job, config) | {
             "config": job.row.config,
             "trunk": fingerprint(load_trunk(self._trunk(job.row)).state_dict()),
             "data": RecordFaces(self.sets.rec(job.row.data)).fingerprint(),
             "own_classifier": job.row.settings.get("classifier"),
         }
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def _decisive(self, job: Job, config: Any) -> dict[str, Any]:
+        """Its settings that differ from the base: a key that a later version adds or removes undoes nothing."""
+        base = load_config(self.configs / BASE)
+        found = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
+        return found | dict(job.row.removed)
 
     def _cache(self, row: Row) -> Path:
         return self.folder / "cache" / f"{row.trunk or 'given'}_{row.data}"
