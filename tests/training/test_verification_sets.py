@@ -151,7 +151,7 @@ def test_a_verification_that_fails_is_told_and_costs_neither_steps_nor_the_model
 def test_a_run_killed_in_its_last_verification_goes_on_without_training_again(
     keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keys = [*keys, "averaging=ema:0.5", "verbose=1000"]
+    keys = [*keys, "verbose=1000"]
     whole = train(load_config(CONFIGS / "ms1mv3_r50_hr", [*keys, f"output={tmp_path / 'whole'}"]))
     with monkeypatch.context() as patch:
         patch.setattr(verification, "verify", failing(KeyboardInterrupt()))
