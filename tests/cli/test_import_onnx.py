@@ -66,7 +66,7 @@ def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     assert len(err) == 4
     assert "restoring them takes faces" in err[0]
     assert "nothing.rec" in err[1]
-    assert "expected at least 2 of 32 x 32 px" in err[2]
+    assert "image 0 is 32 x 32 px" in err[2]
     assert "x.onnx: not a whole ONNX file" in err[3]
     assert not output.exists()
 

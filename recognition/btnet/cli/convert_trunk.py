@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         verdict = told(judged, str(args.checkpoint))
     names = unmeasured_norms(trunk)
     if names and args.faces is not None:
-        restore_norms(trunk, names, sample_faces(args.faces, args.num_faces, size=size))
+        restore_norms(trunk, names, sample_faces(args.faces, args.num_faces, size=size, canonical_size=size))
     write_trunk(args, trunk)
     if names and args.faces is None:
         with torch.device("meta"):

@@ -38,7 +38,11 @@ def run(args: argparse.Namespace) -> None:
         FileExistsError: if the file to write is there and may not be replaced.
     """
     refuse_output(args)
-    faces = None if args.faces is None else sample_faces(args.faces, args.num_faces, size=args.size)
+    faces = (
+        None
+        if args.faces is None
+        else sample_faces(args.faces, args.num_faces, size=args.size, canonical_size=args.size)
+    )
     imported = import_onnx(
         args.model,
         faces,
