@@ -82,10 +82,6 @@ class _Normalize(_Transform):
         return (image - 0.5) / 0.5
 
 
-def _read_table(path: str, **_: Any) -> Any:
-    return types.SimpleNamespace(values=np.loadtxt(path, dtype=str))
-
-
 _SMALL_ONES: dict[str, dict[str, Any]] = {
     "torchvision": {},
     "torchvision.transforms": {
@@ -100,7 +96,6 @@ _SMALL_ONES: dict[str, dict[str, Any]] = {
     "menpo": {},
     "menpo.visualize": {},
     "menpo.visualize.viewmatplotlib": {"sample_colours_from_colourmap": lambda count, _: ["k"] * count},
-    "pandas": {"read_csv": _read_table},
 }
 
 
