@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["BASE", "is_arcface_config", "translate"]
+__all__ = ["BASE", "from_arcface_torch"]
+
+_logger = logging.getLogger(__name__)
 
 BASE: Final[Mapping[str, Any]] = {
     "margin_list": (1.0, 0.5, 0.0),
@@ -45,27 +48,35 @@ _ONLY: Final[Mapping[str, tuple[Any, str]]] = {
 }
 
 
-def is_arcface_config(values: Mapping[str, Any]) -> bool:
-    """Whether a configuration's keys are arcface_torch's."""
-    return any(key in values for key in _ITS_OWN)
-
-
-def translate(
-    values: Mapping[str, Any], where: str, known: Container[str]
-) -> tuple[dict[str, Any], list[str]]:
-    """What to set in a configuration of ours so that it trains the same trunk.
+def from_arcface_torch(
+    file: Path, values: Mapping[str, Any], beside: Mapping[str, Any], known: Container[str]
+) -> dict[str, Any] | None:
+    """What to set in a configuration of ours so that it trains the same trunk; the log says which keys have no effect.
 
     Args:
-        values: of arcface_torch's configuration, over those of its base.
-        where: it stands, for the error text.
+        file: of the configuration, for texts.
+        values: that it sets.
+        beside: those of the `base.py` in its folder; empty if there is none.
         known: our keys; those that it sets (`trunk`, `branches` ...) are taken as they are.
 
     Returns:
-        Our keys; and those of arcface_torch's that have no effect here, sorted.
+        Our keys; None if the configuration is none of arcface_torch's.
 
     Raises:
         ValueError: for a value that would train another model here, or a `margin_list` that its loss refuses.
     """
+    base_is_theirs = any(key in beside for key in _ITS_OWN)
+    if not (base_is_theirs or any(key in values for key in _ITS_OWN)):
+        return None
+    ours, unused = _translate({**BASE, **(beside if base_is_theirs else {}), **values}, str(file), known)
+    _logger.warning("%s: of arcface_torch; without effect here: %s", file, ", ".join(unused) or "nothing")
+    return ours
+
+
+def _translate(
+    values: Mapping[str, Any], where: str, known: Container[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Our keys; and those of arcface_torch's that have no effect here, sorted."""
     for key, (only, why) in _ONLY.items():
         if values.get(key, only) != only:
             raise ValueError(f"{where}: {key}={values[key]!r}: {why}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import copy
 import difflib
-import logging
 import os
 import runpy
 import sys
@@ -16,11 +15,9 @@ from typing import Any, Final
 
 from easydict import EasyDict
 
-from btnet.interop.arcface_config import BASE as ARCFACE_BASE
-from btnet.interop.arcface_config import is_arcface_config, translate
+from btnet.interop.arcface_config import from_arcface_torch
 from btnet.training.configuration import KEYS, REMOVED, contradictions
 
-_logger = logging.getLogger(__name__)
 BASE = "base.py"
 _SHOWN: Final = 200  # characters of a value, in messages
 FOLDER: Final = Path("configs")
@@ -52,7 +49,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     """
     file = _find(Path(path))
     base_file = file.parent / BASE
-    foreign = _from_arcface_torch(file, base_file)
+    foreign = from_arcface_torch(file, _run(file), _run(base_file) if base_file.is_file() else {}, KEYS)
     if foreign is not None:
         base_file = packaged_configs() / BASE
     if not base_file.is_file():
@@ -156,18 +153,6 @@ def packaged_configs() -> Path:
 def _defaults() -> dict[str, Any]:
     """Of the package's base. A copy of it beside a config may state others, or lack the latest keys."""
     return _run(packaged_configs() / BASE)
-
-
-def _from_arcface_torch(file: Path, base_file: Path) -> dict[str, Any] | None:
-    """Our keys for a configuration of arcface_torch, over the base beside it; None if it is none."""
-    values = _run(file)
-    beside = _run(base_file) if base_file.is_file() else {}
-    if not (is_arcface_config(values) or is_arcface_config(beside)):
-        return None
-    theirs = {**ARCFACE_BASE, **(beside if is_arcface_config(beside) else {}), **values}
-    ours, unused = translate(theirs, str(file), KEYS)
-    _logger.warning("%s: of arcface_torch; without effect here: %s", file, ", ".join(unused) or "nothing")
-    return ours
 
 
 def _find(path: Path) -> Path:
