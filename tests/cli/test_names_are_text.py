@@ -97,7 +97,7 @@ def test_galleries_and_searches_under_any_name(
         miniatures.write(faces / name / f"{shot}{name}.png", miniatures.face(1, shot, (20, 20)))
     probe, gallery = faces / name / f"0{name}.png", tmp_path / f"{name}.npz"
     for encoding in ("utf-8", "ascii"):
-        run(["embed", faces, "-o", gallery, "--model", model], encoding, monkeypatch)
+        run(["embed", faces, "-o", gallery, "--overwrite", "--model", model], encoding, monkeypatch)
         out = run(["search", gallery, probe, "--model", model], encoding, monkeypatch)
         assert "1.0000" in out
         run(["compare", probe, probe, "--model", model], encoding, monkeypatch)

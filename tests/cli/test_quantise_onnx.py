@@ -64,7 +64,7 @@ def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     (folder / "broken.onnx").write_bytes(b"no model")
     assert quantise(folder, "broken.onnx") == 2
     assert quantise(folder, "nothing.onnx") == 2
-    assert quantise(folder, "r8.onnx", "--num-faces", "0") == 2
+    assert quantise(folder, "r8.onnx", "--num-faces", "0", "--overwrite") == 2
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 3
     assert "broken.onnx: onnxruntime cannot read it" in err[0]

@@ -186,11 +186,11 @@ def test_ten_steps_have_the_losses_of_its_loop(
 ) -> None:
     file = tmp_path / "tiny.py"
     file.write_text(
-        f"config = dict(margin_list={margin_list}, network='mbf', embedding_size=32, rec='synthetic:6:8', fp16=False,\n"
+        f"config = dict(margin_list={margin_list}, network='iresnet', embedding_size=32, fp16=False,\n"
+        "    rec='synthetic:6:8',\n"
         "    interclass_filtering_threshold=DIRTY, batch_size=8, num_epoch=2, warmup_epoch=0, lr=0.1, num_workers=0,\n"
-        "    num_classes=6, num_image=48, val_targets=[], flip=False, channels_last=False)\n".replace(
-            "DIRTY", str(dirty)
-        )
+        "    num_classes=6, num_image=48, val_targets=[], flip=False, channels_last=False,\n"
+        "    network_args=dict(blocks=(1, 1, 1, 1), widths=(8, 8, 8, 8)))\n".replace("DIRTY", str(dirty))
     )
     config = load_config(file)
     faces = open_faces(config.rec)
