@@ -251,3 +251,12 @@ def test_btnet_and_its_interop_package_import_no_onnx() -> None:
         "assert not {'onnx', 'onnxruntime'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_torch_that_is_too_old_for_the_export_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.5.1")
+    with pytest.raises(ValueError, match=r"torch 2\.5\.1: ONNX export needs torch 2\.7 or newer"):
+        export_onnx(MobileFaceNet(embedding_size=8, scale=1).eval(), tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())

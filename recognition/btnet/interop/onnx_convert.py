@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import onnx
 import torch
+from packaging.version import Version
 from torch import nn
 
 __all__ = ["INPUT", "OUTPUT", "PRECISIONS", "convert", "to_half"]
@@ -19,6 +20,7 @@ INPUT, OUTPUT = "data", "embedding"
 PRECISIONS: Final = ("fp32", "fp16")
 # The dynamo exporter's own: any other is reached by conversion. Read by onnxruntime 1.14 and later.
 _OPSET = 18
+_OLDEST_TORCH: Final = "2.7"
 # ArcFaceONNX looks at this many nodes; names like these would make it feed grey levels, unscaled.
 _NUM_NODES_SEEN = 8
 _NAMES_OF_A_SCALING_GRAPH = ("Sub", "_minus", "Mul", "_mul")
@@ -38,7 +40,15 @@ def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: st
 
     Returns:
         The graph with its weights, float32.
+
+    Raises:
+        ValueError: if the installed torch is older than its exporter for open batch sizes.
     """
+    if Version(torch.__version__) < Version(_OLDEST_TORCH):
+        raise ValueError(
+            f"torch {torch.__version__}: ONNX export needs torch {_OLDEST_TORCH} or newer; export with one, training "
+            "does not need it"
+        )
     sizes = (2, 3, input_size, input_size)  # a batch of 1 would be taken for a constant
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
