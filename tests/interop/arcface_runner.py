@@ -92,7 +92,7 @@ _SMALL_ONES: dict[str, dict[str, Any]] = {
         "Normalize": _Normalize,
     },
     "torchvision.datasets": {"ImageFolder": None},
-    "prettytable": {"PrettyTable": MagicMock},
+    "prettytable": {"PrettyTable": lambda _: MagicMock()},
     "menpo": {},
     "menpo.visualize": {},
     "menpo.visualize.viewmatplotlib": {"sample_colours_from_colourmap": lambda count, _: ["k"] * count},

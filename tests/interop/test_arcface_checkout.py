@@ -21,6 +21,7 @@ import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from packaging.version import Version
 from torch import nn
 
 from btnet.cli import main
@@ -254,6 +255,10 @@ def test_the_onnx_script_exports_a_branch_that_takes_112_px(onnx_folder: Path, m
     check_graph(onnx_folder / "a.onnx", model)
 
 
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.7"),
+    reason="the newer exporter of this torch cannot trace our networks",
+)
 def test_the_onnx_script_exports_a_branch_with_the_newer_exporter_too(
     checkout: Path, scripts: Scripts, model: BTNet, branch_file: Path, tmp_path: Path
 ) -> None:
