@@ -191,9 +191,11 @@ def test_a_jpeg_with_a_hole_of_zeros_is_refused(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["4:2:0", "4:4:4", "progressive", "restart markers"])
 @pytest.mark.parametrize("damage", [_joined, _dropped])
-def test_nearly_every_jpeg_of_two_halves_or_without_its_middle_is_refused(damage: Damage, kind: str) -> None:
+def test_most_jpegs_of_two_halves_or_without_their_middle_are_refused(damage: Damage, kind: str) -> None:
     """JPEG has no checksum: where the blocks that are there happen to be as many, they are a picture."""
-    assert share_refused(damage, kind, tries=60) >= 0.8
+    # About 0.80 of halves at 4:2:0, where blocks are fewest; 0.93 and more of all others; less 3 standard deviations.
+    least = 0.7 if damage is _joined and kind == "4:2:0" else 0.86
+    assert share_refused(damage, kind, tries=150) >= least
 
 
 def test_restart_markers_that_are_wrong_gone_or_doubled_are_refused() -> None:
