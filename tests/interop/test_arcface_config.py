@@ -22,29 +22,7 @@ from btnet.training.optimizer import Schedule
 from btnet.training.setup import build_model, build_step
 from btnet.training.step import Step
 
-THEIR_BASE = """from easydict import EasyDict as edict
-config = edict()
-config.margin_list = (1.0, 0.5, 0.0)
-config.network = "r50"
-config.resume = False
-config.output = "ms1mv3_arcface_r50"
-config.embedding_size = 512
-config.sample_rate = 1
-config.interclass_filtering_threshold = 0
-config.fp16 = False
-config.batch_size = 128
-config.optimizer = "sgd"
-config.lr = 0.1
-config.momentum = 0.9
-config.weight_decay = 5e-4
-config.verbose = 2000
-config.frequent = 10
-config.dali = False
-config.gradient_acc = 1
-config.seed = 2048
-config.num_workers = 2
-config.using_wandb = False
-"""
+THEIR_BASE = (Path(__file__).parent / "arcface_stand_in" / "configs" / "base.py").read_text()
 THEIRS = """from easydict import EasyDict as edict
 config = edict()
 config.margin_list = (1.0, 0.0, 0.4)
@@ -102,7 +80,7 @@ def test_a_configuration_of_arcface_torch_is_taken_as_it_stands(
     assert (config.lr, config.batch_size, config.num_epoch, config.seed) == (0.3, 64, 20, 2048)
     assert config.rec == str(theirs.parents[1] / "data" / "train.rec")
     assert (config.output, config.val_targets) == ("runs/wf42m_pfc02", ["lfw"])
-    assert "without effect here: dali, num_classes, num_image, using_wandb" in caplog.text
+    assert "without effect here: dali, num_classes, num_image, save_all_states, using_wandb" in caplog.text
 
 
 def test_what_it_leaves_out_comes_from_its_own_base_wherever_it_lies(theirs: Path, tmp_path: Path) -> None:
