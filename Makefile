@@ -6,8 +6,8 @@ BENCHMARKS := train_step head_scaling loader render_faces
 # a pretrained trunk; a .rec, a folder of identity folders, or a folder with train.txt and val_pairs.txt
 EVIDENCE_TRUNK ?= ../shared/weights/mobilefacenet_s1_128.pt
 EVIDENCE_FACES ?= ../shared/faces
-EVIDENCE = $(BIN)/btnet evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
-SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py train.py
+EVIDENCE = $(BIN)/btnet-lab evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
+SOURCES := recognition lab tests eval tools benchmarks configs docs/pictures.py train.py
 
 .PHONY: demo evidence evidence-full evidence-page test nightly fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
 
@@ -18,7 +18,7 @@ SOURCES := recognition tests eval tools benchmarks configs docs/pictures.py trai
 
 # Trains four small models on rendered faces, compares them and exports the one with a branch for 14 px.
 demo: .venv/ready
-	$(BIN)/btnet demo
+	$(BIN)/btnet-lab demo
 
 # phi_hr and its branches for 28, 14 and 7 px on real faces, compared; interrupted, it goes on where it was.
 evidence: .venv/ready
@@ -30,7 +30,7 @@ evidence-full: .venv/ready
 
 # docs/RESULTS.md from the result files in docs/results.
 evidence-page: .venv/ready
-	$(BIN)/btnet evidence --page docs/results docs/RESULTS.md
+	$(BIN)/btnet-lab evidence --page docs/results docs/RESULTS.md
 
 # Two files at a time, each on one thread: half the time of one after the other on two cores.
 test: .venv/ready
@@ -99,5 +99,5 @@ test-mxnet: .venv-mxnet/ready
 .venv-mxnet/ready: requirements-mxnet.txt pyproject.toml
 	python3.11 -m venv .venv-mxnet
 	.venv-mxnet/bin/pip install --quiet -r requirements-mxnet.txt
-	.venv-mxnet/bin/pip install --quiet -e . --no-deps
+	.venv-mxnet/bin/pip install --quiet -e . -e lab --no-deps
 	touch $@

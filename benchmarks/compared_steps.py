@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.state import fingerprint
+from btnet.backbones.trunk_file import MODEL
 from btnet.data.faces import open_faces
 from btnet.data.loader import Batch
 from btnet.data.views import normalise, resize
 from btnet.loss import save_classifier
 from btnet.loss.classifier_file import CLASSIFIER
-from btnet.model.iresnet import IResNet
-from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import MODEL
 from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.setup import build_model, build_step

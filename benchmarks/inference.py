@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from btnet import BTNet
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.registry import create
 from btnet.data.views import normalise
 from btnet.images.resize import resize
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import build_graph
-from btnet.model.backbone import Backbone
-from btnet.model.cost import count_flops
-from btnet.model.names import create
+from btnet.method.cost import count_flops
+from btnet.serving.onnx_session import open_session
 
 Embed = Callable[[Tensor], object]
 

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from btnet import BTNet
-from btnet.inference.onnx_bundle import OnnxBundle
+from btnet.backbones.registry import create
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import export_bundle
-from btnet.model.names import create
+from btnet.serving.onnx_bundle import OnnxBundle
 
 Run = Callable[[], object]
 Load = Callable[[Path, bool], list[Callable[[], Run]]]

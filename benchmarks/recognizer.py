@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from btnet import BTNet, mobilefacenet
 from btnet.inference import Recognizer
-from btnet.inference.backend import TorchBackend
-from btnet.inference.crops import fit_crops
-from btnet.inference.model_folder import EvaluatedModel
+from btnet.serving.backend import TorchBackend
+from btnet.serving.crops import fit_crops
+from btnet.serving.model_folder import EvaluatedModel
 
 Crops = list[NDArray[np.uint8]]
 

@@ -39,11 +39,11 @@ from btnet import BTNet, mobilefacenet
 from btnet.evaluation.style import COLOURS, check_picture, new_figure, save_figure, tidy
 from btnet.files.atomic import replacing
 from btnet.inference import Recognizer
-from btnet.inference.backend import TorchBackend
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.request_queue import QueueFullError, RequestQueue
 from btnet.page.scores import compare_at
 from btnet.page.server import make_server
+from btnet.serving.backend import TorchBackend
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.request_queue import QueueFullError, RequestQueue
 from recognizer import Crops, mixed_crops
 from results import machine, resident
 

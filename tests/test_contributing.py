@@ -17,12 +17,12 @@ import pytest
 import torch
 
 from btnet import BTNet, load_trunk, register_backbone
+from btnet.backbones import registry as names
+from btnet.backbones.registry import create
 from btnet.cli import main
 from btnet.images.codec import encode_png
 from btnet.images.resize import resize
 from btnet.loss import MARGINS
-from btnet.model import names
-from btnet.model.names import create
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
 from btnet.training.run import train

@@ -16,7 +16,7 @@ from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.data.views import INTERPOLATIONS, MultiResolution
 from btnet.images.resize import resize
-from btnet.inference.alignment import template
+from btnet.serving.alignment import template
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
 from btnet.training.run import train

@@ -2,14 +2,14 @@
 
 __version__ = "0.1.0"
 
+from btnet.backbones.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
+from btnet.backbones.mobilefacenet import mobilefacenet, mobilefacenet_large
+from btnet.backbones.registry import register_backbone
+from btnet.backbones.saved_networks import register_layout
+from btnet.backbones.trunk_file import load_trunk
 from btnet.interop import foreign_trunks
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
-from btnet.model.mobilefacenet import mobilefacenet, mobilefacenet_large
-from btnet.model.names import register_backbone
-from btnet.model.overlay import Overlay
-from btnet.model.saved_networks import register_layout
-from btnet.model.trunk_file import load_trunk
+from btnet.method.btnet import BTNet
+from btnet.method.overlay import Overlay
 
 __all__ = [
     "BTNet",

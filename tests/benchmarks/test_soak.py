@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 import soak
-from btnet.inference.backend import TorchBackend
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.recognizer import Recognizer
+from btnet.serving.backend import TorchBackend
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.recognizer import Recognizer
 from tiny_models import tiny_btnet
 
 

@@ -14,12 +14,12 @@ from btnet.cli import main
 from btnet.evaluation.identification import open_set
 from btnet.evaluation.rates import tar_at_fars, tar_at_nearest_fars
 from btnet.evaluation.templates import TemplateOptions, identity_means
-from btnet.inference.alignment import align_face
-from btnet.inference.embedding import embed_images
-from btnet.inference.feature_file import FeatureFile
-from btnet.inference.model_folder import load_model
-from btnet.inference.native import STRATEGIES, embed_crops
 from btnet.public_sets.survface import read_survface_identification
+from btnet.serving.alignment import align_face
+from btnet.serving.embedding import embed_images
+from btnet.serving.feature_file import FeatureFile
+from btnet.serving.model_folder import load_model
+from btnet.serving.native import STRATEGIES, embed_crops
 
 LANDMARKS = (miniatures.TEMPLATE + 10).astype(np.float32)
 
@@ -125,7 +125,7 @@ def test_ijbc_adds_the_mirror_seen_at_the_second_resolution(
     np.testing.assert_allclose(FeatureFile(key_of[8, True]).features[:4], mirrored, atol=1e-3)
 
     # Once more: nothing is embedded, all is the same.
-    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", None)
+    monkeypatch.setattr("btnet.serving.feature_pass.embed_images", None)
     assert evaluate("ijbc", model, tmp_path, "--root", root, "--pairs", pairs) == content
 
 
@@ -133,7 +133,7 @@ def test_a_stopped_run_resumes_behind_the_last_block(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = miniatures.tinyface(tmp_path / "data")
-    monkeypatch.setattr("btnet.inference.feature_pass._BLOCK", 8)
+    monkeypatch.setattr("btnet.serving.feature_pass._BLOCK", 8)
     embedded: list[int] = []
 
     def stop_late(*args: Any, **options: Any) -> Any:
@@ -143,7 +143,7 @@ def test_a_stopped_run_resumes_behind_the_last_block(
         return embed_images(*args, **options)
 
     argv = ["tinyface", model, "--root", root, "--features", tmp_path / "features", "--device", "cpu"]
-    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", stop_late)
+    monkeypatch.setattr("btnet.serving.feature_pass.embed_images", stop_late)
     assert main([str(word) for word in argv]) == 130
     before = sum(embedded)
     embedded.clear()
@@ -152,7 +152,7 @@ def test_a_stopped_run_resumes_behind_the_last_block(
         embedded.append(len(args[1]))
         return embed_images(*args, **options)
 
-    monkeypatch.setattr("btnet.inference.feature_pass.embed_images", count)
+    monkeypatch.setattr("btnet.serving.feature_pass.embed_images", count)
     resumed = evaluate("tinyface", model, tmp_path, "--root", root)
     assert before + sum(embedded) == 2 * 32
     (tmp_path / "fresh").mkdir()

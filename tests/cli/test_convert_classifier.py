@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.state import fingerprint
 from btnet.cli import main
 from btnet.data.faces import open_faces
 from btnet.interop.arcface_torch import merge_classifier_shards
 from btnet.loss import load_classifier
-from btnet.model.iresnet import IResNet
-from btnet.model.overlay import fingerprint
 
 DATA = "synthetic:10:1"
 

@@ -17,18 +17,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.state import fingerprint
 from btnet.cli import main
 from btnet.data.bin_sets import read_bin, write_bin
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
 from btnet.images.resize import resize
 from btnet.inference import Recognizer
-from btnet.inference.embedding import embed_images
-from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
-from btnet.inference.verify import parse_pair, verify
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.manifest import write_manifest
-from btnet.model.overlay import fingerprint
+from btnet.method.btnet import BTNet
+from btnet.model_folder.manifest import write_manifest
+from btnet.serving.embedding import embed_images
+from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
+from btnet.serving.verify import parse_pair, verify
 
 SHARED = Path(os.environ.get("BTNET_SHARED", Path(__file__).parents[2] / ".." / "shared"))
 NUM_PAIRS = 40

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from btnet import BTNet, load_trunk
+from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
-from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop import check_onnx
-from btnet.model.iresnet import IResNet
+from btnet.serving.onnx_bundle import OnnxBundle
 
 
 def tiny() -> IResNet:

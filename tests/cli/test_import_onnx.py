@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from btnet import load_trunk
+from btnet.backbones.state import fingerprint
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
 from btnet.images.codec import encode_png
 from btnet.interop import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
-from btnet.model.manifest import read_manifest
-from btnet.model.overlay import fingerprint
+from btnet.model_folder.manifest import read_manifest
 from onnx_models import change_weight, exported_iresnet, iresnet, trained, with_branches
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.state import fingerprint
 from btnet.cli import main
 from btnet.loss import load_classifier
-from btnet.model.iresnet import IResNet
-from btnet.model.overlay import fingerprint
 from btnet.training.config_file import load_config
 from btnet.training.run import train
 

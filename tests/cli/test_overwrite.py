@@ -12,13 +12,13 @@ import torch
 from PIL import Image
 
 from btnet import BTNet
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.trunk_file import write_weights
 from btnet.cli import COMMANDS, main
 from btnet.data.bin_sets import write_bin
-from btnet.inference.gallery import Gallery
 from btnet.interop.onnx import export_onnx
 from btnet.loss import save_classifier
-from btnet.model.iresnet import IResNet
-from btnet.model.trunk_file import write_weights
+from btnet.serving.gallery import Gallery
 from btnet.training.config_file import load_config
 from btnet.training.run import train
 from tiny_keys import TINY

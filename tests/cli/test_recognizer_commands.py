@@ -17,7 +17,7 @@ from btnet.data.bin_sets import write_bin
 from btnet.data.faces import open_faces
 from btnet.images.codec import encode_jpeg
 from btnet.inference import Recognizer
-from btnet.inference.gallery import Gallery
+from btnet.serving.gallery import Gallery
 from tiny_models import crops_of, tiny_btnet, tiny_trunk
 
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btnet.analysis import sample_faces as analysis_faces
+from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
 from btnet.data.aligned import need_aligned
 from btnet.data.bin_sets import read_bin, write_bin
 from btnet.data.face_sample import sample_faces
 from btnet.data.pairs import read_pairs
 from btnet.images.codec import encode_png
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
+from btnet.method.btnet import BTNet
+from btnet_lab.analysis import sample_faces as analysis_faces
 
 SIZES = [(112, 96), (250, 250), (612, 912), (56, 56), (111, 112)]
 READERS: dict[str, Callable[[str], object]] = {

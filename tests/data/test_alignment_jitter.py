@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.draws import bell
-from btnet.inference.alignment import TEMPLATE, crop_transform, template
+from btnet.serving.alignment import TEMPLATE, crop_transform, template
 from btnet.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(4, 2)

@@ -8,9 +8,9 @@ from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.images.resize import resize
-from btnet.inference.alignment import template
-from btnet.inference.crops import fit_crops
-from btnet.inference.selection import select
+from btnet.serving.alignment import template
+from btnet.serving.crops import fit_crops
+from btnet.serving.selection import select
 from btnet.synthetic.faces import SyntheticFaces
 
 FACES = SyntheticFaces(4, 3)

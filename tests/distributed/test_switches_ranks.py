@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.trunk_file import write_weights
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.model.iresnet import IResNet
-from btnet.model.trunk_file import write_weights
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
 from btnet.training.distributed import Context

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from btnet.backbones.iresnet import IResNet
 from btnet.data.faces import open_faces
-from btnet.model.iresnet import IResNet
 from btnet.training.distributed import Context
 from btnet.training.prototypes import embed_prototypes
 from btnet.training.teacher import TrunkTeacher

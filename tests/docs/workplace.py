@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.trunk_file import write_weights
 from btnet.data.bin_sets import write_bin
 from btnet.data.pairs import draw_pairs
 from btnet.data.record_faces import write_record_faces
 from btnet.images.codec import encode_jpeg, encode_png
 from btnet.images.resize import resize
 from btnet.interop.onnx import export_onnx
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.trunk_file import write_weights
+from btnet.method.btnet import BTNet
 from btnet.synthetic.faces import SyntheticFaces
 from commands import checkout
 

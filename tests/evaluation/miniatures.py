@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 from torch import nn
 
+from btnet.backbones.iresnet import IResNet
 from btnet.data.bin_sets import write_bin
 from btnet.data.pairs import draw_pairs
 from btnet.images.codec import encode_png
 from btnet.images.resize import resize
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
+from btnet.method.btnet import BTNet
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
 from btnet.training.run import train

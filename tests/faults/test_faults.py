@@ -12,7 +12,7 @@ import pytest
 
 import single_faults
 from btnet.cli import main
-from btnet.inference.feature_file import FeatureFile
+from btnet.serving.feature_file import FeatureFile
 from btnet.training.output_folder import sweep
 from disks import SkippedError, filled, make_read_only, small_disk
 from fault_tables import held, shortcomings, tables

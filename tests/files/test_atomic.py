@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from btnet.files.atomic import replacing
-from btnet.inference.gallery import Gallery
+from btnet.serving.gallery import Gallery
 from tiny_models import tiny_btnet
 
 

@@ -16,19 +16,19 @@ import numpy as np
 import pytest
 import torch
 
+from btnet.backbones.trunk_file import load_trunk, write_weights
 from btnet.data.bin_sets import read_bin
 from btnet.data.record_faces import RecordFaces
 from btnet.data.record_index import index_path
 from btnet.data.recordio import Header, RecordWriter
 from btnet.data.shard_index import write_index
 from btnet.images.codec import CorruptImageError, decode_image, encode_jpeg, encode_png
-from btnet.inference.backend import OnnxBackend
-from btnet.inference.gallery import Gallery
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.loss.classifier_file import load_classifier, save_classifier
-from btnet.model.btnet import BTNet
-from btnet.model.trunk_file import load_trunk, write_weights
+from btnet.method.btnet import BTNet
 from btnet.public_sets.mat_lists import read_names_and_ids
+from btnet.serving.backend import OnnxBackend
+from btnet.serving.gallery import Gallery
 from btnet.training.config_file import load_config
 from fuzzing.arrays import bomb as gallery_bomb
 from fuzzing.arrays import hostile_galleries

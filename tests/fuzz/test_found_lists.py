@@ -17,14 +17,14 @@ from btnet.data.class_names import class_names_path, read_class_names
 from btnet.data.face_list import read_face_list
 from btnet.data.image_files import ImageFiles
 from btnet.data.pairs import read_pair_list
-from btnet.inference.camera import CameraSet
-from btnet.inference.onnx_bundle import OnnxBundle
-from btnet.inference.optical import NUM_FEATURES, OpticalSelector
-from btnet.model.btnet import BTNet
-from btnet.native_test.native_set import NativeSet
+from btnet.method.btnet import BTNet
 from btnet.public_sets.ijb import read_ijb, read_template_pairs
 from btnet.public_sets.pair_set import read_lfw_pairs
-from btnet.report.results import read_results
+from btnet.serving.camera import CameraSet
+from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.optical import NUM_FEATURES, OpticalSelector
+from btnet_lab.native_test.native_set import NativeSet
+from btnet_lab.report.results import read_results
 from fuzzing import arrays, checkpoints, documents, graphs, lists, weights
 from fuzzing.weights import tiny_trunk
 

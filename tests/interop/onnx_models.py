@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from btnet import BTNet
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.mobilefacenet import MobileFaceNet
 from btnet.interop.onnx import build_graph
-from btnet.model.backbone import Backbone
-from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import MobileFaceNet
 
 
 def iresnet(canonical_size: int = 32) -> IResNet:

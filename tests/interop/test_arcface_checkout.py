@@ -24,23 +24,23 @@ from numpy.typing import NDArray
 from packaging.version import Version
 from torch import nn
 
+from btnet.backbones.iresnet import IResNet, iresnet18
+from btnet.backbones.state import fingerprint
 from btnet.cli import main
 from btnet.data import RecordWriter, read_bin, write_bin
 from btnet.data.recordio import Header
 from btnet.data.views import normalise
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.images.codec import encode_png
-from btnet.inference.alignment import TEMPLATE
-from btnet.inference.embedding import embed_images
 from btnet.interop.arcface_edits import Installed, installed
 from btnet.interop.arcface_setup import plan, write
 from btnet.interop.arcface_torch import merge_classifier_shards
 from btnet.interop.authors import import_authors
 from btnet.interop.checkpoints import export_checkpoints
 from btnet.loss import load_classifier, save_classifier
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet, iresnet18
-from btnet.model.overlay import fingerprint
+from btnet.method.btnet import BTNet
+from btnet.serving.alignment import TEMPLATE
+from btnet.serving.embedding import embed_images
 
 HERE = Path(__file__).parent
 CHECKOUT = os.environ.get("ARCFACE_TORCH")

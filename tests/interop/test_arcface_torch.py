@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.trunk_file import load_trunk
 from btnet.interop.arcface_torch import (
     MarginSoftmax,
     as_margin_softmax,
@@ -23,8 +25,6 @@ from btnet.interop.arcface_torch import (
 from btnet.loss import MARGINS, ShardedClassifier
 from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks
-from btnet.model.iresnet import IResNet
-from btnet.model.trunk_file import load_trunk
 from gloo import run_on_ranks
 
 ASSETS = Path(__file__).parents[1] / "assets"

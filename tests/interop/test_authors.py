@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
 from btnet.interop.authors import export_authors, import_authors
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.overlay import Overlay
+from btnet.method.btnet import BTNet
+from btnet.method.overlay import Overlay
 
 RESOLUTIONS = (56, 28, 14, 7)
 State = dict[str, Tensor]

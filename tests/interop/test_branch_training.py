@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 from torch.nn.parallel import DistributedDataParallel
 
+from btnet.backbones.state import fingerprint
+from btnet.backbones.trunk_file import load_trunk
 from btnet.data.views import normalise, resize
 from btnet.interop.arcface_torch import write_classifier_shards
 from btnet.interop.branch_training import BranchTraining
 from btnet.loss import save_classifier
-from btnet.model.btnet import BTNet
-from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import load_trunk
+from btnet.method.btnet import BTNet
 from gloo import run_on_ranks
 from role_models import network
 

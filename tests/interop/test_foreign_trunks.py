@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from btnet import BTNet, load_trunk
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.unmeasured import check_measured, unmeasured_norms
 from btnet.interop.restored_norms import restore_norms
-from btnet.model.backbone import Backbone
-from btnet.model.unmeasured import check_measured, unmeasured_norms
 from foreign_networks import AdaFaceIR, ForeignIR, ForeignMobileFaceNet, SqueezeExcite, randomised
 from onnx_models import iresnet
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from btnet import BTNet
+from btnet.backbones.trunk_file import backbone_of
 from btnet.data.views import normalise
 from btnet.images.resize import resize
-from btnet.inference.alignment import TEMPLATE, align_face
 from btnet.interop.insightface import export_package
 from btnet.interop.onnx import export_onnx
-from btnet.model.trunk_file import backbone_of
+from btnet.serving.alignment import TEMPLATE, align_face
 from onnx_models import iresnet, trained, with_branches
 
 model_zoo = pytest.importorskip("insightface.model_zoo")

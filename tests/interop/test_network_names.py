@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.mobilefacenet import mobilefacenet
 from btnet.cli import main
 from btnet.data.views import normalise, resize, resize_normalised
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.arcface_torch import get_model, with_btnet
 from btnet.interop.checkpoints import export_checkpoints
 from btnet.interop.network_names import trunk_name
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import mobilefacenet
+from btnet.method.btnet import BTNet
 
 
 def noise(count: int = 2, size: int = 112) -> Tensor:

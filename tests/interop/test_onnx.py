@@ -16,13 +16,13 @@ from torch import nn
 
 import btnet.interop.onnx as subject
 from btnet import BTNet, __version__
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.mobilefacenet import MobileFaceNet
+from btnet.backbones.state import fingerprint
 from btnet.data.views import normalise, resize
-from btnet.inference.onnx_session import open_session
 from btnet.interop import check_onnx, export_onnx, onnx_convert
-from btnet.model.backbone import Backbone
-from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import MobileFaceNet
-from btnet.model.overlay import fingerprint
+from btnet.serving.onnx_session import open_session
 
 
 def iresnet(canonical_size: int = 32) -> IResNet:

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from btnet import BTNet
-from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
+from btnet.serving.onnx_bundle import OnnxBundle
 from onnx_models import iresnet, trained, with_branches
 
 

@@ -14,12 +14,12 @@ import torch
 from onnx import helper, numpy_helper
 from onnxruntime.transformers import float16
 
+from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise
 from btnet.interop.onnx import build_graph
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.interop.restored_norms import restore_norms
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
+from btnet.method.btnet import BTNet
 from onnx_models import change_weight, exported_iresnet, iresnet, mobilefacenet, trained
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)

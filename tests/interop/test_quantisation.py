@@ -9,10 +9,10 @@ import onnx
 import pytest
 import torch
 
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_embedding import embed_with_session
 from btnet.interop.quantisation import quantise_onnx
+from btnet.serving.onnx_session import open_session
 from onnx_models import iresnet, trained
 
 FACES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)

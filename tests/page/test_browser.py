@@ -7,11 +7,11 @@ import threading
 
 import pytest
 
-from btnet.inference.backend import TorchBackend
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.recognizer import Recognizer
 from btnet.page.scores import compare_at
 from btnet.page.server import make_server
+from btnet.serving.backend import TorchBackend
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_btnet
 

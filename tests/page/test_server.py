@@ -14,12 +14,12 @@ import pytest
 
 from btnet.images.codec import decode_image
 from btnet.images.resize import resize
-from btnet.inference.backend import TorchBackend
-from btnet.inference.gallery import unit
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.recognizer import Recognizer
-from btnet.inference.request_queue import RequestQueue
 from btnet.page.server import make_server
+from btnet.serving.backend import TorchBackend
+from btnet.serving.gallery import unit
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.recognizer import Recognizer
+from btnet.serving.request_queue import RequestQueue
 from tiny_models import CANONICAL, crops_of, tiny_btnet
 
 

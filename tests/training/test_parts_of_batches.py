@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from btnet.model.iresnet import IResNet
+from btnet.backbones.iresnet import IResNet
 from btnet.training.parts import Answer, in_parts
 
 

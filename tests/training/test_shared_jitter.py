@@ -11,7 +11,7 @@ from torch import Tensor
 
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.views import resize
-from btnet.inference.alignment import template
+from btnet.serving.alignment import template
 from btnet.training.config_file import load_config
 from btnet.training.run import train
 from btnet.training.step import Step

@@ -12,7 +12,7 @@ import torch
 from btnet import BTNet
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
-from btnet.inference.recognizer import Recognizer
+from btnet.serving.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.config_file import load_config

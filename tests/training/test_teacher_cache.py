@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
+from btnet.backbones.iresnet import IResNet
 from btnet.data.faces import FaceSet
 from btnet.data.views import flip, flip_mask
-from btnet.model.iresnet import IResNet
 from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
 from btnet.training.meters import LossWindow

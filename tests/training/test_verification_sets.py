@@ -12,10 +12,10 @@ import pytest
 import torch
 from easydict import EasyDict
 
+from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
 from btnet.images.codec import encode_png
-from btnet.model.iresnet import IResNet
 from btnet.training import verification
 from btnet.training.checkpoint import saved
 from btnet.training.config_file import load_config

@@ -12,7 +12,7 @@ from btnet.cli.left_out import tell_left_out
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.files.existing import refuse_existing
-from btnet.inference.selection import INDICATORS, RULES
+from btnet.serving.selection import INDICATORS, RULES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,13 +60,13 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError, NotADirectoryError: if something is missing.
         FileExistsError: if a set is there and may not be replaced.
     """
-    from btnet.inference.backend import TorchBackend, torch_device
-    from btnet.inference.camera import ENOUGH_FACES, LEAST_FACES, adapt_branch, camera_file
-    from btnet.inference.crops import fit_crops
-    from btnet.inference.model_folder import load_model
-    from btnet.inference.optical import OpticalSelector
-    from btnet.inference.recognizer import Recognizer
-    from btnet.model.btnet import BTNet
+    from btnet.method.btnet import BTNet
+    from btnet.serving.backend import TorchBackend, torch_device
+    from btnet.serving.camera import ENOUGH_FACES, LEAST_FACES, adapt_branch, camera_file
+    from btnet.serving.crops import fit_crops
+    from btnet.serving.model_folder import load_model
+    from btnet.serving.optical import OpticalSelector
+    from btnet.serving.recognizer import Recognizer
 
     loaded = load_model(args.model)
     model = loaded.model
@@ -111,7 +111,7 @@ def _read(path: Path) -> tuple[list[NDArray[np.uint8]], int]:
     from btnet.cli.recognizer_options import read_crop
     from btnet.data.faces import open_faces
     from btnet.data.found_images import walk_images
-    from btnet.inference.crops import as_rgb
+    from btnet.serving.crops import as_rgb
 
     if path.suffix == ".rec":
         faces = open_faces(path)

@@ -15,7 +15,7 @@ from btnet.data.image_files import ImageFiles
 from btnet.evaluation.rates import too_few
 from btnet.evaluation.summary import GainBaselines
 from btnet.images.interpolation import INTERPOLATIONS
-from btnet.inference.model_folder import EvaluatedModel, load_matched, load_model
+from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
 
 __all__ = [
     "LoadedModels",

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.backbones.trunk_file import load_trunk
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.files.existing import refuse_existing
 from btnet.images.interpolation import INTERPOLATIONS
-from btnet.model.trunk_file import load_trunk
 from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes

@@ -14,7 +14,7 @@ from btnet.console import progress_bar, show, show_table
 from btnet.files.atomic import replacing
 
 if TYPE_CHECKING:
-    from btnet.inference.compatibility import Compatibility
+    from btnet.serving.compatibility import Compatibility
 
 _NOT_COMPATIBLE = 1
 _BACKENDS = ("torch", "onnxruntime")
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
         ValueError, FileNotFoundError: for models or faces that are missing or damaged (exit status 2).
     """
     from btnet.data.pairs import read_pairs
-    from btnet.inference.backend import load_backend
-    from btnet.inference.compatibility import TOLERANCE, check_compatibility
+    from btnet.serving.backend import load_backend
+    from btnet.serving.compatibility import TOLERANCE, check_compatibility
 
     old = load_backend(args.old, args.old_backend, device=args.device)
     new = load_backend(args.new, args.new_backend, device=args.device)

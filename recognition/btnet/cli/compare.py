@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, FileNotFoundError: for files that are missing or no faces, or as `load_recognizer`.
     """
-    from btnet.inference.gallery import unit
+    from btnet.serving.gallery import unit
 
     crops = [read_crop(path) for path in args.images]
     recognizer = load_recognizer(args)

@@ -9,8 +9,8 @@ from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
-from btnet.model.btnet import BTNet
-from btnet.model.model_files import refuse_model
+from btnet.method.btnet import BTNet
+from btnet.model_folder.model_files import refuse_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from btnet.backbones.trunk_file import MODEL, load_trunk
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
@@ -14,7 +15,6 @@ from btnet.files.existing import refuse_existing
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss import load_classifier
 from btnet.loss.classifier_file import classifier_file
-from btnet.model.trunk_file import MODEL, load_trunk
 from btnet.training.classifiers import write_classifier
 
 

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         FileNotFoundError: for a missing model or output folder.
         FileExistsError: if the gallery is there and may not be replaced.
     """
-    from btnet.inference.gallery import Gallery, check_ending
+    from btnet.serving.gallery import Gallery, check_ending
 
     check_ending(args.output)
     refuse_existing(args.output, overwrite=args.overwrite)

@@ -24,12 +24,13 @@ from btnet.data.bin_sets import read_bin
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
-from btnet.inference.feature_pass import read_all
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.native import parse_strategies
-from btnet.inference.results import write_result
-from btnet.inference.verification_report import SetResults, print_gains, print_report, report
-from btnet.inference.verify import (
+from btnet.public_sets.pair_set import read_lfw_pairs
+from btnet.serving.feature_pass import read_all
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.native import parse_strategies
+from btnet.serving.results import write_result
+from btnet.serving.verification_report import SetResults, print_gains, print_report, report
+from btnet.serving.verify import (
     Pair,
     VerificationResult,
     answers,
@@ -38,7 +39,6 @@ from btnet.inference.verify import (
     verify,
     verify_listed,
 )
-from btnet.public_sets.pair_set import read_lfw_pairs
 from btnet.training.distributed import distributed_context
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
-from btnet.inference.model_folder import load_model
 from btnet.interop.checkpoints import export_checkpoints
+from btnet.serving.model_folder import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.files.existing import refuse_existing
-from btnet.inference.model_folder import load_model
 from btnet.interop.insightface import MANIFEST, export_package
 from btnet.interop.onnx_convert import PRECISIONS
+from btnet.serving.model_folder import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,16 +13,16 @@ import numpy as np
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.files.existing import refuse_existing
-from btnet.inference.model_folder import load_model
-from btnet.inference.onnx_bundle import OnnxBundle
-from btnet.inference.onnx_folder import FOLDER, network_file
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
 from btnet.interop.onnx_convert import PRECISIONS
-from btnet.model.btnet import BTNet
-from btnet.model.manifest import NAME, leads_bundle
-from btnet.model.model_files import record_files
+from btnet.method.btnet import BTNet
+from btnet.model_folder.manifest import NAME, leads_bundle
+from btnet.model_folder.model_files import record_files
+from btnet.serving.model_folder import load_model
+from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import FOLDER, network_file
+from btnet.serving.onnx_session import open_session
 
 _SECONDS_TO_MEASURE = 0.5
 

@@ -23,18 +23,18 @@ from btnet.cli.benchmark import (
 )
 from btnet.console import progress_bar, show, show_table
 from btnet.evaluation.summary import gain_text, gains
-from btnet.inference.feature_file import FeatureFile
-from btnet.inference.ijb_features import ALIGNMENTS, Seen, embed_ijb
-from btnet.inference.ijb_scores import FARS, FPIRS, RANKS, score_templates
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.results import describe_model, result_document, write_result
-from btnet.inference.verify import answers, pair_label, parse_pair
 from btnet.public_sets.ijb import (
     IJB,
     read_galleries_and_probes,
     read_ijb,
     read_template_pairs,
 )
+from btnet.serving.feature_file import FeatureFile
+from btnet.serving.ijb_features import ALIGNMENTS, Seen, embed_ijb
+from btnet.serving.ijb_scores import FARS, FPIRS, RANKS, score_templates
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.results import describe_model, result_document, write_result
+from btnet.serving.verify import answers, pair_label, parse_pair
 from btnet.training.distributed import distributed_context
 
 if TYPE_CHECKING:

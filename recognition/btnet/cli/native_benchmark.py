@@ -20,11 +20,11 @@ from btnet.cli.benchmark import (
 )
 from btnet.console import progress_bar
 from btnet.data.image_files import ImageFiles
-from btnet.inference.feature_pass import image_sizes
-from btnet.inference.native import parse_strategies
-from btnet.inference.native_features import embed_native_set
-from btnet.inference.results import describe_model, result_document, write_result
 from btnet.public_sets.identification_set import Group
+from btnet.serving.feature_pass import image_sizes
+from btnet.serving.native import parse_strategies
+from btnet.serving.native_features import embed_native_set
+from btnet.serving.results import describe_model, result_document, write_result
 from btnet.training.distributed import distributed_context
 
 __all__ = ["Embedded", "NativeBenchmark", "add_native_arguments"]

@@ -16,9 +16,9 @@ from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.files.existing import refuse_existing
 from btnet.images.resize import resize
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
 from btnet.interop.quantisation import quantise_onnx
+from btnet.serving.onnx_session import open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.images.codec import decode_image
-from btnet.inference.selection import INDICATORS, RULES
+from btnet.serving.selection import INDICATORS, RULES
 
 if TYPE_CHECKING:
-    from btnet.inference.recognizer import Recognizer
+    from btnet.serving.recognizer import Recognizer
 
 __all__ = ["add_recognizer_arguments", "load_recognizer", "read_crop"]
 
@@ -77,7 +77,7 @@ def load_recognizer(args: argparse.Namespace) -> Recognizer:
         ValueError: if no model is named, or as `Recognizer.load`.
         FileNotFoundError: likewise.
     """
-    from btnet.inference.recognizer import Recognizer
+    from btnet.serving.recognizer import Recognizer
 
     if args.model is None:
         raise ValueError(f"no model: give --model, or set the environment variable {MODEL_VARIABLE}")
@@ -102,7 +102,7 @@ def read_crop(path: Path) -> NDArray[np.uint8]:
         FileNotFoundError: if there is no such file.
         ValueError: if it is no image, or too small for a face.
     """
-    from btnet.inference.crops import as_rgb
+    from btnet.serving.crops import as_rgb
 
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such image file")

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
         ValueError: for galleries of other trunks, damaged files, or as `load_recognizer`.
         FileNotFoundError: if a file is missing.
     """
-    from btnet.inference.gallery import Gallery, search_galleries
+    from btnet.serving.gallery import Gallery, search_galleries
 
     galleries = {str(path): Gallery.load(path) for path in args.galleries}
     crop = read_crop(args.probe)

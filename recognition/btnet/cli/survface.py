@@ -8,8 +8,8 @@ from typing import Any
 from btnet.cli.benchmark import percent, show_too_few
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark, add_native_arguments
 from btnet.console import show, show_table
-from btnet.inference.results import plain
 from btnet.public_sets.survface import read_survface_identification, read_survface_verification
+from btnet.serving.results import plain
 
 _FPIRS = (0.3, 0.2, 0.1, 0.01)
 _FARS = (0.3, 0.1, 0.01, 0.001)

@@ -6,16 +6,16 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.saved_networks import COLOUR_ORDERS
+from btnet.backbones.trunk_file import write_weights
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.files.existing import refuse_existing
 from btnet.interop.conventions import Judged, Labelled, labelled_faces
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.model_files import refuse_model
-from btnet.model.saved_networks import COLOUR_ORDERS
-from btnet.model.trunk_file import write_weights
+from btnet.method.btnet import BTNet
+from btnet.model_folder.model_files import refuse_model
 
 
 def add_trunk_options(parser: argparse.ArgumentParser, norms: str) -> None:

@@ -30,7 +30,7 @@ class AlignmentJitter:
     Args:
         error: standard deviation of a landmark on each axis, as a share of the face's side.
         landmarks: where they lie in an aligned image of so many px, [5, 2] as (x, y) in px;
-            `btnet.inference.alignment.template`.
+            `btnet.serving.alignment.template`.
         seed: of the run.
         key: of the configuration, for messages; two keys draw independently.
 

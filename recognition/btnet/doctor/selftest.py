@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from btnet.backbones.iresnet import IResNet
 from btnet.data.views import normalise
 from btnet.doctor.finding import Finding
 from btnet.images.codec import decode_image
 from btnet.images.resize import resize
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
+from btnet.method.btnet import BTNet
 
 GOLDEN = "golden.json"
 RESOLUTION = 14
@@ -70,8 +70,8 @@ def embed(model: BTNet, size: int, device: str = "cpu") -> NDArray[np.float64]:
 
 
 def _by_onnx(model: BTNet) -> NDArray[np.float64]:
-    from btnet.inference.onnx_session import open_session
     from btnet.interop.onnx import export_onnx
+    from btnet.serving.onnx_session import open_session
 
     with TemporaryDirectory() as folder:
         path = export_onnx(model, Path(folder, "r14.onnx"), resolution=RESOLUTION)

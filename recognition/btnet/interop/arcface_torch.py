@@ -10,12 +10,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from btnet.backbones.weights_file import load_weights
 from btnet.files.atomic import replacing
 from btnet.files.existing import refuse_existing
 from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks
-from btnet.model.weights_file import load_weights
 
 __all__ = [
     "MarginSoftmax",

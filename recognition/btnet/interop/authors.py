@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.state import check_tensors
+from btnet.backbones.trunk_file import backbone_of, read_weights, write_weights
 from btnet.files.existing import refuse_existing
 from btnet.interop.checkpoints import plain_state
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.overlay import check_tensors
-from btnet.model.trunk_file import backbone_of, read_weights, write_weights
+from btnet.method.btnet import BTNet
 
 __all__ = ["ImportedAuthors", "export_authors", "import_authors"]
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.trunk_file import load_trunk
+from btnet.backbones.unmeasured import check_measured
 from btnet.data.views import resize_normalised
 from btnet.interop.arcface_torch import merge_classifier_shards, shard_sizes
 from btnet.loss import branch_distillation, load_classifier
 from btnet.loss.classifier_file import classifier_file
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.trunk_file import load_trunk
-from btnet.model.unmeasured import check_measured
+from btnet.method.btnet import BTNet
 
 __all__ = ["BranchTraining", "branch_or", "distillation", "freeze_classifier"]
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.trunk_file import write_weights
 from btnet.files.existing import refuse_existing
 from btnet.interop.network_names import branch_name, trunk_name
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.trunk_file import write_weights
+from btnet.method.btnet import BTNet
 
 __all__ = ["Checkpoint", "export_checkpoints", "plain_state"]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.inference.recognizer import Recognizer
+from btnet.serving.recognizer import Recognizer
 
 __all__ = ["RecognitionModel"]
 

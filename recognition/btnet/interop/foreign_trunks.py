@@ -10,8 +10,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from btnet.model.saved_networks import COLOUR_ORDERS, Part, Translated
-from btnet.model.unmeasured import unmeasured_norm
+from btnet.backbones.saved_networks import COLOUR_ORDERS, Part, Translated
+from btnet.backbones.unmeasured import unmeasured_norm
 
 __all__ = ["translate"]
 
@@ -34,7 +34,7 @@ def translate(part: Part, path: Path) -> Translated | None:
 
     A unit of equal widths that strides has a max-pooling of kernel 1 as its shortcut: here a 1 x 1 convolution, the
     identity, and a BatchNorm that changes nothing. Where no BatchNorm stands between a unit's convolutions
-    (face.evoLVe), one that changes nothing is put there. Both have no statistics yet: see `btnet.model.unmeasured`.
+    (face.evoLVe), one that changes nothing is put there. Both have no statistics yet: see `btnet.backbones.unmeasured`.
 
     Args:
         part: names and tensors, and what stood before the names.

@@ -7,12 +7,12 @@ import re
 from pathlib import Path
 from typing import Final
 
+from btnet.backbones.backbone import Backbone
 from btnet.files.atomic import replacing_together
 from btnet.files.digest import sha256
-from btnet.inference.onnx_folder import network_file
 from btnet.interop.onnx import export_onnx
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
+from btnet.method.btnet import BTNet
+from btnet.serving.onnx_folder import network_file
 
 __all__ = ["MANIFEST", "export_package"]
 

@@ -10,11 +10,11 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.convolution import Convolution
+from btnet.backbones.registry import create
 from btnet.data.views import resize_normalised
 from btnet.images.interpolation import check_interpolation
-from btnet.model.backbone import Backbone
-from btnet.model.convolution import Convolution
-from btnet.model.names import create
 
 __all__ = ["branch_name", "get_model", "trunk_name", "with_btnet"]
 

@@ -14,14 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from btnet import __version__
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.state import fingerprint
 from btnet.data.views import normalise, resize_normalised
 from btnet.files.atomic import replacing
 from btnet.images.interpolation import check_interpolation
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.overlay import fingerprint
+from btnet.method.btnet import BTNet
+from btnet.serving.onnx_session import open_session
 
 __all__ = [
     "TOLERANCES",

@@ -11,12 +11,12 @@ from onnx.external_data_helper import set_external_data
 
 from btnet.files.atomic import replacing_together
 from btnet.files.digest import entry_of
-from btnet.inference.onnx_bundle import OnnxBundle
-from btnet.inference.onnx_folder import network_file
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx import build_graph, check_session
-from btnet.model.btnet import BTNet
-from btnet.model.manifest import NAME, leads_bundle, write_manifest
+from btnet.method.btnet import BTNet
+from btnet.model_folder.manifest import NAME, leads_bundle, write_manifest
+from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import network_file
+from btnet.serving.onnx_session import open_session
 
 __all__ = ["TRUNK_DATA", "export_bundle"]
 

@@ -11,16 +11,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.saved_networks import COLOUR_ORDERS
+from btnet.backbones.trunk_file import backbone_of, first_convolution, flip_colours
 from btnet.data.views import normalise
 from btnet.files.named_errors import naming
-from btnet.inference.onnx_session import open_session
 from btnet.interop.conventions import RANGES, Convention, Judged, Labelled, judge, told
 from btnet.interop.onnx_graph import OnnxGraph
 from btnet.interop.onnx_match import Matched, match
 from btnet.interop.restored_norms import restore_norms
-from btnet.model.backbone import Backbone
-from btnet.model.saved_networks import COLOUR_ORDERS
-from btnet.model.trunk_file import backbone_of, first_convolution, flip_colours
+from btnet.serving.onnx_session import open_session
 
 __all__ = ["ImportedTrunk", "import_onnx"]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from btnet.data.views import normalise
 from btnet.files.atomic import replacing
-from btnet.inference.onnx_session import open_session
 from btnet.interop.onnx_embedding import onnx_input_size
+from btnet.serving.onnx_session import open_session
 
 __all__ = ["quantise_onnx"]
 

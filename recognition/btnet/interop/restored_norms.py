@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from btnet.inference.embedding import embed_images
-from btnet.model.backbone import Backbone
+from btnet.backbones.backbone import Backbone
+from btnet.serving.embedding import embed_images
 
 __all__ = ["restore_norms"]
 

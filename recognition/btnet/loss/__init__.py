@@ -7,9 +7,7 @@ from btnet.loss.centres import shard_range
 from btnet.loss.classifier import ShardedClassifier
 from btnet.loss.classifier_file import ClassifierFile, load_classifier, save_classifier
 from btnet.loss.curricularface import CurricularFace
-from btnet.loss.distillation import branch_distillation, embedding_cosine, embedding_mse, feature_cosine
 from btnet.loss.margin import Margin
-from btnet.loss.objective import Objective
 from btnet.loss.prototype import build_prototypes
 from btnet.loss.stateless_margins import (
     ArcFace,
@@ -19,6 +17,8 @@ from btnet.loss.stateless_margins import (
     NormFace,
     SphereFace,
 )
+from btnet.method.distillation import branch_distillation, embedding_cosine, embedding_mse, feature_cosine
+from btnet.method.objective import Objective
 
 __all__ = [
     "MARGINS",

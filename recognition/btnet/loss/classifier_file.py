@@ -20,7 +20,7 @@ from torch import Tensor
 
 from btnet.data.class_names import check_class_names
 from btnet.files.atomic import replacing
-from btnet.model.model_files import is_listed
+from btnet.model_folder.model_files import is_listed
 
 __all__ = ["CLASSIFIER", "ClassifierFile", "classifier_file", "load_classifier", "save_classifier"]
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.images.resize import resize
-from btnet.inference.crops import fit_crops
-from btnet.inference.gallery import unit
-from btnet.inference.recognizer import Recognizer
+from btnet.serving.crops import fit_crops
+from btnet.serving.gallery import unit
+from btnet.serving.recognizer import Recognizer
 
 __all__ = ["compare_at"]
 

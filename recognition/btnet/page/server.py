@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 
 from btnet.images.codec import encode_png
-from btnet.inference.recognizer import Recognizer
-from btnet.inference.request_queue import QueueFullError, RequestQueue
 from btnet.page.scores import compare_at
+from btnet.serving.recognizer import Recognizer
+from btnet.serving.request_queue import QueueFullError, RequestQueue
 from btnet.synthetic.faces import SyntheticFaces
 
 __all__ = ["make_server"]

@@ -35,8 +35,8 @@ from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
+from btnet.backbones.weights_file import check_archive
 from btnet.files.safe_pickle import load_pickle_of
-from btnet.model.weights_file import check_archive
 from btnet.training.config_file import differences, refuse_removed
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.state import fingerprint
+from btnet.backbones.trunk_file import trunk_file
 from btnet.data.faces import FaceSet
 from btnet.files.digest import sha256
 from btnet.loss import MARGINS, ShardedClassifier, load_classifier, save_classifier
 from btnet.loss.classifier_file import CLASSIFIER, classifier_file
-from btnet.model.backbone import Backbone
-from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import trunk_file
 from btnet.training.distributed import Context
 from btnet.training.prototypes import embed_prototypes
 

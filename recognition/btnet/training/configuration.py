@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.loss import MARGINS
-from btnet.model.btnet import PRESETS
-from btnet.model.coupling import NO_TAIL
+from btnet.method.btnet import PRESETS
+from btnet.method.coupling import NO_TAIL
 from btnet.training.optimizer import SCHEDULES
 
 __all__ = ["AGAINST_THE_TRUNK", "KEYS", "REMOVED", "Key", "Kind", "Removed", "contradictions"]

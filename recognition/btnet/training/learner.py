@@ -16,8 +16,8 @@ from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
+from btnet.backbones.backbone import Backbone
 from btnet.loss import Objective, ShardedClassifier
-from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.optimizer import make_sgd
 

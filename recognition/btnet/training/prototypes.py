@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from btnet.backbones.backbone import Backbone
 from btnet.console import tracked
 from btnet.data.faces import FaceSet
 from btnet.data.loader import Batches
 from btnet.data.views import normalise
 from btnet.loss import build_prototypes
-from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 
 

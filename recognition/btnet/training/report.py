@@ -20,7 +20,7 @@ from rich.progress import (
 )
 
 from btnet.console import LogLines, console, shown
-from btnet.inference.verify import VerificationResult
+from btnet.serving.verify import VerificationResult
 
 logger = logging.getLogger("btnet.training")
 

@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from btnet.backbones.state import fingerprint
+from btnet.backbones.trunk_file import write_weights
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.files.folder_lock import only_run
 from btnet.loss.classifier_file import CLASSIFIER
-from btnet.model.btnet import BTNet
-from btnet.model.manifest import read_manifest, write_manifest
-from btnet.model.model_files import MODEL, RESULTS, model_draft
-from btnet.model.overlay import fingerprint
-from btnet.model.trunk_file import write_weights
+from btnet.method.btnet import BTNet
+from btnet.model_folder.manifest import read_manifest, write_manifest
+from btnet.model_folder.model_files import MODEL, RESULTS, model_draft
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.classifiers import origin_of_classifier, write_classifier
 from btnet.training.config_file import complete_config, differences, refuse_removed, unchanging

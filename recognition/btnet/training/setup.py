@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
+from btnet.backbones.registry import create
+from btnet.backbones.trunk_file import load_trunk
+from btnet.backbones.unmeasured import check_measured
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
 from btnet.data.views import MultiResolution, resize
 from btnet.loss import Objective
-from btnet.model.backbone import Backbone
-from btnet.model.btnet import BTNet
-from btnet.model.names import create
-from btnet.model.trunk_file import load_trunk
-from btnet.model.unmeasured import check_measured
+from btnet.method.btnet import BTNet
 from btnet.training.classifiers import branch_classifier, trunk_classifier
 from btnet.training.configuration import AGAINST_THE_TRUNK
 from btnet.training.distributed import Context
@@ -203,7 +203,7 @@ def alignment_jitter(config: Any, key: str) -> AlignmentJitter | None:
     """The errors of landmarks that a key asks for; None for none."""
     if not config[key]:
         return None
-    from btnet.inference.alignment import template  # imports scikit-image
+    from btnet.serving.alignment import template  # imports scikit-image
 
     return AlignmentJitter(config[key], template, seed=config.seed, key=key)
 

@@ -9,8 +9,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise
-from btnet.model.backbone import Backbone
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 from btnet.training.parts import Answer, in_parts

@@ -11,10 +11,10 @@ from typing import Any
 from btnet.data.bin_sets import read_bin
 from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
-from btnet.inference.model_folder import EvaluatedModel
-from btnet.inference.verify import Pair, VerificationResult, check_verifiable, parse_pair, verify
-from btnet.model.btnet import BTNet
-from btnet.model.model_files import RESULTS
+from btnet.method.btnet import BTNet
+from btnet.model_folder.model_files import RESULTS
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.verify import Pair, VerificationResult, check_verifiable, parse_pair, verify
 from btnet.training.distributed import Context
 from btnet.training.learner import averaged_statistics
 from btnet.training.report import Report, logger

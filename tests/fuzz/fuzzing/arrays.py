@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from btnet.inference.gallery import Gallery
-from btnet.native_test.native_set import NativeSet
+from btnet.serving.gallery import Gallery
 from btnet.training.teacher_cache_file import CacheContents, CacheFiles
+from btnet_lab.native_test.native_set import NativeSet
 from fuzzing.mutators import damage, damage_json, in_archive
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

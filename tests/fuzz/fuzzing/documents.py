@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from btnet.inference.optical import NUM_FEATURES, OpticalSelector
 from btnet.public_sets.mat_lists import read_names_and_ids
-from btnet.report.build import report_sections
-from btnet.report.page import html_page, markdown_page
-from btnet.report.results import read_results
+from btnet.serving.optical import NUM_FEATURES, OpticalSelector
 from btnet.training.config_file import load_config
+from btnet_lab.report.build import report_sections
+from btnet_lab.report.page import html_page, markdown_page
+from btnet_lab.report.results import read_results
 from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

@@ -11,13 +11,13 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.state import fingerprint
 from btnet.files.digest import sha256
-from btnet.inference.backend import OnnxBackend
-from btnet.inference.onnx_bundle import OnnxBundle
 from btnet.interop.onnx_trunk import import_onnx
-from btnet.model.iresnet import IResNet
-from btnet.model.manifest import write_manifest
-from btnet.model.overlay import fingerprint
+from btnet.model_folder.manifest import write_manifest
+from btnet.serving.backend import OnnxBackend
+from btnet.serving.onnx_bundle import OnnxBundle
 from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 from fuzzing.weights import tiny_trunk

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from btnet.images.codec import decode_image, encode_jpeg, encode_png
-from btnet.inference.alignment import TEMPLATE, align_face, face_size
+from btnet.serving.alignment import TEMPLATE, align_face, face_size
 from btnet.synthetic.faces import SyntheticFaces
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any, Final
 
-from btnet.model.manifest import versions
+from btnet.model_folder.manifest import versions
 from fuzzing.supervisor import Report
 from fuzzing.worker import FAILURES, OUTCOMES
 

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from btnet.inference.camera import CameraSet, adapt_branch
+from btnet.backbones.iresnet import IResNet
+from btnet.backbones.mobilefacenet import MobileFaceNet
+from btnet.backbones.trunk_file import load_trunk, write_weights
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss.classifier_file import load_classifier, save_classifier
-from btnet.model.btnet import BTNet
-from btnet.model.iresnet import IResNet
-from btnet.model.mobilefacenet import MobileFaceNet
-from btnet.model.trunk_file import load_trunk, write_weights
+from btnet.method.btnet import BTNet
+from btnet.serving.camera import CameraSet, adapt_branch
 from fuzzing.mutators import damage, damage_json, damage_pickle, damage_safetensors, in_archive
 from fuzzing.pickles import hostile_pickles
 from fuzzing.target import Change, Target, WrongAnswerError, plain

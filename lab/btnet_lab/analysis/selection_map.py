@@ -1,0 +1,96 @@
+"""Fig. 8: which branch a native face of W x H px goes to, for the nine strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from btnet.evaluation.style import SERIES, new_figure
+from btnet.serving.selection import INDICATORS, RULES, select
+
+__all__ = ["HEADER", "draw", "rows", "selection_map"]
+
+HEADER = ("indicator", "rule", "width_px", "height_px", "resolution_px")
+Maps = Mapping[tuple[str, str], NDArray[np.int64]]
+
+
+def selection_map(resolutions: Sequence[int], max_size: int) -> dict[tuple[str, str], NDArray[np.int64]]:
+    """The answer of `btnet.serving.select` for every size up to `max_size`.
+
+    Args:
+        resolutions: of trunk and branches, in px.
+        max_size: largest width and height, in px.
+
+    Returns:
+        (indicator, rule) -> resolutions [height - 1, width - 1], in px.
+
+    Raises:
+        ValueError: if there is no resolution or no size.
+    """
+    if max_size < 1:
+        raise ValueError(f"largest size {max_size} px: expected at least 1")
+    sides = range(1, max_size + 1)
+    return {
+        (indicator, rule): np.array(
+            [[select(width, height, resolutions, indicator, rule) for width in sides] for height in sides]
+        )
+        for indicator in INDICATORS
+        for rule in RULES
+    }
+
+
+def rows(maps: Maps) -> Iterator[tuple[str, str, int, int, int]]:
+    """Lines of the table under `HEADER`."""
+    for (indicator, rule), chosen in maps.items():
+        for (y, x), resolution in np.ndenumerate(chosen):
+            yield indicator, rule, x + 1, y + 1, int(resolution)
+
+
+def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
+    """A map per strategy: indicators in rows, rules in columns, a shade per resolution.
+
+    Args:
+        maps: of `selection_map`.
+        resolutions: that it was made for.
+    """
+    ordered = sorted(set(resolutions), reverse=True)
+    shades = _shades(len(ordered))
+    levels = ListedColormap(shades[::-1])
+    norm = BoundaryNorm(np.arange(len(ordered) + 1) - 0.5, len(ordered))
+    figure = new_figure(7.0, 7.4)
+    all_axes = figure.subplots(len(INDICATORS), len(RULES), sharex=True, sharey=True)
+    for (indicator, rule), chosen in maps.items():
+        axes = all_axes[INDICATORS.index(indicator), RULES.index(rule)]
+        size = len(chosen)
+        index = np.searchsorted(ordered[::-1], chosen)
+        extent = (0.5, size + 0.5, 0.5, size + 0.5)
+        axes.imshow(index, cmap=levels, norm=norm, interpolation="nearest", origin="lower", extent=extent)
+        axes.set_title(f"{indicator} + {rule}", fontsize=11)
+        ticks = [r for r in ordered if r <= size]
+        axes.set_xticks(ticks)
+        axes.set_yticks(ticks)
+        axes.tick_params(labelsize=8)
+        axes.tick_params(axis="x", rotation=90)
+        if RULES.index(rule) == 0:
+            axes.set_ylabel("height, px")
+        if INDICATORS.index(indicator) == len(INDICATORS) - 1:
+            axes.set_xlabel("width, px")
+    figure.legend(
+        [Patch(facecolor=shade, edgecolor="#555555", linewidth=0.6) for shade in shades],
+        [f"{r} px" for r in ordered],
+        loc="outside lower center",
+        ncols=len(ordered),
+        frameon=False,
+        title="network that embeds the face",
+    )
+    return figure
+
+
+def _shades(count: int) -> list[str]:
+    """Dark to light, as many as wanted; more than the series has begin again."""
+    return [SERIES[i % len(SERIES)] for i in range(count)]

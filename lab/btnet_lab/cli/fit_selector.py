@@ -1,0 +1,84 @@
+"""Fit the learnt selector: which branch embeds a face, by the detail it holds instead of its pixels."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.console import progress_bar, show
+from btnet.files.existing import refuse_existing
+from btnet.images.interpolation import INTERPOLATIONS
+from btnet_lab.cli.native_test import add_conditions, conditions_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet fit-selector`."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        help="run folder whose branches are chosen among; without one each takes faces up to its own size",
+    )
+    parser.add_argument(
+        "--faces",
+        required=True,
+        help="aligned 112 px faces of training people: a .rec, a folder of identity folders, or synthetic:IDS:PER_ID",
+    )
+    parser.add_argument(
+        "--num-faces", type=int, default=2000, help="to draw of them, at most (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
+    add_conditions(parser)
+    parser.add_argument(
+        "--interpolation", choices=INTERPOLATIONS, default=None, help="default: the model's own"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
+    )
+    parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--output", "-o", type=Path, required=True, metavar="X.json", help="file to write")
+    add_overwrite_argument(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Photograph faces, fit, write.
+
+    Raises:
+        ValueError, FileNotFoundError: for faces or a model that are missing, damaged or too few.
+        FileExistsError: if the file is there and may not be replaced.
+    """
+    import numpy as np
+
+    from btnet.data.faces import open_faces
+    from btnet.data.pairs import stack_faces
+    from btnet.serving.model_folder import load_model
+    from btnet.training.distributed import distributed_context
+    from btnet_lab.native_test.selector_fit import fit_selector
+
+    refuse_existing(args.output, overwrite=args.overwrite)
+    conditions = conditions_of(args)
+    faces = open_faces(args.faces)
+    model = None if args.model is None else load_model(args.model)
+    drawn = np.random.default_rng(args.seed).permutation(len(faces))[: args.num_faces]
+    images = stack_faces(faces, np.sort(drawn))
+    passes = 1 if model is None else 2 + len(model.native_resolutions)
+    with (
+        distributed_context(args.device) as context,
+        progress_bar("fitting", len(images) * passes) as progress,
+    ):
+        if model is not None:
+            model.to(context.device)
+        selector = fit_selector(
+            images,
+            model,
+            conditions=conditions,
+            seed=args.seed,
+            interpolation=args.interpolation or (model and model.interpolation) or "bilinear",
+            batch_size=args.batch_size,
+            progress=progress,
+        )
+    selector.save(args.output)
+    cuts = (
+        ", ".join(f"{r} px up to {cut:.1f}" for r, cut in selector.cuts.items()) or "each up to its own size"
+    )
+    show(f"{args.output}: from {len(images)} faces; optical px taken to a branch: {cuts}")

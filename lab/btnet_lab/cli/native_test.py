@@ -1,0 +1,154 @@
+"""Verify native faces, small when taken: every selection strategy, the learnt selector, fusion; or make the set."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from btnet.cli.benchmark import add_model_arguments, load_models, show_too_few, views_of
+from btnet.console import progress_bar, show, show_table
+from btnet_lab.native_test.scene import Conditions
+
+_RANGES = tuple(field.name for field in fields(Conditions) if isinstance(field.default, tuple))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet native-test`."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--set", type=Path, metavar="X.npz", help="a native set that was made before")
+    source.add_argument(
+        "--faces",
+        help="aligned 112 px faces to photograph: pairs of a .bin, or drawn from a .rec, a folder of identity "
+        "folders, or synthetic:IDS:PER_ID",
+    )
+    parser.add_argument("--make", type=Path, metavar="X.npz", help="keep the set that is made of --faces")
+    parser.add_argument(
+        "--num-pairs", type=int, default=2000, help="to draw where --faces is no .bin (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of pairs and photographs (default: %(default)s)")
+    add_conditions(parser)
+    parser.add_argument("--selector", type=Path, metavar="X.json", help="of `btnet fit-selector`")
+    parser.add_argument(
+        "--camera",
+        type=Path,
+        metavar="FOLDER",
+        help="of `btnet adapt-camera`: statistics for the branches of the one model given",
+    )
+    parser.add_argument(
+        "--mirror",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="add the embedding of the mirror image (default: %(default)s)",
+    )
+    add_model_arguments(parser)
+
+
+def add_conditions(parser: argparse.ArgumentParser) -> None:
+    """Declare under which conditions faces are photographed."""
+    for name in _RANGES:
+        low, high = getattr(Conditions, name)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            nargs=2,
+            type=float,
+            default=(low, high),
+            metavar=("LOW", "HIGH"),
+            help=f"of the photographs (default: {low:g} {high:g})",
+        )
+
+
+def conditions_of(args: argparse.Namespace) -> Conditions:
+    """What `add_conditions` declared.
+
+    Raises:
+        ValueError: as `Conditions`.
+    """
+    ranges: dict[str, Any] = {name: tuple(getattr(args, name)) for name in _RANGES}
+    return Conditions(**ranges)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make or read the set; score every model under every choice, print the tables, write what was asked for.
+
+    Raises:
+        ValueError, FileNotFoundError: for models, faces or files that are missing or damaged.
+    """
+    from btnet.data.pairs import read_pairs
+    from btnet.files.digest import sha256
+    from btnet.serving.camera import apply_cameras
+    from btnet.serving.optical import OpticalSelector
+    from btnet.serving.results import write_result
+    from btnet.training.distributed import distributed_context
+    from btnet_lab.native_test.capture import capture_pairs
+    from btnet_lab.native_test.native_set import NativeSet
+    from btnet_lab.native_test.report import native_document, native_rows
+    from btnet_lab.native_test.strategies import FARS, embed_natively, native_choices, score_choices
+
+    if args.make is None and not args.models:
+        raise ValueError("nothing to do: give models to test, or keep the set with --make X.npz")
+    if args.set is not None:
+        if args.make is not None:
+            raise ValueError(f"--make {args.make}: makes a set of --faces; {args.set} is made already")
+        pairs, checksum = NativeSet.load(args.set), sha256(args.set)
+    else:
+        images, issame = read_pairs(args.faces, args.num_pairs, seed=args.seed)
+        with progress_bar("photographing", len(issame)) as progress:
+            pairs = capture_pairs(
+                images,
+                issame,
+                conditions_of(args),
+                seed=args.seed,
+                source=Path(args.faces).name,
+                progress=progress,
+            )
+        checksum = pairs.digest()
+        if args.make is not None:
+            pairs.save(args.make)
+            show(f"{args.make}: {len(pairs.issame)} pairs")
+    if not args.models:
+        return
+    selector = None if args.selector is None else OpticalSelector.load(args.selector)
+    loaded = load_models(args)
+    if args.camera is not None:
+        for model in loaded.models:
+            sizes = ", ".join(map(str, apply_cameras(model, args.camera)))
+            show(f"{model.name}: statistics of {args.camera} at {sizes} px")
+    scores = {}
+    with distributed_context(args.device) as context:
+        for model in loaded.models:
+            model.to(context.device)
+            with progress_bar(
+                model.name, len(pairs.issame) * (1 + len(model.native_resolutions))
+            ) as progress:
+                embeddings = embed_natively(
+                    model,
+                    pairs,
+                    batch_size=args.batch_size,
+                    mirror=args.mirror,
+                    progress=progress,
+                )
+            choices = native_choices(pairs, embeddings.resolutions, selector)
+            scores[model.name] = score_choices(embeddings, pairs, choices)
+    if args.output is not None:
+        document = native_document(
+            pairs,
+            scores,
+            loaded.models,
+            loaded.paths,
+            name=args.set.stem if args.set else Path(args.faces).name,
+            checksum=checksum,
+            interpolation=views_of(loaded.models),
+            mirror=args.mirror,
+            selector=None if selector is None else {"cuts": dict(selector.cuts), **selector.about},
+        )
+        write_result(args.output, document)
+    for model in loaded.models:
+        networks = " / ".join(map(str, model.native_resolutions))
+        columns = ["choice", "accuracy", *(f"TAR @ {far:g}" for far in FARS)]
+        columns += ["AUC", "sharp", "blurred", f"share of {networks} px"]
+        show_table(
+            f"{model.name}, {len(pairs.issame)} native pairs, %", columns, native_rows(scores[model.name])
+        )
+    show_too_few(FARS, [int((~pairs.issame).sum())])

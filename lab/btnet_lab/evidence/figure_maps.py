@@ -1,0 +1,144 @@
+"""Maps of a rendered face (figs. 3 and 10) as numbers in a result file, and back for the pictures: no real face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.backbones.backbone import Backbone
+from btnet.images.resize import resize
+from btnet.method.btnet import BTNet
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.synthetic.faces import SyntheticFaces
+from btnet_lab.analysis.feature_maps import ModelMaps, StageMap, see
+from btnet_lab.analysis.pyramids import LevelPicture, pyramids
+
+__all__ = ["MAPS_PX", "maps_of_rendered_face", "read_levels", "read_models", "rendered_face"]
+
+MAPS_PX: Final = 14
+"""Of the face whose maps fig. 10 shows."""
+
+_HIGH_RESOLUTION, _BRANCH = "phi_hr", "phi_bt"
+_GREY = 255  # levels of a stored map: each is drawn on its own scale
+
+
+def rendered_face() -> NDArray[np.uint8]:
+    """The face of figs. 3 and 10: of nobody, uint8 RGB [112, 112, 3]."""
+    return SyntheticFaces(6, 1)[5][0]
+
+
+def maps_of_rendered_face(
+    trunk: Backbone, models: Mapping[tuple[str, int], EvaluatedModel], interpolation: str
+) -> dict[str, Any]:
+    """Look at a rendered face with every branch, and with the first model of each of the paper's families.
+
+    Args:
+        trunk: at canonical size.
+        models: by label in Table 2 and resolution in px.
+        interpolation: how the face is shrunk.
+
+    Returns:
+        "interpolation", "pyramid" (fig. 3) and "models" (fig. 10), for `read_levels` and `read_models`.
+    """
+    face = rendered_face()
+    levels = {level.resolution: level for level in pyramids(trunk, face, interpolation)}
+    for (label, r), model in models.items():
+        if label == _BRANCH and isinstance(model.model, BTNet):
+            levels |= {
+                each.resolution: each
+                for each in pyramids(model.model, face, interpolation)
+                if each.resolution == r
+            }
+    chosen: dict[str, EvaluatedModel] = {}
+    for label, r in models:
+        family = label.partition(" ")[0].rstrip(",")
+        if r == MAPS_PX and family.startswith("phi_"):
+            chosen.setdefault(family, models[label, r])
+    full = see(EvaluatedModel(_HIGH_RESOLUTION, trunk), face, trunk.input_size, interpolation)
+    seen = [(family, see(model, face, MAPS_PX, interpolation)) for family, model in chosen.items()]
+    return {
+        "interpolation": interpolation,
+        "pyramid": [_write_level(level.picture()) for _, level in sorted(levels.items(), reverse=True)],
+        "models": [_write_model(name, maps) for name, maps in [(_HIGH_RESOLUTION, full), *seen]],
+    }
+
+
+def read_levels(data: Mapping[str, Any]) -> list[LevelPicture]:
+    """What `btnet_lab.analysis.pyramids.draw` draws, from `maps_of_rendered_face`."""
+    face = rendered_face()
+    return [
+        LevelPicture(
+            resolution=level["resolution"],
+            coupling_layer=level["coupling_layer"],
+            channels=level["channels"],
+            view=resize(face, level["resolution"], data["interpolation"]),
+            trunk=_read_map(level["trunk"]),
+            branch=None if level["branch"] is None else _read_map(level["branch"]),
+            correlation=level["correlation"],
+        )
+        for level in data["pyramid"]
+    ]
+
+
+def read_models(data: Mapping[str, Any]) -> list[ModelMaps]:
+    """What `btnet_lab.analysis.feature_maps.draw` draws, from `maps_of_rendered_face`."""
+    face = rendered_face()
+    found = []
+    for model in data["models"]:
+        view = resize(face, model["resolution"], data["interpolation"])
+        stages = [StageMap(**{**stage, "image": _read_map(stage["image"])}) for stage in model["stages"]]
+        found.append(
+            ModelMaps(
+                model["model"],
+                model["network"],
+                model["resolution"],
+                resize(view, model["input_px"], data["interpolation"]),
+                stages,
+            )
+        )
+    return found
+
+
+def _write_level(level: LevelPicture) -> dict[str, Any]:
+    return {
+        "resolution": level.resolution,
+        "coupling_layer": level.coupling_layer,
+        "channels": level.channels,
+        "trunk": _write_map(level.trunk),
+        "branch": None if level.branch is None else _write_map(level.branch),
+        "correlation": level.correlation,
+    }
+
+
+def _write_model(name: str, maps: ModelMaps) -> dict[str, Any]:
+    return {
+        "model": name,
+        "network": maps.network,
+        "resolution": maps.resolution,
+        "input_px": len(maps.view),
+        "stages": [
+            {
+                "unit": stage.unit,
+                "channels": stage.channels,
+                "mean": stage.mean,
+                "std": stage.std,
+                "image": _write_map(stage.image),
+                "correlation": stage.correlation,
+            }
+            for stage in maps.stages
+        ],
+    }
+
+
+def _write_map(image: NDArray[np.float32]) -> dict[str, Any]:
+    low, high = float(image.min()), float(image.max())
+    levels = np.rint(_GREY * (image - low) / ((high - low) or 1.0)).astype(int)
+    return {"low": low, "high": high, "levels": levels.tolist()}
+
+
+def _read_map(stored: Mapping[str, Any]) -> NDArray[np.float32]:
+    share = np.asarray(stored["levels"], dtype=np.float32) / _GREY
+    return np.asarray(stored["low"] + share * (stored["high"] - stored["low"]), dtype=np.float32)

@@ -1,0 +1,109 @@
+"""Is one row better than another? Their difference, the spread of the seeds, and the bootstrap over people."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from btnet_lab.evidence.groups import members
+from btnet_lab.evidence.record import Record
+
+__all__ = ["NOTE", "Difference", "difference", "signed"]
+
+NOTE = (
+    "Differences are in points of %. Outside chance: the 95 % interval of the paired bootstrap over people does not "
+    "hold 0, and the difference is more than twice the standard error that the seeds' standard deviation gives it. "
+    "One seed: neither row has a second, and the bootstrap alone says yes."
+)
+
+
+def signed(points: float) -> str:
+    """With two digits and a sign; what rounds to nothing has a plus."""
+    return f"{round(points, 2) + 0.0:+.2f}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """First minus second at one pair of resolutions, in points of %.
+
+    Attributes:
+        points: difference of the means over seeds.
+        interval: of the paired bootstrap over people; None where that was not made.
+        seeds: twice the standard error by the seeds' spread; None where no row has two.
+    """
+
+    points: float
+    interval: tuple[float, float] | None
+    seeds: float | None
+
+    @property
+    def outside(self) -> bool:
+        """Whether nothing that was measured holds the difference for chance."""
+        beyond_people = self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+        return beyond_people and (self.seeds is None or abs(self.points) > self.seeds)
+
+    @property
+    def verdict(self) -> str | None:
+        """For a cell; None where no bootstrap was made."""
+        if self.interval is None:
+            return None
+        if not self.outside:
+            return "no"
+        return "yes" if self.seeds is not None else "one seed"
+
+    @property
+    def interval_text(self) -> str | None:
+        """For a cell."""
+        return None if self.interval is None else " to ".join(map(signed, self.interval))
+
+
+def difference(
+    first: Sequence[Record], second: Sequence[Record], pair: str, comparisons: Sequence[Mapping[str, Any]]
+) -> Difference | None:
+    """Compare two groups at a pair.
+
+    Args:
+        first: records of one label.
+        second: of another.
+        pair: "112&14".
+        comparisons: what `btnet_lab.evidence.comparisons.compare` found.
+
+    Returns:
+        None where one of them was not measured.
+    """
+    ours, theirs = members(first, pair), members(second, pair)
+    if not ours or not theirs:
+        return None
+    samples = [[100 * record.accuracy[pair] for record in found] for found in (ours, theirs)]
+    return Difference(
+        float(np.mean(samples[0]) - np.mean(samples[1])),
+        _interval(ours[0].name, theirs[0].name, pair, comparisons),
+        _twice_standard_error(samples),
+    )
+
+
+def _interval(
+    first: str, second: str, pair: str, comparisons: Sequence[Mapping[str, Any]]
+) -> tuple[float, float] | None:
+    for found in comparisons:
+        if found["pair"] != pair:
+            continue
+        low, high = 100 * found["low"], 100 * found["high"]
+        if (found["first"], found["second"]) == (first, second):
+            return low, high
+        if (found["first"], found["second"]) == (second, first):
+            return -high, -low
+    return None
+
+
+def _twice_standard_error(samples: Sequence[Sequence[float]]) -> float | None:
+    """Of the difference of two means, the seeds' variance pooled over those that have two or more."""
+    freedom = sum(len(sample) - 1 for sample in samples)
+    if freedom == 0:
+        return None
+    variance = sum(float(np.var(sample)) * len(sample) for sample in samples) / freedom
+    return 2 * math.sqrt(variance * sum(1 / len(sample) for sample in samples))

@@ -1,0 +1,97 @@
+"""Result files as a Markdown page and an HTML report, with their pictures."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from btnet.evaluation.style import save_figure
+from btnet.files.atomic import replacing
+from btnet_lab.evidence.captions import captions
+from btnet_lab.evidence.figure_pictures import figure_pictures
+from btnet_lab.evidence.figures import read_figures, seconds_of_figures
+from btnet_lab.evidence.native_tables import native_sections
+from btnet_lab.evidence.pictures import pictures
+from btnet_lab.evidence.record import read_records
+from btnet_lab.evidence.sections import sections
+from btnet_lab.report.page import html_page, markdown_page
+from btnet_lab.report.section import Picture, picture_of
+
+__all__ = ["ABOUT", "write_about", "write_page"]
+
+ABOUT = "about"
+_TITLE = "Evidence on real faces"
+_LEAD = (
+    "Made by btnet evidence, from the result files in {folder} alone: {count} runs. "
+    "Faces shown are rendered: of nobody."
+)
+# Pictures of pixels, smaller so than as SVG; faces and maps are shown as they are in the dark, too.
+_OF_PIXELS = ("fig3", "fig8", "fig10")
+_NEVER_INVERTED = ("fig3", "fig10")
+
+
+def write_about(folder: Path, about: Mapping[str, Any]) -> None:
+    """What belongs to no single run: sets, shared work, comparisons."""
+    path = folder / ABOUT / "about.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+
+
+def write_page(folder: Path, page: Path) -> list[Path]:
+    """Write the page of the result files in a folder.
+
+    Args:
+        folder: of the result files; below it `about/about.json` and the data of `figures` if there are some.
+        page: Markdown file; pictures go to `images/evidence_*.png` beside it, the HTML report under the same name.
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileNotFoundError: if there is no result.
+        ValueError: if one is damaged.
+    """
+    records = read_records(folder)
+    if not records:
+        raise FileNotFoundError(f"{folder}: no result file in it; run `btnet evidence` first")
+    path = folder / ABOUT / "about.json"
+    about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    data = read_figures(folder)
+    drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}
+    words = captions(records, data)
+    charts = {name: _picture(name, figure, words[name]) for name, figure in drawn.items()}
+    parts = [
+        *sections(records, about, data, charts, seconds_of_figures(folder)),
+        *native_sections(folder),
+    ]
+    lead = _LEAD.format(folder=folder.name, count=len(records))
+    written = []
+    for name, figure in drawn.items():
+        image = page.parent / charts[name].file
+        save_figure(figure, image)
+        written.append(image)
+    texts = {
+        page: markdown_page(_TITLE, lead, parts),
+        page.with_suffix(".html"): html_page(_TITLE, lead, parts, "Made by btnet evidence."),
+    }
+    for target, text in texts.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(target) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    return [*texts, *written]
+
+
+def _picture(name: str, figure: Figure, caption: str) -> Picture:
+    file = f"images/evidence_{name}.png"
+    if name not in _OF_PIXELS:
+        return picture_of(figure, caption, file=file)
+    buffer = io.BytesIO()
+    is_chart = name not in _NEVER_INVERTED
+    figure.savefig(buffer, format="png", dpi=96, facecolor="none" if is_chart else "white")
+    return Picture(caption, buffer.getvalue(), "image/png", is_chart, file)

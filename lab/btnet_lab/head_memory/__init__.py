@@ -1,0 +1,1 @@
+"""Memory of the classifier, by margin and number of ranks."""

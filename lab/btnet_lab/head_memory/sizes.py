@@ -1,0 +1,170 @@
+"""Memory that a classifier takes on one rank, computed from shapes alone: no GPU, no such memory, no other rank."""
+
+# G rows of the global batch, C classes of this rank, D embedding
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, normalize
+
+from btnet.loss import ArcFace, ShardedClassifier
+from btnet.loss.centres import shard_range
+from btnet.loss.margin import Margin
+from btnet.loss.ranks import Ranks
+from btnet.training.optimizer import make_sgd
+from btnet_lab.head_memory.live_memory import LiveMemory
+
+__all__ = ["HeadMemory", "head_memory", "plain_head_memory"]
+
+
+_Loss = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class HeadMemory:
+    """Bytes of one rank.
+
+    Attributes:
+        kept: centres and momentum, which stay between steps.
+        peak: most at any time of a step, `kept` and the last gradient included.
+        largest: elements of the largest single tensor.
+    """
+
+    kept: int
+    peak: int
+    largest: int
+
+
+def head_memory(
+    num_classes: int,
+    world_size: int,
+    *,
+    batch_size: int,
+    embedding_size: int = 512,
+    sample_rate: float = 1.0,
+    frozen: bool = False,
+    margin: Callable[[], Margin] = ArcFace,
+) -> HeadMemory:
+    """Measure steps of a `ShardedClassifier` on the meta device, as rank 0 of `world_size` runs them.
+
+    When sampling, the rank is taken to hold its mean share of the drawn classes.
+
+    Args:
+        num_classes: of the whole classifier.
+        world_size: number of ranks.
+        batch_size: images per rank.
+        embedding_size: D.
+        sample_rate: share of the classes that take part in a step.
+        frozen: the centres do not learn.
+        margin: makes the margin.
+    """
+
+    def build() -> tuple[_Loss, nn.Parameter]:
+        classifier = _MeanSample(
+            margin(),
+            num_classes,
+            embedding_size,
+            sample_rate=sample_rate,
+            frozen=frozen,
+            group=_SilentRanks(0, world_size, None),
+            device="meta",
+        ).to("meta")
+        labels = torch.empty(batch_size, dtype=torch.int64, device="meta")
+        return lambda embeddings: classifier(embeddings, labels), classifier.weight
+
+    return _measure(build, batch_size, embedding_size, learns=not frozen)
+
+
+def plain_head_memory(
+    num_classes: int,
+    world_size: int,
+    *,
+    batch_size: int,
+    embedding_size: int = 512,
+    sample_rate: float = 1.0,
+    frozen: bool = False,
+    replicated: bool = False,
+) -> HeadMemory:
+    """The same for a head as one writes it down first, with the operations that torch offers.
+
+    The centres are normalised inside the graph; cosines are clamped, the margin is put in where a mask says, then
+    comes torch's cross entropy (over the rank's own columns: it stands in for one over all): each out of place.
+    The gradient has the shape of all centres, those that were not sampled included. Frozen means that the
+    optimiser is not given the centres: their gradient is computed all the same.
+
+    Args:
+        num_classes: of the whole classifier.
+        world_size: number of ranks.
+        batch_size: images per rank.
+        embedding_size: D.
+        sample_rate: share of the classes that take part in a step.
+        frozen: the centres do not learn.
+        replicated: every rank holds all classes and sees its own rows (plain data parallel), instead of its
+            share of the classes and the rows of all.
+    """
+    start, stop = (0, num_classes) if replicated else shard_range(num_classes, 0, world_size)
+    num_rows = batch_size * (1 if replicated else world_size)
+
+    def build() -> tuple[_Loss, nn.Parameter]:
+        weight = nn.Parameter(torch.empty(stop - start, embedding_size, device="meta"))
+        labels_G = torch.empty(num_rows, dtype=torch.int64, device="meta")
+        sampled = torch.empty(math.ceil(sample_rate * len(weight)), dtype=torch.int64, device="meta")
+
+        def loss(embeddings: Tensor) -> Tensor:
+            embeddings_GD = embeddings if replicated else embeddings.repeat(world_size, 1)
+            centres_CD = weight if sample_rate == 1 else weight[sampled]
+            cosine_GC = (normalize(embeddings_GD) @ normalize(centres_CD).T).clamp(-1, 1)
+            # torch's one_hot reads the labels, which have no values here
+            positive_GC = torch.empty(cosine_GC.shape, dtype=torch.bool, device="meta")
+            logits_GC = 64.0 * torch.where(positive_GC, torch.cos(torch.acos(cosine_GC) + 0.5), cosine_GC)
+            return cross_entropy(logits_GC, labels_G)
+
+        return loss, weight
+
+    return _measure(build, batch_size, embedding_size, learns=not frozen)
+
+
+def _measure(
+    build: Callable[[], tuple[_Loss, nn.Parameter]], batch_size: int, embedding_size: int, *, learns: bool
+) -> HeadMemory:
+    """Two steps in the order of `btnet.training.step`; the second one, which finds momentum and gradients, counts."""
+    with LiveMemory() as memory:
+        loss, weight = build()
+        optimizer = make_sgd([weight], momentum=0.9, weight_decay=5e-4) if learns else None
+        for _ in range(2):
+            memory.peak = memory.live
+            embeddings = torch.empty(batch_size, embedding_size, device="meta", requires_grad=True)
+            value = loss(embeddings)
+            weight.grad = None
+            value.backward()  # type: ignore[no-untyped-call]
+            if optimizer is not None:
+                optimizer.step()
+            del embeddings, value
+        weight.grad = None
+        return HeadMemory(kept=memory.live, peak=memory.peak, largest=memory.largest)
+
+
+class _SilentRanks(Ranks):
+    """As many ranks as one likes, none of them there: the shapes of their answers, without values."""
+
+    def gather(self, rows: Tensor) -> Tensor:
+        return rows.detach().repeat(self.world_size, *[1] * (rows.ndim - 1))
+
+    def sum_(self, values: Tensor) -> Tensor:
+        return values
+
+    def max_(self, values: Tensor) -> Tensor:
+        return values
+
+
+class _MeanSample(ShardedClassifier):
+    """How many of the drawn classes live here depends on values; without any, it is the mean share."""
+
+    def _own(self, classes: Tensor) -> Tensor:
+        share = (self.stop - self.start) / self.num_classes
+        return classes[: math.ceil(share * len(classes))].clone()

@@ -1,0 +1,190 @@
+"""The native test: every strategy on the same embeddings, each probe seen once by every network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from btnet.evaluation.rates import measurable
+from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc, tar_at_fars
+from btnet.serving.embedding import Embed, embed_images
+from btnet.serving.fusion import fuse, fusion_weights, one_hot
+from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.native import STRATEGIES, embed_crops, selected_resolutions
+from btnet.serving.optical import OpticalSelector
+from btnet_lab.native_test.native_set import NativeSet
+
+__all__ = ["FARS", "NativeEmbeddings", "NativeScore", "embed_natively", "native_choices", "score_choices"]
+
+FARS: Final = (1e-2, 1e-3)
+_BLURRED: Final = 2.0
+"""Pixels per px of detail from which on a face counts as blurred."""
+
+
+@dataclass(frozen=True, eq=False)
+class NativeEmbeddings:
+    """A model's answers to a native set.
+
+    Attributes:
+        gallery: by the trunk, float32 [P, D].
+        probes: by the network of each resolution, float32 [P, D].
+    """
+
+    gallery: NDArray[np.float32]
+    probes: Mapping[int, NDArray[np.float32]]
+
+    @property
+    def resolutions(self) -> tuple[int, ...]:
+        """That there are networks for, in px."""
+        return tuple(self.probes)
+
+
+@dataclass(frozen=True, eq=False)
+class NativeScore:
+    """How well one choice of networks verifies.
+
+    Attributes:
+        choice: its name: "max+ceil", "optical", "fused, max" ...
+        accuracy: 10-fold, in [0, 1].
+        std: standard deviation of the folds' accuracies.
+        tar: true accept rate by false accept rate; None where the set cannot carry it.
+        auc: area under the ROC.
+        auc_sharp: likewise, of the probes with fewer than 2 px of the sensor per px of detail; None without pairs
+            of both kinds.
+        auc_blurred: likewise, of the others.
+        share: of the weight that each network had, by resolution.
+        scores: cosine of each pair, [P].
+    """
+
+    choice: str
+    accuracy: float
+    std: float
+    tar: dict[float, float | None]
+    auc: float
+    auc_sharp: float | None
+    auc_blurred: float | None
+    share: dict[int, float]
+    scores: NDArray[np.float64] = field(repr=False)
+
+
+def embed_natively(
+    model: EvaluatedModel,
+    pairs: NativeSet,
+    *,
+    interpolation: str | None = None,
+    batch_size: int = 32,
+    mirror: bool = True,
+    progress: Callable[[int], None] = lambda _: None,
+    embed: Embed = embed_images,
+) -> NativeEmbeddings:
+    """Embed the gallery with the trunk, and every probe with every network.
+
+    Args:
+        model: with a network for the gallery's size.
+        pairs: the set.
+        interpolation: brings a probe from its own size to a network's; None: as the model was trained.
+        batch_size: images per forward pass.
+        mirror: add the embedding of the mirror image.
+        progress: called with the number of embeddings made.
+        embed: a stand-in for `embed_images`, such as a store of embeddings.
+
+    Raises:
+        ValueError: if the model has no network for the gallery, or as `embed_crops`.
+    """
+    interpolation = interpolation or model.views
+    trunk = model.network_for(pairs.gallery.shape[1])
+    if trunk is None:
+        raise ValueError(
+            f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give phi_hr "
+            "(`btnet native-test --high-resolution`)"
+        )
+    gallery = embed(
+        trunk.network, pairs.gallery, interpolation=interpolation, batch_size=batch_size, mirror=mirror
+    )
+    progress(len(gallery))
+    probes = {
+        resolution: embed_crops(
+            model, pairs.probes, resolution, interpolation=interpolation, batch_size=batch_size, mirror=mirror,
+            progress=progress, embed=embed,
+        )
+        for resolution in model.native_resolutions
+    }  # fmt: skip
+    return NativeEmbeddings(gallery, probes)
+
+
+def native_choices(
+    pairs: NativeSet, resolutions: Sequence[int], selector: OpticalSelector | None = None
+) -> dict[str, NDArray[np.float64]]:
+    """All ways to choose among networks: by name, the weight of each network for each probe, [P, K].
+
+    One network for all; the paper's nine strategies on the detector's box; fusion of the two neighbours by the box's
+    larger side; with a selector, selection and fusion by the optical size it predicts; by the number of pixels with
+    cuts learnt likewise (what is not owed to seeing blur); and, since the set knows it, by the true optical size (what
+    a perfect blur meter would give).
+
+    Args:
+        pairs: the set.
+        resolutions: of the networks in px; the K of the columns.
+        selector: learnt on other people.
+    """
+    num_pairs = len(pairs.issame)
+    choices = {f"all at {r}": one_hot(np.full(num_pairs, r), resolutions) for r in resolutions}
+    for strategy in STRATEGIES:
+        chosen = selected_resolutions(pairs.boxes, resolutions, strategy)
+        choices[strategy.label] = one_hot(chosen, resolutions)
+    choices["fused, max"] = fusion_weights(pairs.boxes.max(axis=1).astype(np.float64), resolutions)
+    if selector is not None:
+        predicted = selector.optical_sizes(pairs.probes)
+        choices["optical"] = one_hot(selector.resolutions_of(predicted, resolutions), resolutions)
+        choices["fused, optical"] = fusion_weights(selector.fusion_sizes(predicted, resolutions), resolutions)
+        sides = np.array([len(probe) for probe in pairs.probes], np.float64)
+        blind = OpticalSelector(selector.weights, selector.pixel_cuts)
+        choices["pixels, learnt cuts"] = one_hot(blind.resolutions_of(sides, resolutions), resolutions)
+        choices["fused, pixels, learnt cuts"] = fusion_weights(
+            blind.fusion_sizes(sides, resolutions), resolutions
+        )
+        known = pairs.optical_px
+        choices["optical, known"] = one_hot(selector.resolutions_of(known, resolutions), resolutions)
+        choices["fused, known"] = fusion_weights(selector.fusion_sizes(known, resolutions), resolutions)
+    return choices
+
+
+def score_choices(
+    embeddings: NativeEmbeddings,
+    pairs: NativeSet,
+    choices: Mapping[str, NDArray[np.float64]],
+) -> list[NativeScore]:
+    """Verify under each choice.
+
+    Raises:
+        ValueError: as `kfold_accuracy`.
+    """
+    blurred = pairs.pixel_px >= _BLURRED * pairs.optical_px
+    found = []
+    for name, weights in choices.items():
+        probes = fuse(embeddings.probes, weights, embeddings.resolutions)
+        accuracy, std = kfold_accuracy(embeddings.gallery, probes, pairs.issame)
+        scores = pair_scores(embeddings.gallery, probes)
+        found.append(
+            NativeScore(
+                choice=name,
+                accuracy=accuracy,
+                std=std,
+                tar=measurable(tar_at_fars(scores, pairs.issame, FARS), int((~pairs.issame).sum())),
+                auc=roc_auc(scores, pairs.issame),
+                auc_sharp=_auc(scores, pairs.issame, ~blurred),
+                auc_blurred=_auc(scores, pairs.issame, blurred),
+                share=dict(zip(embeddings.resolutions, weights.mean(axis=0).tolist(), strict=True)),
+                scores=scores,
+            )
+        )
+    return found
+
+
+def _auc(scores: NDArray[np.float64], issame: NDArray[Any], rows: NDArray[np.bool_]) -> float | None:
+    same = issame[rows]
+    return roc_auc(scores[rows], same) if same.any() and not same.all() else None

@@ -1,0 +1,1 @@
+"""Backbones, the registry that knows them, and the files their weights come in."""

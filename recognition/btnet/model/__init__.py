@@ -1,1 +1,0 @@
-"""btnet.model."""

@@ -1,0 +1,1 @@
+"""What lies in a model folder: its manifest, its files and their digests."""

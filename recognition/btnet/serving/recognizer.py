@@ -1,0 +1,244 @@
+"""The recogniser: native face crops, or faces in a frame, to embeddings in input order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import Self
+
+from btnet.serving.alignment import align_face, face_size
+from btnet.serving.backend import Backend, load_backend
+from btnet.serving.crops import MIN_SIDE, as_rgb, fit_crops
+from btnet.serving.fusion import fuse, fusion_weights, one_hot
+from btnet.serving.optical import OpticalSelector
+from btnet.serving.selection import indicator_of, select
+
+__all__ = ["Recognizer"]
+
+
+class Recognizer:
+    """Embeds faces of any size, each with the network of its resolution; see `load`.
+
+    A face of up to r px goes to the branch for r px, natively; a face above the largest branch goes to the
+    trunk. All embeddings are of one space. Nothing here changes after construction: threads may share it.
+
+    Attributes:
+        backend: the networks, and what is known of them (`trunk_fingerprint`, `interpolation`).
+        resolutions: sizes in px that faces are brought to, the trunk's first.
+        embedding_size: D.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        indicator: str = "max",
+        rule: str = "ceil",
+        selector: OpticalSelector | None = None,
+        fusion: bool = False,
+        batch_size: int = 32,
+        mirror: bool = False,
+    ) -> None:
+        """Wrap the networks of a model.
+
+        Args:
+            backend: `TorchBackend` or `OnnxBackend`.
+            indicator: "max", "min" or "avg" of a crop's width and height (see `select`).
+            rule: "floor", "near" or "ceil": which network a size is taken to (see `select`).
+            selector: goes by the detail that a crop holds instead of its size: indicator and rule have no say.
+            fusion: embed a face with both networks whose sizes it lies between, and average (see
+                `btnet.serving.fusion`): up to twice the time. The rule has no say; embeddings are of length up to 1.
+            batch_size: faces per forward pass. On a CPU large batches are slower: memory bounds them.
+            mirror: add the embedding of the mirror image, as benchmarks do: twice the time. Embeddings with
+                and without match each other.
+
+        Raises:
+            ValueError: for an unknown name or a batch size below 1.
+        """
+        select(1, 1, backend.resolutions, indicator, rule)
+        if batch_size < 1:
+            raise ValueError(f"batch size {batch_size}: expected at least 1")
+        self.backend = backend
+        self.resolutions = backend.resolutions
+        self.embedding_size = backend.embedding_size
+        self._indicator, self._rule = indicator, rule
+        self._selector, self._fusion = selector, fusion
+        self._batch_size, self._mirror = batch_size, mirror
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        backend: str = "torch",
+        *,
+        device: str | None = None,
+        indicator: str = "max",
+        rule: str = "ceil",
+        selector: str | Path | None = None,
+        fusion: bool = False,
+        camera: str | Path | None = None,
+        batch_size: int = 32,
+        mirror: bool = False,
+    ) -> Self:
+        """Load a model for serving.
+
+        Args:
+            folder: what a training run wrote; a folder of ONNX files; or a trunk's .pt file (no branches).
+            backend: "torch" or "onnxruntime" (`embed_rX.onnx` of the folder, or of onnx/ in it).
+            device: "cpu" or "cuda". Default: cuda where the backend can use one.
+            indicator: as in the constructor.
+            rule: as in the constructor.
+            selector: file of `btnet fit-selector`.
+            fusion: as in the constructor.
+            camera: folder of `btnet adapt-camera`: its statistics take the place of the branches' own. Torch only.
+            batch_size: as in the constructor.
+            mirror: as in the constructor.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: for a damaged model, files of different trunks or branches, or an unknown name.
+        """
+        return cls(
+            load_backend(folder, backend, device=device, camera=camera),
+            indicator=indicator,
+            rule=rule,
+            selector=None if selector is None else OpticalSelector.load(selector),
+            fusion=fusion,
+            batch_size=batch_size,
+            mirror=mirror,
+        )
+
+    def resolution_of(self, width: int, height: int) -> int:
+        """The resolution that a face of this native size in px selects, where its size alone decides."""
+        return select(width, height, self.resolutions, self._indicator, self._rule)
+
+    def choose(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
+        """The resolution at which each crop is embedded, int64 [N]; with fusion the one that has most say.
+
+        Args:
+            crops: uint8 RGB [H, W, 3] of any size.
+        """
+        return np.asarray(np.array(self.resolutions)[self._weights(crops).argmax(axis=1)], np.int64)
+
+    def _weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """How much each network says about each crop, [N, K] in the order of `resolutions`."""
+        sides = [(crop.shape[1], crop.shape[0]) for crop in crops]
+        if self._fusion:
+            sizes = (
+                np.array([indicator_of(*side, self._indicator) for side in sides], np.float64)
+                if self._selector is None
+                else self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
+            )
+            return fusion_weights(sizes, self.resolutions)
+        chosen = (
+            np.array([self.resolution_of(*side) for side in sides], np.int64)
+            if self._selector is None
+            else self._selector.resolutions(crops, self.resolutions)
+        )
+        return one_hot(chosen, self.resolutions)
+
+    def embed(
+        self, crops: Iterable[NDArray[Any]], *, progress: Callable[[int], None] = lambda _: None
+    ) -> NDArray[np.float32]:
+        """Embed native face crops.
+
+        Faces are grouped by network into full batches. Bits of an embedding depend on its batch, as in any
+        model; its direction does not.
+
+        Args:
+            crops: list of uint8 RGB [H, W, 3], any H and W >= 4; grey and RGBA too (see `as_rgb`). A crop
+                that is not square is stretched (see `fit_crops`).
+            progress: called with the number of faces embedded, after each batch (by two networks: twice).
+
+        Returns:
+            float32 [N, D] in the order of the crops, not normalised; [0, D] for none.
+
+        Raises:
+            ValueError: naming the crop, for what is not such an image.
+        """
+        if isinstance(crops, np.ndarray) and crops.ndim != 4:
+            raise ValueError(f"crops are one array {list(crops.shape)}; give a list, [crop] for a single one")
+        images = [as_rgb(crop, f"crop {index}") for index, crop in enumerate(crops)]
+        weights = self._weights(images)
+        if not self._fusion:
+            embeddings = np.empty((len(images), self.embedding_size), np.float32)
+            for column, resolution in enumerate(self.resolutions):
+                self._run(resolution, images, np.flatnonzero(weights[:, column]), embeddings, progress)
+            return embeddings
+        answers = {}
+        for column, resolution in enumerate(self.resolutions):
+            answers[resolution] = np.zeros((len(images), self.embedding_size), np.float32)
+            self._run(resolution, images, np.flatnonzero(weights[:, column]), answers[resolution], progress)
+        return fuse(answers, weights, self.resolutions)
+
+    def _run(
+        self,
+        resolution: int,
+        images: Sequence[NDArray[np.uint8]],
+        rows: NDArray[np.int64],
+        embeddings: NDArray[np.float32],
+        progress: Callable[[int], None],
+    ) -> None:
+        """Embed some of the images with one network, into their rows."""
+        for start in range(0, len(rows), self._batch_size):
+            batch = rows[start : start + self._batch_size]
+            views = fit_crops([images[i] for i in batch], resolution, self.backend.interpolation)
+            embeddings[batch] = self.backend.run(resolution, views, mirror=self._mirror)
+            progress(len(batch))
+
+    def align(
+        self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[Any]] | NDArray[Any]
+    ) -> list[NDArray[np.uint8]]:
+        """Cut faces out of a frame, each directly at the resolution of its network.
+
+        The resolution follows from the face's own scale (`face_size`, rounded to whole px). A face for the
+        trunk is cut as insightface does it, whatever the branches were trained with: galleries stay valid. A selector
+        must see a face before a network is chosen, and fusion brings it to two: then the crop has the face's own
+        size, at most the trunk's.
+
+        Args:
+            frame: uint8 [H, W, 3]; the colour order is kept.
+            landmarks: [N, 5, 2] as (x, y) in px of the frame: eyes, nose tip, corners of the mouth.
+
+        Returns:
+            One square crop uint8 RGB per face, for `embed`.
+
+        Raises:
+            ValueError: naming the face, for landmarks that span none (see `align_face`).
+        """
+        crops = []
+        for index, points in enumerate(landmarks):
+            try:
+                side = max(round(face_size(points)), 1)
+                if self._selector is not None or self._fusion:
+                    size = min(max(side, MIN_SIDE), self.backend.canonical_size)
+                else:
+                    size = self.resolution_of(side, side)
+                is_trunk = size == self.backend.canonical_size
+                interpolation = "bilinear" if is_trunk else self.backend.interpolation
+                crops.append(align_face(frame, points, size, interpolation))
+            except ValueError as error:
+                raise ValueError(f"face {index}: {error}") from error
+        return crops
+
+    def embed_faces(
+        self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[Any]] | NDArray[Any]
+    ) -> NDArray[np.float32]:
+        """Embed the faces of a frame, each read from it at its network's resolution, never up-sampled first.
+
+        Args:
+            frame: uint8 RGB [H, W, 3] (or grey, RGBA).
+            landmarks: [N, 5, 2] as (x, y) in px of the frame: eyes, nose tip, corners of the mouth.
+
+        Returns:
+            float32 [N, D] in the order of the faces, not normalised; [0, D] for none.
+
+        Raises:
+            ValueError: as `align`.
+        """
+        # An r x r crop is taken to r by every indicator and rule.
+        return self.embed(self.align(as_rgb(frame, "frame"), landmarks))

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from btnet.inference import select
+from btnet.serving.selection import INDICATORS, RULES
+from btnet_lab.analysis.selection_map import rows, selection_map
+
+SIZES = (112, 28, 14, 7)
+
+
+def test_every_cell_is_the_answer_of_the_recogniser() -> None:
+    maps = selection_map(SIZES, 40)
+    assert list(maps) == [(indicator, rule) for indicator in INDICATORS for rule in RULES]
+    for indicator, rule, width, height, resolution in rows(maps):
+        assert resolution == select(width, height, SIZES, indicator, rule)
+    assert sum(1 for _ in rows(maps)) == 9 * 40 * 40
+
+
+def test_boundaries_are_those_of_a_formula_of_their_own() -> None:
+    maps = selection_map(SIZES, 130)
+    side = np.arange(1, 131)
+    width, height = np.meshgrid(side, side)
+    largest = np.maximum(width, height)
+    ceil = np.select([largest <= 7, largest <= 14, largest <= 28], [7, 14, 28], 112)
+    np.testing.assert_array_equal(maps["max", "ceil"], ceil)
+    smallest = np.minimum(width, height)
+    floor = np.select([smallest >= 112, smallest >= 28, smallest >= 14], [112, 28, 14], 7)
+    np.testing.assert_array_equal(maps["min", "floor"], floor)
+    for chosen in maps.values():
+        np.testing.assert_array_equal(chosen, chosen.T)  # none of the indicators tells width from height
+
+
+def test_rows_say_width_before_height() -> None:
+    found = {
+        (w, h): r for i, rule, w, h, r in rows(selection_map((14, 7), 3)) if (i, rule) == ("max", "ceil")
+    }
+    assert set(found) == {(w, h) for w in (1, 2, 3) for h in (1, 2, 3)}
+    with pytest.raises(ValueError, match="expected at least 1"):
+        selection_map(SIZES, 0)
