@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
         ValueError, FileNotFoundError: for faces, a trunk or results that are missing or damaged.
     """
     # Matplotlib and torch's checkpoints take seconds to import: --help need not wait.
-    from btnet.files.folder_lock import only_run
+    from btnet.files.atomic import only_run
     from btnet.training.config_file import refuse_removed
     from btnet_lab.evidence.page import write_page
     from btnet_lab.evidence.plan import full_plan, quick_plan

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import progress_bar, show
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet_lab.cli.native_test import add_conditions, conditions_of
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.files.atomic import replacing
-from btnet.files.named_errors import naming
 from btnet.files.npz import read_npz
+from btnet.files.text import naming
 from btnet.images.codec import decode_image, encode_png
 
 __all__ = ["NativeSet"]

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from btnet.evaluation.rates import is_measurable
-from btnet.files.named_errors import naming
-from btnet.files.text import is_whole, read_json
+from btnet.files.text import is_whole, naming, read_json
 from btnet.model_folder import manifest
 from btnet.model_folder.model_files import is_listed
 from btnet.serving.verification_report import PROTOCOL

@@ -26,7 +26,7 @@ from btnet.backbones.state import check_tensors
 from btnet.backbones.tensor_file import OVERLAY, is_safetensors, read_tensors
 from btnet.backbones.weights_file import RECORD, load_weights, record_of, with_record
 from btnet.files.atomic import replacing
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.method.coupling import pyramid
 from btnet.model_folder.model_files import MODEL as MODEL
 from btnet.model_folder.model_files import is_listed

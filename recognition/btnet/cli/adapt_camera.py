@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from btnet.cli.left_out import tell_left_out
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.serving.selection import INDICATORS, RULES
 
 

@@ -9,7 +9,7 @@ from btnet.backbones.trunk_file import load_trunk
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import distributed_context

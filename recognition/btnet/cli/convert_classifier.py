@@ -11,7 +11,7 @@ from btnet.backbones.trunk_file import MODEL, load_trunk
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss import load_classifier
 from btnet.loss.classifier_file import classifier_file

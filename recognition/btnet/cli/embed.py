@@ -14,7 +14,7 @@ from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
 from btnet.console import progress_bar, show
 from btnet.data.found_images import walk_images
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20

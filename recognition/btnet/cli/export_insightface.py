@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.insightface import MANIFEST, export_package
 from btnet.interop.onnx_convert import PRECISIONS
 from btnet.serving.model_folder import load_model

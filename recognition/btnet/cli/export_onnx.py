@@ -12,7 +12,7 @@ import numpy as np
 
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.onnx import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
 from btnet.interop.onnx_convert import PRECISIONS

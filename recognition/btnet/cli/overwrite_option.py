@@ -8,7 +8,7 @@ __all__ = ["add_overwrite_argument"]
 
 
 def add_overwrite_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare it; what writes a model or a gallery asks `btnet.files.existing.refuse_existing` first."""
+    """Declare it; what writes a model or a gallery asks `btnet.files.atomic.refuse_existing` first."""
     parser.add_argument(
         "--overwrite", action="store_true", help="replace what is there (default: refuse to write over it)"
     )

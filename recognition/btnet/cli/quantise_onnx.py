@@ -14,7 +14,7 @@ from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.bin_sets import read_bin
 from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.images.resize import resize
 from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
 from btnet.interop.quantisation import quantise_onnx

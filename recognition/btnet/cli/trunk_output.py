@@ -12,7 +12,7 @@ from btnet.backbones.trunk_file import write_weights
 from btnet.cli.overwrite_option import add_overwrite_argument
 from btnet.console import show
 from btnet.data.faces import open_faces
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.conventions import Judged, Labelled, labelled_faces
 from btnet.method.btnet import BTNet
 from btnet.model_folder.model_files import refuse_model

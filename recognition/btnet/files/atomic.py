@@ -1,5 +1,6 @@
-"""Files that are whole or absent: written under a temporary name, renamed when done."""
+"""Writing files: whole or not at all, not over others unasked, and one run per folder."""
 
+import fcntl
 import os
 import shutil
 import stat
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replacing", "replacing_together", "temporary_name"]
+__all__ = ["only_run", "refuse_existing", "replacing", "replacing_together", "temporary_name"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -17,16 +18,10 @@ def temporary_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path to write to; it becomes `path` at the end, or goes if the block raises.
+    """Yield a temporary path in the folder of `path`; it becomes `path` at the end, or goes if the block raises.
 
     The file has the permissions of any new file (the umask), whoever writes it: safetensors would leave it to
     its owner alone.
-
-    Args:
-        path: the file to create or replace. Its folder must exist.
-
-    Yields:
-        The temporary path, in the same folder.
 
     Raises:
         OSError: naming `path`, if nothing can be written there.
@@ -50,7 +45,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_together(folder: Path, leader: str) -> Iterator[Path]:
-    """Give a draft folder; what is written there moves to `folder` at the end, or goes if the block raises.
+    """Yield an empty draft folder; its files move to `folder` at the end, or go if the block raises.
 
     A block that is killed leaves the former files as they were. While files move there is no leader, so that a
     mixture of former and new ones is never taken for either; the new leader comes last.
@@ -58,9 +53,6 @@ def replacing_together(folder: Path, leader: str) -> Iterator[Path]:
     Args:
         folder: created if absent; other files in it stay.
         leader: name of the file without which the others are not looked at, such as a manifest.
-
-    Yields:
-        The draft, empty, in `folder`: moving is renaming.
 
     Raises:
         OSError: naming `folder`, if nothing can be written there.
@@ -81,3 +73,29 @@ def replacing_together(folder: Path, leader: str) -> Iterator[Path]:
             os.replace(draft / name, folder / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def refuse_existing(*paths: Path, overwrite: bool, option: str = "--overwrite") -> None:
+    """Raise FileExistsError if an output exists and may not be replaced; called before the work starts."""
+    for path in paths:
+        if path.exists() and not overwrite:
+            raise FileExistsError(f"{path}: exists; replace it with {option}, or choose another output")
+
+
+@contextmanager
+def only_run(folder: Path) -> Iterator[bool]:
+    """Lock a folder; yields whether nobody else holds it. The system unlocks what a killed process held."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / ".lock"
+    with open(path, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without locks must do without
+            pass
+        try:
+            yield True
+        finally:
+            path.unlink(missing_ok=True)

@@ -15,16 +15,14 @@ from numpy.typing import NDArray
 
 __all__ = ["read_npz"]
 
+_FAILURES = (
+    zipfile.BadZipFile, KeyError, EOFError, OSError, NotImplementedError, RuntimeError, TypeError, ValueError,
+    TokenError,
+)  # fmt: skip
+
 
 def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Read arrays that `np.savez` wrote.
-
-    Args:
-        path: the file.
-        names: of the arrays.
-
-    Returns:
-        The arrays by name, read-only.
+    """Read named arrays that `np.savez` wrote; they are read-only.
 
     Raises:
         ValueError: saying what is wrong, without the path: it is no such archive, lacks an array, is compressed, does
@@ -44,34 +42,18 @@ def read_npz(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
                         f"{name} is compressed or larger than the file, np.savez stores it as it is"
                     )
                 arrays[name] = _array(name, archive.read(member))
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        EOFError,
-        OSError,
-        NotImplementedError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        TokenError,
-    ) as error:
+    except _FAILURES as error:
         raise ValueError(str(error)[:200]) from error
     return arrays
 
 
 def _array(name: str, content: bytes) -> NDArray[Any]:
     stream = io.BytesIO(content)
-    version = np.lib.format.read_magic(stream)
-    read_header = (
-        np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    )
-    shape, is_fortran, dtype = read_header(stream)
+    is_first = np.lib.format.read_magic(stream) == (1, 0)
+    read = np.lib.format.read_array_header_1_0 if is_first else np.lib.format.read_array_header_2_0
+    shape, is_fortran, dtype = read(stream)
     num_bytes = len(content) - stream.tell()
-    if (
-        dtype.hasobject
-        or is_fortran
-        or min(shape, default=0) < 0
-        or math.prod(shape) * dtype.itemsize != num_bytes
-    ):
+    fits = min(shape, default=0) >= 0 and math.prod(shape) * dtype.itemsize == num_bytes
+    if dtype.hasobject or is_fortran or not fits:
         raise ValueError(f"{name} announces {dtype} {list(shape)}, and {num_bytes} bytes follow")
     return np.frombuffer(content, dtype, offset=stream.tell()).reshape(shape)

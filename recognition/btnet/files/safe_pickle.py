@@ -1,7 +1,7 @@
 """A pickle reader for plain data: lists, bytes, numbers, byte arrays; nothing in the file is run.
 
-A few bytes of a pickle can also announce gigabytes, or mean a list of lists that would take years to walk. So its
-instructions are read once before they are followed, and what is built is walked once however often it is named.
+A few bytes of a pickle can announce gigabytes, or a list of lists that takes years to walk. So its instructions are
+checked once before they are followed, and each object is walked once however often it is referenced.
 
 NumPy's own reconstruction functions are not called either: the names a pickle uses for them are mapped to
 functions of this file, which accept byte-sized items only. That also covers both homes of these names
@@ -20,6 +20,11 @@ from numpy.typing import NDArray
 
 __all__ = ["load_pickle_of", "load_plain_pickle", "load_ruled"]
 
+# A damaged pickle can fail in as many ways as it has instructions.
+_FAILURES = (
+    pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError,
+    RecursionError, ImportError,
+)  # fmt: skip
 _LONGEST = 300  # of a reason, which may quote the file
 _MEMO = ("PUT", "BINPUT", "LONG_BINPUT")
 # Plain data has none; and to look up a tuple of tuples of tuples, each named twice, may take for ever.
@@ -30,47 +35,31 @@ _DTYPES = {"u1": np.uint8, "b1": np.bool_}
 
 
 def load_plain_pickle(path: Path) -> Any:
-    """Load a pickle of plain data written by Python 2 or 3.
+    """Load nested lists and tuples of numbers, bytes, strings and uint8 or bool arrays.
 
-    Args:
-        path: the file. Strings of Python 2 come back as bytes.
-
-    Returns:
-        Nested lists and tuples of numbers, bytes, strings and uint8 or bool arrays.
+    Written by Python 2 or 3; strings of Python 2 come back as bytes.
 
     Raises:
-        ValueError: if the file is no pickle, was cut short, announces more than it holds, or names anything but the
-            types above.
+        ValueError: if the file is no pickle, was cut short, announces more than it holds, or names another type.
     """
     if not path.stat().st_size:
         raise ValueError(f"{path}: not readable as plain data: the file is empty")
     # Mapped: a read of more than there is gets what there is, where a file would first make room for all of it.
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
         try:
-            if not _MAPS.isdisjoint(instructions(source)):
+            if not _MAPS.isdisjoint(_instructions(source)):
                 raise ValueError(
                     "it holds a dict or a set, which plain data does not need; do not trust this file"
                 )
             source.seek(0)
             return _plain(_PlainUnpickler(source, encoding="bytes").load(), {})
-        # A damaged pickle can fail in as many ways as there are instructions in it.
-        except (pickle.UnpicklingError, EOFError, ValueError, TypeError, KeyError, IndexError) as error:
-            raise ValueError(f"{path}: not readable as plain data: {str(error)[:_LONGEST]}") from error
-        except (AttributeError, OverflowError, RecursionError, ImportError) as error:
-            raise ValueError(f"{path}: not readable as plain data: {repr(error)[:_LONGEST]}") from error
+        except _FAILURES as error:
+            reason = str(error) if isinstance(error, (ValueError, pickle.UnpicklingError)) else repr(error)
+            raise ValueError(f"{path}: not readable as plain data: {reason[:_LONGEST]}") from error
 
 
 def load_pickle_of(path: Path, look_up: Callable[[str, str], Any]) -> Any:
-    """Load a pickle whose names lead where a rule lets them.
-
-    Args:
-        path: the file.
-        look_up: what stands for (module, name); None: nothing, and the file is refused.
-
-    Raises:
-        ValueError: if the file announces more than it holds.
-        pickle.UnpicklingError: for a name that is refused; a damaged pickle can fail in other ways too.
-    """
+    """`load_ruled` for a file."""
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
         return load_ruled(source, look_up)
 
@@ -78,26 +67,25 @@ def load_pickle_of(path: Path, look_up: Callable[[str, str], Any]) -> Any:
 def load_ruled(
     source: Any, look_up: Callable[[str, str], Any], outside: Callable[[Any], Any] | None = None
 ) -> Any:
-    """`load_pickle_of` for a binary stream that can be read twice.
+    """Load a pickle in which every name is replaced by what a rule gives for it.
 
     Args:
-        source: the stream.
-        look_up: as `load_pickle_of`.
-        outside: what stands for a persistent id, a thing that is kept beside the pickle; None: there are none.
+        source: a binary stream that can be read twice.
+        look_up: gives the replacement for (module, name), or None to refuse the file.
+        outside: gives the replacement for a persistent id, which refers to data beside the pickle; None refuses it.
+
+    Raises:
+        ValueError: if the file announces more than it holds.
+        pickle.UnpicklingError: for a name that is refused; a damaged pickle can fail in other ways too.
     """
-    for _ in instructions(source):
+    for _ in _instructions(source):
         pass
     source.seek(0)
     return _RuledUnpickler(source, look_up, outside).load()
 
 
-def instructions(source: Any) -> Iterator[str]:
-    """Names of a pickle's instructions, which are read and not followed.
-
-    Raises:
-        ValueError: for a length beyond the end of the file, a place in the memo that no writer would come to, or an
-            instruction that is not wholly inside its frame.
-    """
+def _instructions(source: Any) -> Iterator[str]:
+    """Names of a pickle's instructions, which are read and not followed; ValueError if a length or place is forged."""
     frame_end = 0
     for count, (instruction, argument, place) in enumerate(pickletools.genops(source)):
         if instruction.name in _MEMO and (argument or 0) > count:
@@ -212,12 +200,7 @@ class _RuledUnpickler(pickle.Unpickler):
 def _plain(value: Any, known: dict[int, Any]) -> Any:
     """Replace arrays under construction by arrays, and bytearrays by bytes, in nested lists and tuples.
 
-    Args:
-        value: what was built; it is still referred to by what it was found in, so that ids are not used twice.
-        known: what has become of each list and tuple, by id; a list in itself has become nothing yet.
-
-    Raises:
-        ValueError: for a list that holds itself, or an array without contents.
+    `known` holds the result for each list and tuple by id, None while it is being built: a list may hold itself.
     """
     if isinstance(value, _Array):
         if value.value is None:

@@ -1,4 +1,4 @@
-"""Lists and documents in text, whose damage is told with the file's name, and names that compare as equal."""
+"""Reading lists and documents: errors that name the file and line, and one form for equal names."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import json
 import os
 import unicodedata
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from btnet.files.named_errors import naming
+__all__ = ["Line", "encoding_of", "is_utf8", "is_whole", "naming", "plain_name", "read_json", "read_lines"]
 
-__all__ = ["Line", "encoding_of", "is_utf8", "is_whole", "plain_name", "read_json", "read_lines"]
-
+_LONGEST_REASON = 300
 _MOST_DIGITS = 18  # of a number in 64 bits
 _LONGEST_SHOWN = 80
 _SAMPLE_BYTES = 4096  # that tell an encoding
@@ -27,19 +27,29 @@ _MARKS = (
 )
 
 
-class Line(NamedTuple):
-    """One line of a list.
+@contextmanager
+def naming(path: str | Path, *others: type[Exception]) -> Iterator[None]:
+    """Turn a ValueError of the block, or one of `others`, into a ValueError that names the file `path`."""
+    kinds: tuple[type[Exception], ...] = (ValueError, *others)
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, ValueError) and str(path) in str(error):
+            raise
+        reason = " ".join(str(error).split())[:_LONGEST_REASON] or type(error).__name__
+        raise ValueError(
+            f"{path}: {reason}; the file is damaged or of another kind: copy it again"
+        ) from error
 
-    Attributes:
-        where: `FILE:LINE`, for errors.
-        text: without its line break, and without blanks around it.
-    """
+
+class Line(NamedTuple):
+    """One line of a list: `FILE:LINE` for errors, and its text without line break and surrounding blanks."""
 
     where: str
     text: str
 
     def error(self, expected: str) -> ValueError:
-        """What to raise where the line has another form."""
+        """The error to raise for a line of another form."""
         return ValueError(f"{self.where}: {self.text[:_LONGEST_SHOWN]!r}, expected {expected}")
 
 

@@ -11,8 +11,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from btnet.backbones.weights_file import load_weights
-from btnet.files.atomic import replacing
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing, replacing
 from btnet.interop.network_names import get_model, with_btnet
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks

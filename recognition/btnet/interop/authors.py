@@ -12,7 +12,7 @@ from torch import Tensor
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.state import check_tensors
 from btnet.backbones.trunk_file import backbone_of, read_weights, write_weights
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.checkpoints import plain_state
 from btnet.method.btnet import BTNet
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.trunk_file import write_weights
-from btnet.files.existing import refuse_existing
+from btnet.files.atomic import refuse_existing
 from btnet.interop.network_names import branch_name, trunk_name
 from btnet.method.btnet import BTNet
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 
 __all__ = ["FLATTENING", "Affine", "Convolution", "OnnxGraph", "Product"]
 

@@ -15,7 +15,7 @@ from btnet.backbones.backbone import Backbone
 from btnet.backbones.saved_networks import COLOUR_ORDERS
 from btnet.backbones.trunk_file import backbone_of, first_convolution, flip_colours
 from btnet.data.views import normalise
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.interop.conventions import RANGES, Convention, Judged, Labelled, judge, told
 from btnet.interop.onnx_graph import OnnxGraph
 from btnet.interop.onnx_match import Matched, match

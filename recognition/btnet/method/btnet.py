@@ -13,7 +13,7 @@ from typing_extensions import Self
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.state import check_tensors, fingerprint
 from btnet.backbones.trunk_file import adopt, load_trunk, write_weights
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.method import coupling
 from btnet.method.overlay import Overlay
 from btnet.model_folder.manifest import read_manifest, write_manifest

@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-from btnet.files.atomic import replacing_together
+from btnet.files.atomic import refuse_existing, replacing_together
 from btnet.files.digest import entry_of, is_entry
-from btnet.files.existing import refuse_existing
 from btnet.model_folder.manifest import NAME, put_manifest, read_manifest
 
 __all__ = [
@@ -105,7 +104,7 @@ def warn_of_orphans(folder: Path, resolutions: Iterable[int]) -> None:
 
 
 def refuse_model(folder: Path, *, overwrite: bool, option: str = "--overwrite") -> None:
-    """Refuse to write a model over another, see `btnet.files.existing.refuse_existing`."""
+    """Refuse to write a model over another, see `btnet.files.atomic.refuse_existing`."""
     refuse_existing(folder / NAME, folder / MODEL, overwrite=overwrite, option=option)
 
 

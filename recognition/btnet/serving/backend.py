@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.state import fingerprint
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.method.btnet import BTNet
 from btnet.serving.camera import apply_cameras
 from btnet.serving.embedding import embed_images

@@ -26,7 +26,7 @@ from btnet.backbones.state import check_tensors, fingerprint
 from btnet.backbones.tensor_file import read_tensors
 from btnet.data.views import normalise
 from btnet.files.atomic import replacing
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.method.btnet import BTNet
 from btnet.serving.model_folder import EvaluatedModel
 

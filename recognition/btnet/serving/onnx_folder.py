@@ -9,7 +9,7 @@ from typing import Final
 
 from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import read_weights
-from btnet.files.named_errors import naming
+from btnet.files.text import naming
 from btnet.method.overlay import Overlay
 from btnet.model_folder.manifest import NAME, leads_bundle, read_manifest
 from btnet.model_folder.model_files import is_listed, overlay_file

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from btnet.backbones.trunk_file import trunk_file
-from btnet.files.folder_lock import only_run
+from btnet.files.atomic import only_run
 from btnet.model_folder.manifest import NAME as MANIFEST
 from btnet.model_folder.model_files import refuse_model
 from btnet.training.checkpoint import remove_folder, saved

@@ -14,7 +14,7 @@ from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import write_weights
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
-from btnet.files.folder_lock import only_run
+from btnet.files.atomic import only_run
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import read_manifest, write_manifest
