@@ -12,9 +12,8 @@ import torch
 
 from btnet import BTNet
 from btnet.data.alignment_jitter import AlignmentJitter
-from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
-from btnet.data.views import INTERPOLATIONS, MultiResolution
+from btnet.data.views import INTERPOLATIONS, BranchView, MultiResolution
 from btnet.images.resize import resize
 from btnet.serving.alignment import template
 from btnet.synthetic.faces import SyntheticFaces

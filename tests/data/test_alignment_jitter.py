@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btnet.data.alignment_jitter import AlignmentJitter
-from btnet.data.draws import bell
+from btnet.draws import bell
 from btnet.serving.alignment import TEMPLATE, crop_transform, template
 from btnet.synthetic.faces import SyntheticFaces
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from btnet.data.alignment_jitter import AlignmentJitter
-from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
+from btnet.data.views import BranchView
 from btnet.images.resize import resize
 from btnet.serving.alignment import template
 from btnet.serving.crops import fit_crops

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from btnet.data.draws import bell
+from btnet.draws import bell
 
 __all__ = ["AlignmentJitter"]
 
@@ -55,15 +55,9 @@ class AlignmentJitter:
         self._landmarks = landmarks
 
     def transforms(self, keys: Tensor, epoch: int, size: int) -> Tensor:
-        """Where each output pixel is read.
+        """Where each output pixel is read: float64 [B, 2, 3] on the CPU, applied to (x, y, 1) of the output.
 
-        Args:
-            keys: int64 [B], one per image of the data set.
-            epoch: current epoch.
-            size: side of the images in px.
-
-        Returns:
-            float64 [B, 2, 3] on the CPU, to be applied to (x, y, 1) of the output.
+        `size` is the side of the images in px.
         """
         landmarks = torch.tensor(self._landmarks(size), dtype=torch.float64)
         which = keys.cpu()[:, None] * _LANDMARKS + torch.arange(landmarks.numel())
@@ -84,16 +78,7 @@ class AlignmentJitter:
         return torch.stack(rows, 1)
 
     def __call__(self, images: Tensor, keys: Tensor, epoch: int) -> Tensor:
-        """Move the faces.
-
-        Args:
-            images: uint8 RGB [B, 3, S, S] on any device.
-            keys: int64 [B].
-            epoch: current epoch.
-
-        Returns:
-            uint8 [B, 3, S, S]; beyond the edge lies the edge pixel again.
-        """
+        """Move the faces, uint8 [B, 3, S, S]; beyond the edge lies the edge pixel again."""
         return _warp(images, self.transforms(keys, epoch, images.shape[-1]))
 
 

@@ -13,7 +13,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from btnet.data.draws import bell, draw, uniform
+from btnet.draws import bell, by_value, draw, uniform
 from btnet.images.interpolation import check_interpolation
 from btnet.images.jpeg import jpeg
 from btnet.images.resize import resize
@@ -25,7 +25,7 @@ GAMMA: Final = (0.7, 1.4)
 BLUR: Final = (
     0.0,
     1.0,
-)  # of the lens, standard deviation in px of the branch: up to half of its resolution is left
+)  # of the lens, standard deviation in px of the branch: half of its resolution is left
 NOISE: Final = (0.0, 10.0)  # of the sensor, standard deviation in grey levels
 QUALITY: Final = (40, 95)  # of the JPEG
 OVERSAMPLING: Final = (1, 2, 4)  # px of the sensor per px of the branch
@@ -62,25 +62,14 @@ class Degradation:
         return self._uniform(keys, epoch, "degraded", (0.0, 1.0)) < self.share
 
     def __call__(self, images: Tensor, keys: Tensor, epoch: int) -> Tensor:
-        """Degrade the chosen faces.
-
-        Args:
-            images: uint8 RGB [B, 3, S, S] on any device.
-            keys: int64 [B], one per image of the data set.
-            epoch: current epoch.
-
-        Returns:
-            uint8 [B, 3, S, S], new memory.
-        """
+        """Degrade the chosen faces, uint8 [B, 3, S, S] in new memory."""
         keys = keys.cpu()
         found = images.clone()
-        size = images.shape[-1]
-        sensors = [min(factor * self.resolution, size) for factor in OVERSAMPLING]
-        drawn = draw(keys, seed=self.seed, epoch=epoch, purpose="sensor") % len(sensors)
-        drawn[~self.chosen(keys, epoch)] = -1
-        for number, sensor in enumerate(sensors):
-            members = (drawn == number).nonzero()[:, 0]
-            if len(members):
+        sensors = torch.tensor(OVERSAMPLING).mul(self.resolution).clamp(max=images.shape[-1])
+        drawn = sensors[draw(keys, seed=self.seed, epoch=epoch, purpose="sensor") % len(sensors)]
+        drawn[~self.chosen(keys, epoch)] = 0
+        for sensor, members in by_value(drawn):
+            if sensor:
                 where = members.to(images.device)
                 found[where] = self._photographed(images[where], keys[members], epoch, sensor)
         return found
@@ -117,9 +106,8 @@ def _blurred(images: Tensor, sigma: Tensor) -> Tensor:
 
     As products with one matrix per image, exact in float64: weights are multiples of 2 ** -15.
     """
-    matrices = torch.stack([_blur_matrix(images.shape[-1], s) for s in sigma.tolist()]).to(images.device)[
-        :, None
-    ]
+    size = images.shape[-1]
+    matrices = torch.stack([_blur_matrix(size, s) for s in sigma.tolist()])[:, None].to(images.device)
     blurred = matrices @ images.double() @ matrices.transpose(-1, -2)
     return (blurred + 0.5).floor().clamp(0, 255).to(torch.uint8)
 

@@ -11,6 +11,8 @@ import math
 import torch
 from torch import Tensor
 
+from btnet.draws import mix_bits
+
 __all__ = ["initial_centres", "sampled_classes", "shard_range"]
 
 # classes drawn from one generator: a rank draws the blocks it overlaps, so it never draws all classes
@@ -62,20 +64,11 @@ def sampled_classes(labels: Tensor, num_classes: int, sample_rate: float, seed: 
     num_kept = math.ceil(sample_rate * num_classes)
     if len(labels) > num_kept:  # only then can there be too many positives
         num_kept = max(num_kept, len(torch.unique(labels)))
-    scores = _scores(num_classes, _number("negatives", seed, step), labels.device)
+    # A random order that no two classes share a place in, which devices could sort apart; int64 wraps around.
+    key = _number("negatives", seed, step)
+    scores = mix_bits(torch.arange(num_classes, device=labels.device) + key)
     scores[labels] = torch.iinfo(torch.int64).max
     return scores.topk(num_kept).indices.sort().values
-
-
-def _scores(count: int, key: int, device: torch.device) -> Tensor:
-    """A random order of `count` classes, int64: SplitMix64 of key + class, the same on every device.
-
-    SplitMix64 maps 64 bits one to one, so no two classes have equal scores, which devices could sort apart.
-    """
-    bits = torch.arange(count, device=device) + key  # int64 wraps around, as SplitMix64 wants
-    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
-        bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * factor  # >> alone copies the sign
-    return bits
 
 
 def _number(purpose: str, seed: int, number: int) -> int:

@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from btnet.backbones.backbone import Backbone
+from btnet.data.views import View
 from btnet.loss import Objective, ShardedClassifier
 from btnet.training.distributed import Context
 from btnet.training.optimizer import make_sgd
@@ -27,9 +28,6 @@ _LOCAL_BUFFERS: dict[str, Any] = {
     if "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
     else "broadcast_buffers": False
 }
-
-# (uint8 [B, 3, S, S], keys [B], epoch) -> uint8 [B, 3, r, r]
-View = Callable[[Tensor, Tensor, int], Tensor]
 
 
 @dataclass(eq=False)

@@ -14,16 +14,15 @@ from btnet.backbones.registry import create
 from btnet.backbones.trunk_file import load_trunk
 from btnet.backbones.unmeasured import check_measured
 from btnet.data.alignment_jitter import AlignmentJitter
-from btnet.data.branch_view import BranchView
 from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
-from btnet.data.views import MultiResolution, resize
+from btnet.data.views import BranchView, MultiResolution, View, resize
 from btnet.loss import Objective
 from btnet.method.btnet import BTNet
 from btnet.training.classifiers import branch_classifier, trunk_classifier
 from btnet.training.configuration import AGAINST_THE_TRUNK
 from btnet.training.distributed import Context
-from btnet.training.learner import Learner, View
+from btnet.training.learner import Learner
 from btnet.training.step import Step
 from btnet.training.teacher import make_teacher
 

@@ -1,6 +1,6 @@
 import torch
 
-from btnet.data.draws import bell, draw, uniform
+from btnet.draws import bell, draw, uniform
 
 KEYS = torch.arange(200_000)
 
