@@ -1,4 +1,4 @@
-"""A row of `btnet evidence`: a trunk that goes on learning from few images (phi_mr), with few images on a CPU."""
+"""A row of `btnet-lab evidence`: a trunk that goes on learning from few images (phi_mr), with few images on a CPU."""
 
 from easydict import EasyDict
 

@@ -1,8 +1,8 @@
-"""Verify native faces under every selection strategy: the same command as `btnet native-test`."""
+"""Verify native faces under every selection strategy: the same command as `btnet-lab native-test`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["native-test", *sys.argv[1:]]))

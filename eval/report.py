@@ -1,8 +1,8 @@
-"""One page of results: the same command as `btnet report`."""
+"""One page of results: the same command as `btnet-lab report`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["report", *sys.argv[1:]]))

@@ -51,9 +51,9 @@ SIGNATURES = {
     "btnet.evaluation.verification.kfold_accuracy": _PAIR,
     "btnet.evaluation.verification.tar_at_far": "(scores, issame, far)",
     "btnet.evaluation.identification.open_set": "(gallery, gallery_ids, mated, mated_ids, unmated)",
-    "btnet.serving.select": ("(width, height, resolutions=(112, 28, 14, 7), indicator='max', rule='ceil')"),
-    "btnet.serving.Recognizer.load": "(folder, backend='torch')",
-    "btnet.serving.Recognizer.embed": "(self, crops)",
+    "btnet.inference.select": ("(width, height, resolutions=(112, 28, 14, 7), indicator='max', rule='ceil')"),
+    "btnet.inference.Recognizer.load": "(folder, backend='torch')",
+    "btnet.inference.Recognizer.embed": "(self, crops)",
     "btnet.interop.export_onnx": "(network, path, *, input_size=None)",
 }
 

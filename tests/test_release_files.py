@@ -7,6 +7,7 @@ from pathlib import Path
 
 from btnet import __version__
 from btnet.cli import COMMANDS
+from btnet_lab.cli import COMMANDS as LAB_COMMANDS
 
 ROOT = Path(__file__).parents[1]
 
@@ -18,9 +19,9 @@ def test_version_is_one_everywhere() -> None:
 
 
 def test_the_changelog_names_commands_that_exist() -> None:
-    named = re.findall(r"`btnet ([\w-]+)`", (ROOT / "CHANGELOG.md").read_text())
-    assert named
-    assert set(named) <= set(COMMANDS)
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert set(re.findall(r"`btnet ([\w-]+)`", text)) <= set(COMMANDS)
+    assert set(re.findall(r"`btnet-lab ([\w-]+)`", text)) <= set(LAB_COMMANDS)
 
 
 def test_the_source_distribution_names_what_is_there() -> None:

@@ -1,8 +1,8 @@
-"""Accuracy against where the tail starts (fig. 7): the same as `btnet analyse allocation`."""
+"""Accuracy against where the tail starts (fig. 7): the same as `btnet-lab analyse allocation`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["analyse", "allocation", *sys.argv[1:]]))

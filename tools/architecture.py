@@ -1,8 +1,8 @@
-"""Units, strides and what is learnt (fig. 9): the same as `btnet analyse architecture`."""
+"""Units, strides and what is learnt (fig. 9): the same as `btnet-lab analyse architecture`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["analyse", "architecture", *sys.argv[1:]]))

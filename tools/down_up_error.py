@@ -1,8 +1,8 @@
-"""Error of down- and up-sampling (beside fig. 1): the same as `btnet analyse down-up-error`."""
+"""Error of down- and up-sampling (beside fig. 1): the same as `btnet-lab analyse down-up-error`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["analyse", "down-up-error", *sys.argv[1:]]))

@@ -1,8 +1,8 @@
-"""Fit the learnt selector: the same command as `btnet fit-selector`."""
+"""Fit the learnt selector: the same command as `btnet-lab fit-selector`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["fit-selector", *sys.argv[1:]]))

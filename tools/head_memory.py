@@ -1,8 +1,8 @@
-"""Memory of a classifier per rank: the same command as `btnet head-memory`."""
+"""Memory of a classifier per rank: the same command as `btnet-lab head-memory`."""
 
 import sys
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["head-memory", *sys.argv[1:]]))

@@ -1,6 +1,7 @@
 """Print the structure of the package: files, lines, longest file, import cycles, duplicate blocks.
 
     python tools/structure.py                      the working tree
+    python tools/structure.py --root lab           the laboratory instead of the product
     python tools/structure.py --rev v0.1 HEAD      before and after: two commits side by side
 
 An import cycle is a set of modules that reach each other by imports at module level; those inside functions and under
@@ -18,7 +19,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGE_ROOT = "recognition"
+ROOTS = ("recognition", "lab")
+# What packages on both sides of it need: a layer of its own.
+OWN_LAYER = "btnet.method.coupling"
 Source = Mapping[str, str]  # path below the repository -> text
 
 
@@ -29,13 +32,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--block", type=int, default=8, help="lines of a duplicate, at least (default: %(default)s)"
     )
+    parser.add_argument("--root", choices=ROOTS, default=ROOTS[0], help="default: %(default)s")
     args = parser.parse_args(argv)
-    columns = [_figures(read(rev), args.block) for rev in args.rev]
+    columns = [_figures(read(rev, args.root), args.block) for rev in args.rev]
     print("| " + " | ".join(["package", *(rev or "working tree" for rev in args.rev)]) + " |")
     print("|---|" + "---|" * len(columns))
     for name in columns[0]:
         print(f"| {name} | " + " | ".join(column[name] for column in columns) + " |")
-    last = read(args.rev[-1])
+    last = read(args.rev[-1], args.root)
     for cycle in import_cycles(last):
         print("cycle:", " ".join(cycle))
     for cycle in package_cycles(last):
@@ -44,12 +48,12 @@ def main(argv: list[str] | None = None) -> None:
         print("duplicate:", " ".join(f"{path}:{line}" for path, line in places))
 
 
-def read(rev: str) -> dict[str, str]:
-    """Python sources of the package, of a commit or, for "", of the working tree."""
+def read(rev: str, root: str) -> dict[str, str]:
+    """Python sources below a root, of a commit or, for "", of the working tree."""
     if not rev:
-        found = sorted((ROOT / PACKAGE_ROOT).rglob("*.py"))
+        found = sorted((ROOT / root).rglob("*.py"))
         return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in found}
-    listed = _git("ls-tree", "-r", "--name-only", rev, PACKAGE_ROOT).splitlines()
+    listed = _git("ls-tree", "-r", "--name-only", rev, root).splitlines()
     return {path: _git("show", f"{rev}:{path}") for path in listed if path.endswith(".py")}
 
 
@@ -69,11 +73,10 @@ def package_imports(source: Source) -> dict[str, list[str]]:
     graph: dict[str, set[str]] = defaultdict(set)
     for path, text in source.items():
         name = _package(_module(path))
-        graph[name] |= {
-            _package(node.module)
-            for node in ast.walk(ast.parse(text))
-            if isinstance(node, ast.ImportFrom) and node.module and "." in node.module
-        } - {name}
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and node.module and "." in node.module:
+                graph[name] |= {_package(f"{node.module}.{alias.name}") for alias in node.names}
+        graph[name].discard(name)
     return {name: sorted(graph[name] & graph.keys()) for name in graph}
 
 
@@ -101,7 +104,7 @@ def _figures(source: Source, block: int) -> dict[str, str]:
     return {
         "files": str(len(source)),
         "lines": str(sum(lengths.values())),
-        "longest file": f"{lengths[longest]} ({longest.removeprefix(PACKAGE_ROOT + '/')})",
+        "longest file": f"{lengths[longest]} ({longest.partition('/')[2]})",
         "files over 300 lines": str(sum(length > 300 for length in lengths.values())),
         "import cycles": str(len(import_cycles(source))),
         "cycles of packages": str(len(package_cycles(source))),
@@ -110,13 +113,11 @@ def _figures(source: Source, block: int) -> dict[str, str]:
 
 
 def _module(path: str) -> str:
-    return (
-        path.removeprefix(f"{PACKAGE_ROOT}/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    )
+    return path.partition("/")[2].removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def _package(module: str) -> str:
-    return ".".join(module.split(".")[:2])
+    return OWN_LAYER if f"{module}.".startswith(f"{OWN_LAYER}.") else ".".join(module.split(".")[:2])
 
 
 def _imports(name: str, tree: ast.Module, modules: Mapping[str, ast.Module]) -> Iterator[str]:

@@ -13,16 +13,20 @@ from pathlib import Path
 import pytest
 
 import btnet
-from btnet.cli import COMMANDS
+import btnet_lab
+from btnet import cli
 from btnet.training.config_file import load_config
+from btnet_lab import cli as lab_cli
 
 ROOT = Path(__file__).parents[2]
-PACKAGE = Path(btnet.__file__).parent
-SOURCES = sorted(PACKAGE.rglob("*.py"))
+PROGRAMS = {"btnet": cli.COMMANDS, "btnet-lab": lab_cli.COMMANDS}
+COMMANDS = {**cli.COMMANDS, **lab_cli.COMMANDS}  # no name stands for two
+PACKAGES = [Path(package.__file__ or "").parent for package in (btnet, btnet_lab)]
+SOURCES = [(package, source) for package in PACKAGES for source in sorted(package.rglob("*.py"))]
 PAGES = sorted([ROOT / "README.md", ROOT / "configs" / "README.md", *(ROOT / "docs").glob("*.md")])
 
 _OPTION = re.compile(r"(?<![\w-])(--[a-z][a-z_-]*[a-z])(?![\w-]*:)")  # not CSS: `--ink: #000`
-_COMMAND = re.compile(r"\bbtnet ([a-z]+(?:-[a-z]+)*)")
+_COMMAND = re.compile(r"\b(btnet(?:-lab)?) ([a-z]+(?:-[a-z]+)*)")
 _SCRIPT = re.compile(r"\b((?:tools|eval)/\w+\.py)")
 _KEY = re.compile(r"--set ([a-z_]+)=")
 
@@ -83,9 +87,10 @@ def wrong_advice(text: str, own: frozenset[str] = frozenset()) -> list[str]:
         own: options of the command that says it. Code that any command may run has none, and must say whose it means.
     """
     wrong = [f"--set {key}=" for key in _KEY.findall(text) if key not in keys()]
-    named = [(found.start(), found[1]) for found in _COMMAND.finditer(text)]
-    named = [(at, name) for at, name in named if text[at - 1 : at] == "`" or name in COMMANDS]
-    wrong += [f"btnet {name}" for _, name in named if name not in COMMANDS]
+    said = [(found.start(), found[1], found[2]) for found in _COMMAND.finditer(text)]
+    said = [words for words in said if text[words[0] - 1 : words[0]] == "`" or words[2] in COMMANDS]
+    wrong += [f"{program} {name}" for _, program, name in said if name not in PROGRAMS[program]]
+    named = [(at, name) for at, _, name in said]
     for found in _SCRIPT.finditer(text):
         if (ROOT / found[1]).is_file():
             named.append((found.start(), command_of(found[1])))
@@ -101,13 +106,14 @@ def wrong_advice(text: str, own: frozenset[str] = frozenset()) -> list[str]:
 def test_messages_advise_commands_options_and_keys_that_exist() -> None:
     modules = {module: command for command, module in COMMANDS.items()}
     wrong = []
-    for source in SOURCES:
-        command = modules.get(".".join(("btnet", *source.relative_to(PACKAGE).with_suffix("").parts)))
+    for package, source in SOURCES:
+        inside = source.relative_to(package.parent)
+        command = modules.get(".".join(inside.with_suffix("").parts))
         texts = [(line, text) for line, text in texts_of(source) if "var(--" not in text]  # CSS
         declared = frozenset(text for _, text in texts if _OPTION.fullmatch(text))
         for line, text in texts:
             found = wrong_advice(text, declared | (options_of(command) if command else frozenset()))
-            wrong += [f"{source.relative_to(PACKAGE)}:{line}: {what}" for what in found]
+            wrong += [f"{inside}:{line}: {what}" for what in found]
     assert not wrong, "\n".join(wrong)
 
 
@@ -115,7 +121,7 @@ def test_messages_advise_commands_options_and_keys_that_exist() -> None:
 def test_pages_advise_commands_options_and_keys_that_exist(page: Path) -> None:
     """Command blocks are parsed elsewhere (tests/docs); here what stands in the text."""
     text = re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    spans = [span for span in re.findall(r"`([^`]+)`", text) if span.startswith("btnet ")]
+    spans = [span for span in re.findall(r"`([^`]+)`", text) if span.startswith(("btnet ", "btnet-lab "))]
     wrong = [what for span in spans for what in wrong_advice(f"`{span}", frozenset({"--version"}))]
     assert not wrong + [f"--set {key}=" for key in _KEY.findall(text) if key not in keys() | {"key"}]
 
@@ -129,7 +135,7 @@ def test_pages_advise_commands_options_and_keys_that_exist(page: Path) -> None:
         ("leave the pair out, or give --high-resolution", ["--high-resolution of which command?"]),
         ("write one with btnet evaluate --output", []),
         ("rebuild it with `tools/make_rec.py --index {}`", []),
-        ("fit it with `btnet fit-selector --faces`, or give --device", []),
+        ("fit it with `btnet-lab fit-selector --faces`, or give --device", []),
     ],
 )
 def test_advice_that_leads_nowhere_is_seen(text: str, wrong: list[str]) -> None:

@@ -49,7 +49,7 @@ def _dummy_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "btnet_dummy_command", raising=False)
     commands = {"do-nothing": "btnet_dummy_command", "broken": "btnet_broken_command"}
-    monkeypatch.setattr(cli, "COMMANDS", commands)
+    monkeypatch.setattr(cli, "GROUPS", {"do": commands})
 
 
 def test_a_command_runs_with_its_options_and_no_other_command_is_imported(

@@ -21,6 +21,7 @@ from btnet.loss import save_classifier
 from btnet.serving.gallery import Gallery
 from btnet.training.config_file import load_config
 from btnet.training.run import train
+from btnet_lab.cli import COMMANDS as LAB_COMMANDS
 from tiny_keys import TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -102,7 +103,7 @@ def test_what_is_there_is_refused_before_the_work_begins_and_stays(
 def test_every_command_that_writes_a_model_has_the_option() -> None:
     """A new command with an output has it and is tried above, or is listed here for what it writes instead."""
     without, having = set(), set()
-    for command, module in COMMANDS.items():
+    for command, module in {**COMMANDS, **LAB_COMMANDS}.items():
         parser = argparse.ArgumentParser()
         importlib.import_module(module).add_arguments(parser)
         words = {word for action in parser._actions for word in action.option_strings}

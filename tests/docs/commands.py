@@ -14,6 +14,9 @@ from torch.distributed.run import get_args_parser
 from blocks import ROOT
 from btnet.cli import main
 from btnet.training.config_file import load_config
+from btnet_lab.cli import main as lab_main
+
+PROGRAMS = {"btnet": main, "btnet-lab": lab_main}
 
 # What makes a training run small; the words of the page stand before it, as they are.
 SMALL = (
@@ -83,15 +86,15 @@ def run(words: list[str]) -> None:
         AssertionError: if it does not end with status 0.
     """
     told, words = " ".join(words), ours(words)
-    if not words or words[0] not in ("btnet", "python"):
+    if not words or words[0] not in ("btnet", "btnet-lab", "python"):
         raise ValueError(f"{told}: no command of the repository; mark the block with what it needs")
     extra: list[str] = []
     if words[:2] in (["btnet", "train"], ["python", "train.py"]):
         extra = [word for key in SMALL for word in ("--set", key)]
     elif words[:2] == ["btnet", "build-classifier"]:
         extra = ["--num-workers", "0"]  # as num_workers above
-    if words[0] == "btnet":
-        status: Any = main([*words[1:], *extra])
+    if words[0] in PROGRAMS:
+        status: Any = PROGRAMS[words[0]]([*words[1:], *extra])
     else:
         status = _script([*words[1:], *extra])
     assert status == 0, f"{told}: status {status}"
@@ -135,8 +138,8 @@ def _parsed(words: list[str]) -> argparse.Namespace:
         patch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
         patch.setattr(argparse.ArgumentParser, "error", refuse)
         try:
-            if words[0] == "btnet":
-                main(words[1:])
+            if words[0] in PROGRAMS:
+                PROGRAMS[words[0]](words[1:])
             elif words[0] == "python":
                 _script(words[1:])
             else:

@@ -7,6 +7,7 @@ import re
 
 from blocks import PAGES, ROOT
 from btnet.cli import COMMANDS
+from btnet_lab.cli import COMMANDS as LAB_COMMANDS
 
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
 
@@ -51,13 +52,15 @@ def test_the_papers_page_has_a_line_for_every_equation_table_and_figure_and_lead
     assert len(symbols) > 30
     for told in symbols:
         module, _, name = told.partition(":")
-        found: object = importlib.import_module(f"btnet.{module}")
+        found: object = importlib.import_module(
+            module if module.startswith("btnet_lab.") else f"btnet.{module}"
+        )
         for part in name.split("."):
             found = getattr(found, part)
     for config in re.findall(r"`configs/([a-z0-9_*]+)`", text):
         assert list((ROOT / "configs").glob(f"{config}.py")), config
-    for command in re.findall(r"`btnet ([a-z-]+)", text):
-        assert command in COMMANDS, command
+    for program, command in re.findall(r"`(btnet(?:-lab)?) ([a-z-]+)", text):
+        assert command in (COMMANDS if program == "btnet" else LAB_COMMANDS), command
 
 
 def _table(text: str) -> list[str]:

@@ -60,7 +60,7 @@ def test_torch_reads_weights_only_and_in_one_place() -> None:
                 assert name == "torch.load", path
                 given = {each.arg: ast.unparse(each.value) for each in call.keywords}
                 assert given.get("weights_only") == "True", f"{path}:{call.lineno}"
-    assert {path for path in files if PACKAGE in path.parents} == {PACKAGE / "model/weights_file.py"}
+    assert {path for path in files if PACKAGE in path.parents} == {PACKAGE / "backbones/weights_file.py"}
 
 
 def test_numpy_reads_no_pickle() -> None:

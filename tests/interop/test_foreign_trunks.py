@@ -253,7 +253,7 @@ def test_other_files_are_named_as_what_they_are(tmp_path: Path) -> None:
     save_file({"weight": torch.zeros(5, 24)}, tmp_path / "classifier.safetensors")
     for name, message in {
         "overlay.safetensors": "a branch's overlay",
-        "whole.pt": r"a pickled btnet\.model\.iresnet\.IResNet, not weights; save its state_dict",
+        "whole.pt": r"a pickled btnet\.backbones\.iresnet\.IResNet, not weights; save its state_dict",
         "script.pt": "a TorchScript module",
         "x.onnx": "btnet import-onnx",
         "classifier.safetensors": "neither an IResNet",

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from btnet.cli import main
 from btnet.loss import CurricularFace, ShardedClassifier
 from btnet.training.optimizer import make_sgd, set_rate
+from btnet_lab.cli import main
 from btnet_lab.head_memory.live_memory import LiveMemory
 from btnet_lab.head_memory.sizes import head_memory, plain_head_memory
 

@@ -5,7 +5,10 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-STRUCTURE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "tools" / "structure.py"))
+import pytest
+
+ROOT = Path(__file__).parents[2]
+STRUCTURE: dict[str, Any] = runpy.run_path(str(ROOT / "tools" / "structure.py"))
 
 
 def cycles(**modules: str) -> list[list[str]]:
@@ -52,21 +55,27 @@ def test_packages_that_need_each_other_are_found_wherever_the_import_stands() ->
     assert STRUCTURE["package_cycles"](source) == [["p.a", "p.b"]]
 
 
-def test_the_package_has_no_cycle_of_modules_or_of_packages() -> None:
-    source = STRUCTURE["read"]("")
+@pytest.mark.parametrize("root", STRUCTURE["ROOTS"])
+def test_neither_distribution_has_a_cycle_of_modules_or_of_packages(root: str) -> None:
+    source = STRUCTURE["read"]("", root)
     assert STRUCTURE["import_cycles"](source) == []
     assert STRUCTURE["package_cycles"](source) == []
 
 
+def test_the_product_does_not_know_the_laboratory() -> None:
+    """Its command line alone does, by name: old commands lead there where it is installed."""
+    for path, text in STRUCTURE["read"]("", "recognition").items():
+        assert "btnet_lab" not in text or path == "recognition/btnet/cli/__init__.py", path
+
+
 def test_packages_import_those_that_the_documented_layers_put_above_them() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "structure.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (`.*`) \|", text[text.index("## Layers") :], flags=re.MULTILINE)
-    layer = {name: i for i, row in enumerate(rows) for name in re.findall(r"`(\w+)`", row)}
-    folders = {
-        path.parent.name for path in (Path(__file__).parents[2] / "recognition/btnet").glob("*/__init__.py")
-    }
-    assert layer.keys() == folders
-    imports = STRUCTURE["package_imports"](STRUCTURE["read"](""))
+    text = (ROOT / "docs" / "structure.md").read_text(encoding="utf-8")
+    table = text.partition("## Layers")[2].partition("The laboratory")[0]
+    rows = re.findall(r"^\| (`.*`) \|", table, flags=re.MULTILINE)
+    layer = {name: i for i, row in enumerate(rows) for name in re.findall(r"`([\w.]+)`", row)}
+    folders = {path.parent.name for path in (ROOT / "recognition/btnet").glob("*/__init__.py")}
+    assert layer.keys() - {"method.coupling"} == folders
+    imports = STRUCTURE["package_imports"](STRUCTURE["read"]("", "recognition"))
     for name in layer:
         needed = {other.removeprefix("btnet.") for other in imports[f"btnet.{name}"]} & layer.keys()
-        assert all(layer[other] < layer[name] for other in needed), name
+        assert all(layer[other] < layer[name] for other in needed), (name, needed)

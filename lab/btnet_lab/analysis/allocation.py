@@ -170,7 +170,7 @@ def _allocation(run: Path, model: BTNet, resolution: int, files: Sequence[Result
     if not by_pair:
         raise ValueError(
             f"{run}: no accuracy at {resolution} px among {', '.join(str(file.path) for file in files)}; "
-            "evaluate the run with `btnet evaluate`, and give that file to `btnet analyse allocation --results`"
+            "evaluate the run with `btnet evaluate`, and give that file to `btnet-lab analyse allocation --results`"
         )
     return Allocation(
         run=str(run),

@@ -25,7 +25,7 @@ _FACES = "a .rec file, a folder of identity folders, or synthetic:IDS:PER_ID[:SE
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the analyses of `btnet analyse` and their options."""
+    """Declare the analyses of `btnet-lab analyse` and their options."""
     names = parser.add_subparsers(dest="analysis", metavar="NAME", required=True)
     for name, declare in _ANALYSES.items():
         summary = (declare.__doc__ or "").splitlines()[0]

@@ -36,7 +36,7 @@ _NUM_SHOWN = 6
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet demo`."""
+    """Declare the options of `btnet-lab demo`."""
     parser.add_argument(
         "--output", "-o", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)"
     )

@@ -15,7 +15,7 @@ _TRAIN_LIST, _TEST_PAIRS = "train.txt", "val_pairs.txt"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet evidence`."""
+    """Declare the options of `btnet-lab evidence`."""
     parser.add_argument("--trunk", type=Path, help="pretrained trunk: a .pt file or a run folder")
     parser.add_argument(
         "--faces",

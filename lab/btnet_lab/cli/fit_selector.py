@@ -13,7 +13,7 @@ from btnet_lab.cli.native_test import add_conditions, conditions_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet fit-selector`."""
+    """Declare the options of `btnet-lab fit-selector`."""
     parser.add_argument(
         "model",
         nargs="?",

@@ -20,7 +20,7 @@ _NOTE = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet head-memory`."""
+    """Declare the options of `btnet-lab head-memory`."""
     parser.add_argument(
         "--classes", type=int, nargs="+", default=[93_431, 2_000_000], metavar="N", help="(MS1MV3 and 2 M)"
     )

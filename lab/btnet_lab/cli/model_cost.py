@@ -18,7 +18,7 @@ _PAPER = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet model-cost`."""
+    """Declare the options of `btnet-lab model-cost`."""
     parser.add_argument(
         "networks", nargs="*", default=["r50"], help="r18, r50, mbf ..., or a trunk's .pt file (default: r50)"
     )

@@ -15,7 +15,7 @@ _RANGES = tuple(field.name for field in fields(Conditions) if isinstance(field.d
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet native-test`."""
+    """Declare the options of `btnet-lab native-test`."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--set", type=Path, metavar="X.npz", help="a native set that was made before")
     source.add_argument(
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of pairs and photographs (default: %(default)s)")
     add_conditions(parser)
-    parser.add_argument("--selector", type=Path, metavar="X.json", help="of `btnet fit-selector`")
+    parser.add_argument("--selector", type=Path, metavar="X.json", help="of `btnet-lab fit-selector`")
     parser.add_argument(
         "--camera",
         type=Path,

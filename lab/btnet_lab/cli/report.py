@@ -9,7 +9,7 @@ from btnet.console import show
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `btnet report`."""
+    """Declare the options of `btnet-lab report`."""
     parser.add_argument(
         "results",
         nargs="+",
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         dict.fromkeys(file.task for file in files)
     )
     made = {
-        args.output: html_page(args.title, f"{lead}.", sections, "Made by btnet report."),
+        args.output: html_page(args.title, f"{lead}.", sections, "Made by btnet-lab report."),
         args.output.with_suffix(".md"): markdown_page(args.title, f"{lead}.", sections),
     }
     args.output.parent.mkdir(parents=True, exist_ok=True)

@@ -114,7 +114,7 @@ def prepare(source: Source, folder: Path) -> Sets:
         if found != made_of:
             raise ValueError(
                 f"{folder}: its sets were made of {found}, and asked for is {made_of}; choose another folder with "
-                "`btnet evidence --output`"
+                "`btnet-lab evidence --output`"
             )
         return sets
     folder.mkdir(parents=True, exist_ok=True)

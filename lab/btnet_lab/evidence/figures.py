@@ -148,7 +148,9 @@ def _read(path: Path) -> dict[str, Any]:
             return dict(document)
     except (ValueError, AttributeError):
         pass
-    raise ValueError(f"{path}: not a file of `btnet evidence`; remove it, and the next run writes it anew")
+    raise ValueError(
+        f"{path}: not a file of `btnet-lab evidence`; remove it, and the next run writes it anew"
+    )
 
 
 def _digest(material: Material, name: str, of_models: bool) -> str:

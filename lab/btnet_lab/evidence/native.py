@@ -1,4 +1,4 @@
-"""The native test and the camera test of an evidence run: the same code as `btnet native-test` and `adapt-camera`."""
+"""The native test and the camera test of an evidence run: the code of `btnet-lab native-test` and `adapt-camera`."""
 
 from __future__ import annotations
 

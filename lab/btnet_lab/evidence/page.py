@@ -27,7 +27,7 @@ __all__ = ["ABOUT", "write_about", "write_page"]
 ABOUT = "about"
 _TITLE = "Evidence on real faces"
 _LEAD = (
-    "Made by btnet evidence, from the result files in {folder} alone: {count} runs. "
+    "Made by btnet-lab evidence, from the result files in {folder} alone: {count} runs. "
     "Faces shown are rendered: of nobody."
 )
 # Pictures of pixels, smaller so than as SVG; faces and maps are shown as they are in the dark, too.
@@ -59,7 +59,7 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     """
     records = read_records(folder)
     if not records:
-        raise FileNotFoundError(f"{folder}: no result file in it; run `btnet evidence` first")
+        raise FileNotFoundError(f"{folder}: no result file in it; run `btnet-lab evidence` first")
     path = folder / ABOUT / "about.json"
     about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     data = read_figures(folder)
@@ -78,7 +78,7 @@ def write_page(folder: Path, page: Path) -> list[Path]:
         written.append(image)
     texts = {
         page: markdown_page(_TITLE, lead, parts),
-        page.with_suffix(".html"): html_page(_TITLE, lead, parts, "Made by btnet evidence."),
+        page.with_suffix(".html"): html_page(_TITLE, lead, parts, "Made by btnet-lab evidence."),
     }
     for target, text in texts.items():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -241,7 +241,7 @@ def _read(path: Path) -> Record:
     document = read_json(path)
     more = document.get(_MORE)
     if not isinstance(more, dict):
-        raise ValueError(f"{path}: has no entry {_MORE!r}; expected what `btnet evidence` writes")
+        raise ValueError(f"{path}: has no entry {_MORE!r}; expected what `btnet-lab evidence` writes")
     if missing := [key for key in _KEYS if key not in more]:
         raise ValueError(
             f"{path}: {', '.join(missing)} missing; it was written by an older version, run it again"

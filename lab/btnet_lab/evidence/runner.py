@@ -124,7 +124,7 @@ class Runner:
         """
         if not read_records(self.results):
             raise FileNotFoundError(
-                f"{self.folder}: nothing is measured there yet; run `btnet evidence` first"
+                f"{self.folder}: nothing is measured there yet; run `btnet-lab evidence` first"
             )
         self._write_about()
         write_figures(Material(self.results, self.runs, self.source.trunk, self.sets.bin("test")))

@@ -102,7 +102,9 @@ class NativeSet:
             ValueError: if it is damaged, of another kind, or of a newer format.
         """
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such native set; make one with `btnet native-test --make`")
+            raise FileNotFoundError(
+                f"{path}: no such native set; make one with `btnet-lab native-test --make`"
+            )
         with naming(path, KeyError, TypeError, IndexError, RecursionError):
             arrays = read_npz(path, tuple(_ARRAYS))
             _check_kinds(arrays)

@@ -100,7 +100,7 @@ def embed_natively(
     if trunk is None:
         raise ValueError(
             f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give phi_hr "
-            "(`btnet native-test --high-resolution`)"
+            "(`btnet-lab native-test --high-resolution`)"
         )
     gallery = embed(
         trunk.network, pairs.gallery, interpolation=interpolation, batch_size=batch_size, mirror=mirror

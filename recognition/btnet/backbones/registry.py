@@ -41,7 +41,7 @@ _registered: dict[str, type[Backbone]] = {}
 
 
 def register_backbone(name: str, backbone: type[Backbone]) -> None:
-    """Make a backbone known in this process, by the name that `config.network` and `btnet model-cost` take.
+    """Make a backbone known in this process, by the name that `config.network` and `btnet-lab model-cost` take.
 
     A package whose commands shall know it too states an entry point of the group `btnet.backbones` instead:
 

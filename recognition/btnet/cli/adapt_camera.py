@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--indicator", choices=INDICATORS, default="max", help="as of the recogniser")
     parser.add_argument("--rule", choices=RULES, default="ceil", help="likewise (default: %(default)s)")
     parser.add_argument(
-        "--selector", type=Path, metavar="X.json", help="of `btnet fit-selector`, instead of the size"
+        "--selector", type=Path, metavar="X.json", help="of `btnet-lab fit-selector`, instead of the size"
     )
     parser.add_argument(
         "--resolution", type=int, metavar="R", help="take every face to this branch, whatever its size"

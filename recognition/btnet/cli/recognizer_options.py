@@ -49,7 +49,7 @@ def add_recognizer_arguments(parser: argparse.ArgumentParser) -> None:
         "--selector",
         type=Path,
         metavar="X.json",
-        help="of `btnet fit-selector`: go by the detail a crop holds instead of its size",
+        help="of `btnet-lab fit-selector`: go by the detail a crop holds instead of its size",
     )
     parser.add_argument(
         "--fusion",

@@ -168,7 +168,9 @@ class OpticalSelector:
         """
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"{path}: no such optical selector; make one with `btnet fit-selector`")
+            raise FileNotFoundError(
+                f"{path}: no such optical selector; make one with `btnet-lab fit-selector`"
+            )
         document = read_json(path)
         try:
             if document["kind"] != _KIND or document["format_version"] != _FORMAT_VERSION:

@@ -92,7 +92,7 @@ class Recognizer:
             device: "cpu" or "cuda". Default: cuda where the backend can use one.
             indicator: as in the constructor.
             rule: as in the constructor.
-            selector: file of `btnet fit-selector`.
+            selector: file of `btnet-lab fit-selector`.
             fusion: as in the constructor.
             camera: folder of `btnet adapt-camera`: its statistics take the place of the branches' own. Torch only.
             batch_size: as in the constructor.

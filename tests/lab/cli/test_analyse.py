@@ -1,4 +1,4 @@
-"""`btnet analyse` and `model-cost --output`: pictures, and numbers in their tables."""
+"""`btnet-lab analyse` and `model-cost --output`: pictures, and numbers in their tables."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from btnet.cli import main
+from btnet_lab.cli import main
 from btnet_lab.cli.analyse import _ANALYSES
 from role_models import save_branch, save_native, save_trunk
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def table(picture: Path) -> list[dict[str, str]]:

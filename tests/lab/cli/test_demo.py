@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from btnet.cli import main
 from btnet.interop import check_onnx
 from btnet.serving.model_folder import load_model
+from btnet_lab.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_demo_runs_whole_on_a_few_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

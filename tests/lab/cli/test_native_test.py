@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from btnet.cli import main
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc
 from btnet.inference import select
 from btnet.serving.model_folder import load_model
 from btnet.serving.native import STRATEGIES
 from btnet.serving.optical import OpticalSelector
+from btnet_lab.cli import main
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.strategies import NativeEmbeddings, embed_natively, native_choices, score_choices
 from tiny_models import tiny_btnet

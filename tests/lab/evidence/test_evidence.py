@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from btnet.cli import main
 from btnet.data.record_faces import RecordFaces
 from btnet.images.codec import encode_png
 from btnet.synthetic.faces import SyntheticFaces
+from btnet_lab.cli import main
 from btnet_lab.evidence.faces import Source, prepare
 from btnet_lab.evidence.plan import Plan, Row
 from btnet_lab.evidence.runner import Runner
 from tiny_models import tiny_trunk
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PEOPLE, IMAGES = 32, 3
 
 

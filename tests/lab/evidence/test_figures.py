@@ -94,7 +94,7 @@ def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> N
 
 
 def test_the_stored_numbers_of_the_repository_hold_no_face_and_no_path() -> None:
-    folder = Path(__file__).parents[2] / "docs" / "results"
+    folder = Path(__file__).parents[3] / "docs" / "results"
     figures = read_figures(folder)
     assert figures.keys() == {
         "architecture",

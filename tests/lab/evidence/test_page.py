@@ -226,7 +226,7 @@ def test_no_table_has_a_cell_too_many() -> None:
 
 
 def test_every_gain_of_the_repository_s_page_comes_out_of_the_accuracies_beside_it() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "RESULTS.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "RESULTS.md").read_text()
     checked = 0
     for kind in ("cross-resolution", "same resolution"):
         table = text.partition(f"### Accuracy, {kind}\n\n")[2].partition("\n\n")[0].splitlines()
@@ -253,6 +253,6 @@ def test_every_gain_of_the_repository_s_page_comes_out_of_the_accuracies_beside_
 
 
 def test_the_repository_s_page_is_what_its_result_files_say(tmp_path: Path) -> None:
-    docs = Path(__file__).parents[2] / "docs"
+    docs = Path(__file__).parents[3] / "docs"
     write_page(docs / "results", tmp_path / "RESULTS.md")
     assert (tmp_path / "RESULTS.md").read_text() == (docs / "RESULTS.md").read_text()

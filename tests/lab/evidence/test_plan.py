@@ -18,8 +18,8 @@ from btnet_lab.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
 from btnet_lab.evidence.record import Record, choose, read_records
 from btnet_lab.evidence.runner import _LOCAL, Runner
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-RESULTS = Path(__file__).parents[2] / "docs" / "results"
+CONFIGS = Path(__file__).parents[3] / "configs"
+RESULTS = Path(__file__).parents[3] / "docs" / "results"
 PLANS = pytest.mark.parametrize("plan", [quick_plan(), full_plan()], ids=["quick", "full"])
 
 

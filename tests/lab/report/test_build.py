@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from btnet.cli import main
+from btnet_lab.cli import main
 
 PNG = bytes.fromhex("89504e470d0a1a0a")
 EVIL = '<img src=x onerror="alert(1)">'
