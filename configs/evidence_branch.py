@@ -1,4 +1,4 @@
-"""A row of `btnet-lab evidence`: a branch (phi_bt), or a whole network of one size (phi_mm), with few images on a CPU."""
+"""A run of `btnet-lab evidence`: a branch (phi_bt), or a whole network of one size (phi_mm), small enough for a CPU."""
 
 from easydict import EasyDict
 
