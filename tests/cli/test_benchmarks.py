@@ -14,7 +14,7 @@ from btnet.cli import main
 from btnet.evaluation.identification import open_set
 from btnet.evaluation.rates import tar_at_fars, tar_at_nearest_fars
 from btnet.evaluation.templates import TemplateOptions, identity_means
-from btnet.public_sets.survface import read_survface_identification
+from btnet.public_sets.native_sets import read_survface_identification
 from btnet.serving.alignment import align_face
 from btnet.serving.embedding import embed_images
 from btnet.serving.feature_file import FeatureFile

@@ -9,8 +9,8 @@ import pytest
 
 from btnet.data.faces import FolderFaces, open_faces
 from btnet.data.found_images import walk_images
-from btnet.data.image_files import list_images
 from btnet.images.codec import encode_jpeg, encode_png
+from btnet.public_sets.image_sets import list_images
 
 FACE = np.full((112, 112, 3), 90, np.uint8)
 JPEG, PNG = encode_jpeg(FACE), encode_png(FACE)

@@ -10,7 +10,7 @@ import pytest
 
 from btnet.data.pair_list import PairList, read_pairs_of_list
 from btnet.data.pairs import read_pair_list
-from btnet.public_sets.pair_set import read_lfw_pairs
+from btnet.public_sets.image_sets import read_lfw_pairs
 
 
 def read(folder: Path, text: str | bytes, root: Path | None = None) -> PairList:

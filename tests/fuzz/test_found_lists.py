@@ -15,11 +15,10 @@ import pytest
 
 from btnet.data.class_names import class_names_path, read_class_names
 from btnet.data.face_list import read_face_list
-from btnet.data.image_files import ImageFiles
 from btnet.data.pairs import read_pair_list
 from btnet.method.btnet import BTNet
 from btnet.public_sets.ijb import read_ijb, read_template_pairs
-from btnet.public_sets.pair_set import read_lfw_pairs
+from btnet.public_sets.image_sets import ImageFiles, read_lfw_pairs
 from btnet.serving.camera import CameraSet
 from btnet.serving.onnx_bundle import OnnxBundle
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from btnet.console import show
-from btnet.data.image_files import ImageFiles
 from btnet.evaluation.rates import too_few
 from btnet.evaluation.summary import GainBaselines
 from btnet.images.interpolation import INTERPOLATIONS
+from btnet.public_sets.image_sets import ImageFiles
 from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
 
 __all__ = [

@@ -9,7 +9,7 @@ from typing import Any
 from btnet.cli.benchmark import percent
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark
 from btnet.console import show, show_table
-from btnet.public_sets.identification_set import NOBODY, IdentificationSet
+from btnet.public_sets.image_sets import NOBODY, IdentificationSet
 from btnet.serving.results import plain
 
 __all__ = ["run_closed_set"]

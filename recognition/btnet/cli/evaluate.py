@@ -24,7 +24,7 @@ from btnet.data.bin_sets import read_bin
 from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
-from btnet.public_sets.pair_set import read_lfw_pairs
+from btnet.public_sets.image_sets import read_lfw_pairs
 from btnet.serving.feature_pass import read_all
 from btnet.serving.model_folder import EvaluatedModel
 from btnet.serving.native import parse_strategies

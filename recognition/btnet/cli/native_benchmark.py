@@ -19,8 +19,7 @@ from btnet.cli.benchmark import (
     views_of,
 )
 from btnet.console import progress_bar
-from btnet.data.image_files import ImageFiles
-from btnet.public_sets.identification_set import Group
+from btnet.public_sets.image_sets import Group, ImageFiles
 from btnet.serving.feature_pass import image_sizes
 from btnet.serving.native import parse_strategies
 from btnet.serving.native_features import embed_native_set

@@ -6,7 +6,7 @@ import argparse
 
 from btnet.cli.closed_set_benchmark import run_closed_set
 from btnet.cli.native_benchmark import add_native_arguments
-from btnet.public_sets.scface import DISTANCES, read_scface
+from btnet.public_sets.native_sets import DISTANCES, read_scface
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

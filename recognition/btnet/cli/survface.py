@@ -8,7 +8,7 @@ from typing import Any
 from btnet.cli.benchmark import percent, show_too_few
 from btnet.cli.native_benchmark import Embedded, NativeBenchmark, add_native_arguments
 from btnet.console import show, show_table
-from btnet.public_sets.survface import read_survface_identification, read_survface_verification
+from btnet.public_sets.native_sets import read_survface_identification, read_survface_verification
 from btnet.serving.results import plain
 
 _FPIRS = (0.3, 0.2, 0.1, 0.01)

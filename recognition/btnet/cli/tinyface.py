@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli.closed_set_benchmark import run_closed_set
 from btnet.cli.native_benchmark import add_native_arguments
-from btnet.public_sets.tinyface import read_tinyface
+from btnet.public_sets.native_sets import read_tinyface
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from btnet.data.image_files import ImageFiles, files_digest, need_folder
 from btnet.files.text import Line, encoding_of, is_whole, read_lines
+from btnet.public_sets.image_sets import ImageFiles, files_digest, need_folder
 
 __all__ = [
     "IJB",

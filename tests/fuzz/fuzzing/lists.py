@@ -9,7 +9,7 @@ from typing import Any, Final
 from btnet.data.face_list import read_face_list
 from btnet.data.pairs import read_pair_list
 from btnet.public_sets.ijb import read_galleries_and_probes, read_ijb, read_template_pairs
-from btnet.public_sets.pair_set import read_lfw_pairs
+from btnet.public_sets.image_sets import read_lfw_pairs
 from fuzzing.mutators import damage
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 
