@@ -118,6 +118,7 @@ def memory_of(bench: Bench, name: str) -> tuple[float, float]:
     else:
         step, model = bench.ours([r], compiled="compiled" in name)
         run, learner = bench.apply(step), step.learners[0]
+        assert learner.classifier is not None
         learnt, centres = list(learner.learnt.values()), learner.classifier.weight
     held = {t.data_ptr(): t.nbytes for t in [*model.parameters(), *model.buffers()]}
     state = sum(held.values()) + sum(p.nbytes for p in learnt) + centres.nbytes

@@ -87,6 +87,7 @@ class Training:
         """Loss of a fixed batch with BatchNorm in eval mode, the same on all ranks."""
         learner = self.built.learners[0]
         learner.network.eval()
+        assert learner.classifier is not None
         learner.classifier.eval()
         share = range(GLOBAL_BATCH)[self.context.rank :: self.context.world_size]
         images = torch.stack([torch.from_numpy(FACES[i][0]).permute(2, 0, 1) for i in share])
@@ -96,6 +97,7 @@ class Training:
 
     def state(self) -> dict[str, Tensor]:
         [learner] = self.built.learners
+        assert learner.classifier is not None
         momentum = {
             f"momentum/{n}": learner.optimizer.state[p]["momentum_buffer"]
             for n, p in learner.parameters().items()

@@ -190,6 +190,7 @@ def test_ten_steps_have_the_losses_of_its_loop(
         built = build_model(config, faces, context)
         learner = built.learners[0]
         built.trunk.double()
+        assert learner.classifier is not None
         learner.classifier.double()
         reference: Any = built.trunk.fresh()
         reference.double().load_state_dict(built.trunk.state_dict())

@@ -12,7 +12,7 @@ from btnet import BTNet
 from btnet.data.faces import open_faces
 from btnet.data.record_faces import write_record_faces
 from btnet.images.codec import encode_jpeg
-from btnet.loss import MARGINS
+from btnet.loss import MARGINS, ShardedClassifier
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
 from btnet.training.distributed import Context
@@ -109,6 +109,12 @@ def test_every_row_of_table_4_stops_at_the_tenth_epoch_and_a_trunk_has_25() -> N
     assert {load_config(CONFIGS / f"ms1mv3_r50_{name}").num_epoch for name in ("hr", "mr", "mr_v3")} == {25}
 
 
+def classifier_of(model: Model) -> ShardedClassifier:
+    classifier = model.learners[0].classifier
+    assert classifier is not None
+    return classifier
+
+
 def test_table_4_line_by_line(folder: Path) -> None:
     trunk = torch.load(folder / "trunk" / "model.pt", weights_only=True)
 
@@ -116,7 +122,7 @@ def test_table_4_line_by_line(folder: Path) -> None:
     assert not torch.equal(
         scratch.trunk.state_dict()["layer4.1.conv1.weight"], trunk["layer4.1.conv1.weight"]
     )
-    assert scratch.learners[0].classifier.weight.requires_grad
+    assert classifier_of(scratch).weight.requires_grad
 
     rows = {}
     for name in ("table4_r14_pretraining", "table4_r14_bct", "table4_r14_fix_trunk", "ms1mv3_btnet_r14"):
@@ -128,7 +134,7 @@ def test_table_4_line_by_line(folder: Path) -> None:
         shared = {id(p) for p in row.model.trunk.parameters()} & {id(p) for p in learner.network.parameters()}
         everything = len(learner.learnt) == len([p for p in learner.network.parameters() if p.requires_grad])
         assert everything
-        rows[name] = (learner.classifier.weight.requires_grad, bool(shared), learner.coupling)
+        rows[name] = (classifier_of(row).weight.requires_grad, bool(shared), learner.coupling)
     # whether the classifier learns, whether a tail is shared, where branch distillation looks
     assert rows == {
         "table4_r14_pretraining": (True, False, None),
@@ -142,8 +148,8 @@ def test_the_classifier_of_pretraining_starts_from_the_trunk_s_and_is_not_publis
     folder: Path, tmp_path: Path
 ) -> None:
     row = built("table4_r14_pretraining", folder)
-    old = built("table4_r14_bct", folder).learners[0].classifier.weight
-    new = row.learners[0].classifier.weight
+    old = classifier_of(built("table4_r14_bct", folder)).weight
+    new = classifier_of(row).weight
     torch.testing.assert_close(torch.nn.functional.normalize(new), old)
     output = train(tiny("table4_r14_pretraining", folder, f"output={tmp_path}"))
     assert (output / "classifier_r14.safetensors").is_file()
@@ -171,7 +177,7 @@ def test_table_5_s_influence_losses(folder: Path) -> None:
         "table5_r14_arcface": "arcface",
         "ms1mv3_btnet_r14": "curricularface",
     }.items():
-        assert type(built(name, folder).learners[0].classifier.margin) is MARGINS[margin]
+        assert type(classifier_of(built(name, folder)).margin) is MARGINS[margin]
 
 
 def test_a_branch_can_start_from_nothing_over_a_shared_tail(folder: Path) -> None:

@@ -107,6 +107,10 @@ def test_what_no_run_reads_is_named_with_what_the_run_trains_and_what_reads_it()
         (["margin=0.3", "loss=NormFace"], "margin=0.3 has no effect, as NormFace has no margin"),
         (["sample_rate=0.5"], "as a frozen classifier is used whole"),
         (["influence_weight=0", "loss=ArcFace"], "loss='ArcFace' has no effect, as influence_weight=0"),
+        (
+            ["influence_weight=0", "classifier=prototype"],
+            "classifier='prototype' has no effect, as influence_weight=0",
+        ),
         (["influence_weight=0", "scale=32"], "scale=32.0 has no effect, as influence_weight=0"),
         (["influence_weight=0", "freeze_classifier=False"], "freeze_classifier=False has no effect"),
         (["teacher_cache=c", "distillation_weight=0"], "as nothing in this run learns from a teacher"),
@@ -128,7 +132,6 @@ def test_keys_whose_effect_another_key_brings_back_are_taken() -> None:
         ["inner_size=28"],  # above one of the two
         ["teacher_cache=c", "distillation_weight=0", "embedding_cosine_weight=20"],
         ["margin=0", "loss=NormFace"],
-        ["influence_weight=0", "classifier=prototype"],
         ["val_pairs=['112-14']", "val_targets=['lfw']"],
         ["warmup_epoch=4", "num_epoch=4"],
     ):

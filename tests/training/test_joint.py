@@ -63,7 +63,10 @@ def losses_and_state(config: Any) -> tuple[list[dict[str, torch.Tensor]], dict[s
     state = {
         f"{item.name}/{key}": value.clone()
         for item in built.learners
-        for key, value in [*item.owned.items(), *item.classifier.state_dict().items()]
+        for key, value in [
+            *item.owned.items(),
+            *(item.classifier.state_dict() if item.classifier else {}).items(),
+        ]
     }
     return losses, state
 

@@ -32,6 +32,13 @@ SWITCHES = [
     "alignment_jitter=0.02",
     "shared_jitter=0.02",
 ]
+WITHOUT_LABELS = [
+    "rec=synthetic:1:16",  # one label for all
+    "branches=[14, 7]",
+    "influence_weight=0",
+    "embedding_cosine_weight=20",
+    "inner_size=28",
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +51,14 @@ def config(trunk: Path, output: Path, *keys: str, name: str = "ms1mv3_btnet_r14"
     return load_config(CONFIGS / name, [*SMALL, f"trunk={trunk}", f"output={output}", *keys])
 
 
-def test_a_run_with_every_switch_resumes_to_the_bit(trunk: Path, tmp_path: Path) -> None:
-    whole = train(config(trunk, tmp_path / "whole", *SWITCHES))
+@pytest.mark.parametrize("switches", [SWITCHES, WITHOUT_LABELS])
+def test_a_run_resumes_to_the_bit(switches: list[str], trunk: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.pt").write_bytes((trunk / "model.pt").read_bytes())  # no classifier beside it
+    trunk = trunk if switches is SWITCHES else tmp_path / "model.pt"
+    whole = train(config(trunk, tmp_path / "whole", *switches))
     log = (whole / "train.log").read_text()
-    for name in ("embedding_cosine", "embedding_mse", "feature_cosine"):
-        assert f"r14/{name}" in log
+    assert f"r14/{'embedding_mse' if switches is SWITCHES else 'embedding_cosine'}" in log
+    assert ("r14/influence" in log) == (whole / "classifier.safetensors").exists() == (switches is SWITCHES)
     save = Checkpoints.save
 
     class StoppedError(Exception):
@@ -61,14 +71,14 @@ def test_a_run_with_every_switch_resumes_to_the_bit(trunk: Path, tmp_path: Path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(StoppedError):
-            train(config(trunk, tmp_path / "parts", *SWITCHES, "save_every=3"))
-    parts = train(config(trunk, tmp_path / "parts", *SWITCHES, "resume=True"))
+            train(config(trunk, tmp_path / "parts", *switches, "save_every=3"))
+    parts = train(config(trunk, tmp_path / "parts", *switches, "resume=True"))
     one, other, start = BTNet.load(whole), BTNet.load(parts), BTNet.load(whole).trunk.state_dict()
     for r in (14, 7):
         expected, found = one.overlay(r), other.overlay(r)
         assert expected.inner_size == found.inner_size == 28
         assert all(torch.equal(value, found.tensors[key]) for key, value in expected.tensors.items())
-    before = torch.load(trunk / "model.pt", weights_only=True)
+    before = torch.load(tmp_path / "model.pt", weights_only=True)
     assert all(torch.equal(before[key], value) for key, value in start.items())
 
 

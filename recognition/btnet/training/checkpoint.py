@@ -37,6 +37,7 @@ from torch.distributed.tensor import DTensor, Shard
 
 from btnet.backbones.weights_file import check_archive
 from btnet.files.safe_pickle import load_pickle_of
+from btnet.loss import ShardedClassifier
 from btnet.training.config_file import differences, refuse_removed
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
@@ -233,26 +234,27 @@ class Checkpoints:
                     tensors[f"{learner.name}/statistics/{k}/{key}"] = (
                         value if same else torch.empty_like(value)
                     )
-            for key, value in learner.classifier.state_dict().items():
-                if key != "weight":
-                    tensors[f"{learner.name}/classifier/{key}"] = value
-            if learner.classifier.weight.requires_grad:
-                tensors[f"{learner.name}/classifier/weight"] = self._sharded(
-                    learner, learner.classifier.weight
-                )
+            classifier = learner.classifier
+            if classifier is not None:
+                for key, value in classifier.state_dict().items():
+                    if key != "weight":
+                        tensors[f"{learner.name}/classifier/{key}"] = value
+                if classifier.weight.requires_grad:
+                    tensors[f"{learner.name}/classifier/weight"] = self._sharded(
+                        classifier, classifier.weight
+                    )
             for key, value in _momentum(learner).items():
-                sharded = key == "classifier.weight"
                 tensors[f"{learner.name}/momentum/{key}"] = (
-                    self._sharded(learner, value) if sharded else value
+                    self._sharded(classifier, value) if classifier and key == "classifier.weight" else value
                 )
             if same and old_device in (None, self.context.device.type):
                 tensors[f"{learner.name}/random/{rank}/state"] = learner.draws.state
         return tensors
 
-    def _sharded(self, learner: Learner, shard: Tensor) -> Tensor:
+    def _sharded(self, classifier: ShardedClassifier, shard: Tensor) -> Tensor:
         if self._mesh is None:
             return shard.detach()
-        shape = torch.Size([learner.classifier.num_classes, learner.classifier.embedding_size])
+        shape = torch.Size([classifier.num_classes, classifier.embedding_size])
         return DTensor.from_local(
             shard.detach(), self._mesh, [Shard(0)], run_check=False, shape=shape, stride=(shape[1], 1)
         )
@@ -267,10 +269,11 @@ class Checkpoints:
                 ]
                 if found[0] is not value:
                     value.copy_(torch.stack(found).mean(0))
-            head = f"{learner.name}/classifier/"
-            state = {k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)}
-            # The local shard was filled in place; going through the state dict lets the classifier take notice.
-            learner.classifier.load_state_dict({**state, "weight": learner.classifier.weight.detach()})
+            if learner.classifier is not None:
+                head = f"{learner.name}/classifier/"
+                state = {k.removeprefix(head): v for k, v in tensors.items() if k.startswith(head)}
+                # The local shard was filled in place; going through the state dict lets the classifier take notice.
+                learner.classifier.load_state_dict({**state, "weight": learner.classifier.weight.detach()})
             learner.scaler.load_state_dict(json.loads(tensors[f"{learner.name}/scaler"]))
 
 

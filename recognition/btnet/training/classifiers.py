@@ -76,11 +76,13 @@ def branch_classifier(
 
 
 def origin_of_classifier(config: Any) -> str:
-    """What tells a run's centres at the start from others: "new", "prototype", or the digest of their file.
+    """What tells a run's centres at the start from others: "new", "prototype", the digest of their file; "" for none.
 
     Raises:
         ValueError: if the trunk has none.
     """
+    if config.branches and not config.influence_weight:
+        return ""
     if config.classifier in (_PROTOTYPE, _NEW):
         return str(config.classifier)
     if not (config.classifier or config.branches):

@@ -213,7 +213,7 @@ KEYS: Final[Mapping[str, Key]] = {
     "tail_from": Key(kinds=_BRANCH),
     "inner_size": Key(_COUNT, _BRANCH, (_SMALLER,)),
     "learnt": Key(_one_of(*PRESETS), _BRANCH, (_TAIL,)),
-    "classifier": Key(resumes="contents of the file"),
+    "classifier": Key(needs=(_INFLUENCE,), resumes="contents of the file"),
     "freeze_classifier": Key(None, _BRANCH, (_INFLUENCE,)),
     "sample_rate": Key(Rule("a share above 0, up to 1", lambda v: 0 < v <= 1), needs=(_LEARNS, _INFLUENCE)),
     "loss": Key(Rule("a loss", _is_loss), needs=(_INFLUENCE,)),

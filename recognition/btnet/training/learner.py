@@ -37,7 +37,7 @@ class Learner:
     Attributes:
         name: "trunk", or "r14" for the branch of 14 px; in logs and checkpoints.
         network: what is trained.
-        classifier: of its influence loss or, for a trunk, its own.
+        classifier: of its influence loss or, for a trunk, its own; None where only the teacher teaches.
         objective: weighs its losses.
         view: makes its input from the canonical images.
         coupling: unit where the teacher's features are matched; None without a teacher.
@@ -51,7 +51,7 @@ class Learner:
 
     name: str
     network: Backbone
-    classifier: ShardedClassifier
+    classifier: ShardedClassifier | None
     objective: Objective
     view: View
     coupling: str | None
@@ -114,14 +114,15 @@ class Learner:
     def parameters(self) -> dict[str, nn.Parameter]:
         """All the optimiser moves, by a name that is stable over ranks and runs."""
         named = {f"network.{key}": p for key, p in self.learnt.items()}
-        if self.classifier.weight.requires_grad:
+        if self.classifier is not None and self.classifier.weight.requires_grad:
             named["classifier.weight"] = self.classifier.weight
         return named
 
     def train(self) -> None:
         """Set what learns, and nothing else, to train mode."""
         self.network.train()
-        self.classifier.train()
+        if self.classifier is not None:
+            self.classifier.train()
 
     def statistics(self) -> dict[str, Tensor]:
         """Running means and variances by state key: the one state of a network that differs between ranks."""

@@ -238,6 +238,7 @@ class _Run:
         centres = {
             f"classifier_{item.name}.safetensors" if own else CLASSIFIER: item.classifier.full_weight()
             for item in (self.built.learners if own else self.built.learners[:1])
+            if item.classifier is not None
         }
         if self.context.is_main:
             sections = {"role": config.role or config.name, "config": dict(config)}

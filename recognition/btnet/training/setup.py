@@ -146,8 +146,9 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     for r in model.resolutions:
         if not config.inherit:
             _start_afresh(model, r)
-        classifier = branch_classifier(
-            config, faces, trunk, context, first=learners[0].classifier if learners else None
+        first = learners[0].classifier if learners else None
+        classifier = (
+            branch_classifier(config, faces, trunk, context, first=first) if config.influence_weight else None
         )
         owned = model.owned(r)
         learnt = model.learnt_parameters(r, config.learnt)

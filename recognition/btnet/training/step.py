@@ -95,7 +95,7 @@ class Step:
                 feature = taps[learner.coupling]
             objective, classifier = learner.objective, learner.classifier
             return objective(
-                influence=classifier(embedding, labels) if objective.influence_weight else None,
+                influence=None if classifier is None else classifier(embedding, labels),
                 student_feature=feature,
                 teacher_feature=teacher_features.get(learner.coupling or ""),
                 student_embedding=embedding,
