@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from btnet.files.atomic import only_run
     from btnet.training.config_file import refuse_removed
     from btnet_lab.evidence.page import write_page
-    from btnet_lab.evidence.plan import full_plan, quick_plan
+    from btnet_lab.evidence.rows import full_plan, quick_plan
     from btnet_lab.evidence.runner import Runner
 
     if args.page is not None:

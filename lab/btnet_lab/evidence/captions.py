@@ -28,12 +28,12 @@ def captions(records: Sequence[Record], figures: Mapping[str, Mapping[str, Any]]
         "accuracy": "Accuracy on people never trained on, from large faces to small; bars: standard deviation over "
         f"seeds. Rows {rows['table2']}.",
         "rivals": "phi_bt minus each other model of Table 2, a panel for each pair of resolutions: right of the line "
-        "phi_bt is better. Lines: 95 % of the bootstrap over people; full points: outside chance. "
+        "phi_bt is better. Lines: 95 % of the bootstrap over people; full points: significant. "
         f"Rows {rows['table2']}.",
         "fig7": "Fig. 7: accuracy (above) and stored parameters (below) by where the shared tail starts. "
         f"Rows {rows['fig7']}.",
         "beyond": "Each switch minus plain phi_bt, a panel for each pair of resolutions: right of the line the switch "
-        f"is better. Lines: 95 % of the bootstrap over people; full points: outside chance. Rows {rows['beyond']}.",
+        f"is better. Lines: 95 % of the bootstrap over people; full points: significant. Rows {rows['beyond']}.",
         "learning": "Errors against images seen, and against people with as many images seen; both axes logarithmic, "
         "bars: standard deviation over seeds. Dotted: the line of least squares where it falls, drawn on to MS1MV3's "
         "size; it knows of no floor and is no measurement. "

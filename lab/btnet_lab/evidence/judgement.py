@@ -15,9 +15,9 @@ from btnet_lab.evidence.record import Record
 __all__ = ["NOTE", "Difference", "difference", "signed"]
 
 NOTE = (
-    "Differences are in points of %. Outside chance: the 95 % interval of the paired bootstrap over people does not "
-    "hold 0, and the difference is more than twice the standard error that the seeds' standard deviation gives it. "
-    "One seed: neither row has a second, and the bootstrap alone says yes."
+    "Differences are in percentage points. Significant: the 95 % interval of the paired bootstrap over people excludes "
+    '0, and the difference is more than twice its standard error over seeds. "one seed": neither model has a second, '
+    "so the bootstrap decides alone."
 )
 
 
@@ -41,8 +41,8 @@ class Difference:
     seeds: float | None
 
     @property
-    def outside(self) -> bool:
-        """Whether nothing that was measured holds the difference for chance."""
+    def significant(self) -> bool:
+        """Whether the difference is significant, over people and over seeds."""
         beyond_people = self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
         return beyond_people and (self.seeds is None or abs(self.points) > self.seeds)
 
@@ -51,7 +51,7 @@ class Difference:
         """For a cell; None where no bootstrap was made."""
         if self.interval is None:
             return None
-        if not self.outside:
+        if not self.significant:
             return "no"
         return "yes" if self.seeds is not None else "one seed"
 

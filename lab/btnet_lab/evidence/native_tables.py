@@ -12,22 +12,23 @@ from btnet_lab.evidence.native import NATIVE
 from btnet_lab.report.section import Section
 from btnet_lab.report.table import Cell, Column, Row, Table
 
-__all__ = ["native_sections"]
+__all__ = ["native_answers", "native_sections"]
 
 _LEAD = (
-    "Probes that were small when taken: a whole scene around the face is blurred by a lens, shrunk onto a sensor, "
-    "made noisy and stored as JPEG; the probe is aligned by landmarks with a detector's errors, in its own size. The "
-    "gallery stays at 112 px. Detail and pixels differ by up to four."
+    "Probes that were small when taken: the scene around the face is blurred by a lens, sampled by a sensor, made "
+    "noisy and stored as JPEG; the probe is aligned at its own size, by landmarks with a detector's errors. The "
+    "gallery stays at 112 px. A face has up to four times as many pixels as it has detail."
 )
+_ASKED = ("max+ceil", "optical", "fused, optical")
 _NOTES = (
-    "all at r: one network for every probe (112: phi_hr). avg, min, max of the detector's box, floor, near or ceil: "
-    "the paper's strategies. optical: the learnt selector, which sees the picture; fused: the two neighbouring "
-    "networks, weighted by the distance of their sizes. known: by the true optical size, which no user has.",
-    "Sharp: less than 2 px of the sensor per px of detail. Selectors learn from people to train on.",
+    "all at r: one network for every probe (112: phi_hr). avg, min or max of the box's sides with floor, near or ceil: "
+    "the paper's selection rules. optical: the learnt selector, which looks at the picture. fused: the two nearest "
+    "networks, weighted by how near their sizes are. known: by the true optical size, unknown in practice.",
+    "Sharp: fewer than 2 sensor px per px of detail. The selectors were fitted on the training people.",
 )
 _CAMERA_LEAD = (
-    "BatchNorm statistics re-estimated from unlabelled faces of other people before the same camera; weights, trunk "
-    "and gallery stay. Faces are counted for each branch, as far as there are so many."
+    "BatchNorm statistics re-estimated on unlabelled faces of other people seen by the same camera; weights, trunk and "
+    "gallery stay. Faces are counted per branch, up to as many as there are."
 )
 
 
@@ -47,6 +48,24 @@ def native_sections(results: Path) -> list[Section]:
     if (camera := _read(results / NATIVE / "camera.json")) is not None:
         found.append(Section("A BN set per camera", _CAMERA_LEAD, [_cameras(camera), _comparisons(camera)]))
     return found
+
+
+def native_answers(results: Path) -> list[Section]:
+    """The native test in one table: by the paper's selection rule, and by the learnt selector."""
+    native = _read(results / NATIVE / f"{NATIVE}.json")
+    if native is None:
+        return []
+    found = {(entry["model"], entry["choice"]): entry for entry in native["sets"][0]["results"]}
+    entries = [
+        found[model["name"], choice]
+        for model in native["models"]
+        for choice in _ASKED
+        if (model["name"], choice) in found
+    ]
+    rows = [Row(f"{entry['model']}; {entry['choice']}", _rates(entry)) for entry in entries]
+    table = Table("Accuracy on photographed small faces, %", "model; how the network is chosen",
+                  tuple(_rate_columns(entries)), tuple(rows), _NOTES[:1])  # fmt: skip
+    return [Section("Photographed small faces", _LEAD, [table])]
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -15,10 +15,10 @@ from btnet.files.atomic import replacing
 from btnet_lab.evidence.captions import captions
 from btnet_lab.evidence.figure_pictures import figure_pictures
 from btnet_lab.evidence.figures import read_figures, seconds_of_figures
-from btnet_lab.evidence.native_tables import native_sections
+from btnet_lab.evidence.native_tables import native_answers, native_sections
 from btnet_lab.evidence.pictures import pictures
 from btnet_lab.evidence.record import read_records
-from btnet_lab.evidence.sections import sections
+from btnet_lab.evidence.sections import answers, sections
 from btnet_lab.report.page import html_page, markdown_page
 from btnet_lab.report.section import Picture, picture_of
 
@@ -27,8 +27,11 @@ __all__ = ["ABOUT", "write_about", "write_page"]
 ABOUT = "about"
 _TITLE = "Evidence on real faces"
 _LEAD = (
-    "Made by btnet-lab evidence, from the result files in {folder} alone: {count} runs. "
-    "Faces shown are rendered: of nobody."
+    "Written by btnet-lab evidence from the {count} result files in {folder}. The faces shown are rendered and "
+    "belong to nobody."
+)
+_WHOLE = (
+    " Every table, all paired differences, costs, hyper-parameters and figures: {page}, beside this page."
 )
 # Pictures of pixels, smaller so than as SVG; faces and maps are shown as they are in the dark, too.
 _OF_PIXELS = ("fig3", "fig8", "fig10")
@@ -48,7 +51,8 @@ def write_page(folder: Path, page: Path) -> list[Path]:
 
     Args:
         folder: of the result files; below it `about/about.json` and the data of `figures` if there are some.
-        page: Markdown file; pictures go to `images/evidence_*.png` beside it, the HTML report under the same name.
+        page: Markdown file, the answers alone; everything goes to the HTML report of the same name, and pictures to
+            `images/evidence_*.png`, beside it.
 
     Returns:
         What was written.
@@ -66,10 +70,9 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}
     words = captions(records, data)
     charts = {name: _picture(name, figure, words[name]) for name, figure in drawn.items()}
-    parts = [
-        *sections(records, about, data, charts, seconds_of_figures(folder)),
-        *native_sections(folder),
-    ]
+    paper = sections(records, about, data, charts, seconds_of_figures(folder))
+    whole = [*paper, *native_sections(folder)]
+    short = [*answers(paper), *native_answers(folder)]
     lead = _LEAD.format(folder=folder.name, count=len(records))
     written = []
     for name, figure in drawn.items():
@@ -77,8 +80,8 @@ def write_page(folder: Path, page: Path) -> list[Path]:
         save_figure(figure, image)
         written.append(image)
     texts = {
-        page: markdown_page(_TITLE, lead, parts),
-        page.with_suffix(".html"): html_page(_TITLE, lead, parts, "Made by btnet-lab evidence."),
+        page: markdown_page(_TITLE, lead + _WHOLE.format(page=page.with_suffix(".html").name), short),
+        page.with_suffix(".html"): html_page(_TITLE, lead, whole, "Made by btnet-lab evidence."),
     }
     for target, text in texts.items():
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -138,7 +138,7 @@ def _allocation(groups: Groups) -> Figure:
 def _differences(
     rows: Mapping[str, tuple[Sequence[Record], Sequence[Record]]], comparisons: Comparisons
 ) -> Figure:
-    """First minus second of each row, a panel per pair: the point, the interval over people; full: outside chance."""
+    """First minus second of each row, a panel per pair: the point, the interval over people; full: significant."""
     pairs = [pair for pair in pairs_of({label: first for label, (first, _) in rows.items()}) if pair != FULL]
     pairs = [
         pair
@@ -165,7 +165,7 @@ def _differences(
                 "o",
                 color=COLOURS[0],
                 markersize=6,
-                markerfacecolor=COLOURS[0] if found.outside else "white",
+                markerfacecolor=COLOURS[0] if found.significant else "white",
             )
         axes.set_title(pair, fontsize=11)
         tidy(axes, "x")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Collection, Sequence
@@ -12,33 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 
-from btnet.backbones.state import fingerprint
-from btnet.backbones.trunk_file import load_trunk
 from btnet.console import show
 from btnet.data.record_faces import RecordFaces
 from btnet.files.atomic import replacing
-from btnet.method.coupling import default_tail
 from btnet.serving.backend import torch_device
 from btnet.serving.embedding_store import EmbeddingStore
 from btnet.serving.verify import parse_pair
-from btnet.training.config_file import BASE, load_config
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
-from btnet_lab.evidence.cache import build_cache, cache_bytes
+from btnet_lab.evidence.cache import build_cache
 from btnet_lab.evidence.comparisons import compare
 from btnet_lab.evidence.faces import Sets, Source, prepare
 from btnet_lab.evidence.figures import Material, write_figures
+from btnet_lab.evidence.job_config import LOCAL, JobConfigs
 from btnet_lab.evidence.native import camera_test, native_test
 from btnet_lab.evidence.page import write_about, write_page
-from btnet_lab.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row, Sweep
+from btnet_lab.evidence.plan import RESOLUTIONS, Job, Plan, Row, Sweep
 from btnet_lab.evidence.record import Cost, choose, measure, read_records
 from btnet_lab.evidence.state import DONE, State, clock, key_of
 
 __all__ = ["Runner"]
-
-# Where things lie and how often they are told: no part of what is learnt.
-_LOCAL = ("rec", "trunk", "classifier", "output", "overwrite", "teacher_cache", "resume", "num_workers", "frequent",
-          "verbose", "save_every", "keep_checkpoints", "name", "role", "device", "compile")  # fmt: skip
 
 
 class Runner:
@@ -65,20 +57,10 @@ class Runner:
         known: Sequence[Path] = (),
     ) -> None:
         self.source, self.plan, self.folder, self.known = source, plan, folder, known
-        self.configs, self.overrides = configs, list(overrides)
         self.state = State(folder)
         self.sets = Sets(folder / "data")
+        self.at = JobConfigs(source, plan, folder, configs, list(overrides), self.sets)
         self._failed: set[str] = set()
-
-    @property
-    def runs(self) -> Path:
-        """Folder of the trainings' outputs."""
-        return self.folder / "runs"
-
-    @property
-    def results(self) -> Path:
-        """Folder of the result files: numbers alone."""
-        return self.folder / "results"
 
     def run(self, only: Collection[str] = ()) -> bool:
         """Everything that is not done yet.
@@ -122,17 +104,17 @@ class Runner:
             FileNotFoundError: if nothing is measured yet.
             ValueError: if a result, a model or the test set is damaged.
         """
-        if not read_records(self.results):
+        if not read_records(self.at.results):
             raise FileNotFoundError(
                 f"{self.folder}: nothing is measured there yet; run `btnet-lab evidence` first"
             )
         self._write_about()
-        write_figures(Material(self.results, self.runs, self.source.trunk, self.sets.bin("test")))
-        return write_page(self.results, self.folder / "RESULTS.md")
+        write_figures(Material(self.at.results, self.at.runs, self.source.trunk, self.sets.bin("test")))
+        return write_page(self.at.results, self.folder / "RESULTS.md")
 
     def _choose(self, sweeps: Sequence[Sweep]) -> None:
         """Write down what is best of each sweep, of what is measured of it."""
-        records = read_records(self.results)
+        records = read_records(self.at.results)
         for sweep in sweeps:
             found = choose(sweep, records)
             if found is not None:
@@ -143,12 +125,12 @@ class Runner:
 
     def _adopt(self, jobs: Sequence[Job]) -> None:
         """Take over the result files of other runs; whether they fit is asked job by job."""
-        self.results.mkdir(parents=True, exist_ok=True)
+        self.at.results.mkdir(parents=True, exist_ok=True)
         for folder in self.known:
             found = {f"{record.name}-s{record.seed}": record for record in read_records(folder)}
             for job in jobs:
-                if job.name in found and not self._record(job).exists():
-                    shutil.copyfile(folder / f"{job.name}.json", self._record(job))
+                if job.name in found and not self.at.record(job).exists():
+                    shutil.copyfile(folder / f"{job.name}.json", self.at.record(job))
                     self.state.adopt(key_of(job), found[job.name])
 
     def _adopt_recorded(self) -> None:
@@ -157,14 +139,14 @@ class Runner:
         for folder in self.known:
             for record in read_records(folder):
                 job = jobs.get(f"{record.name}-s{record.seed}")
-                if job and record.digest == self._digest(job, self._config(job)):
-                    shutil.copyfile(folder / f"{job.name}.json", self._record(job))
+                if job and record.digest == self.at.digest(job, self.at.config(job)):
+                    shutil.copyfile(folder / f"{job.name}.json", self.at.record(job))
 
     def _test_natively(self) -> None:
         """Models on photographed faces, and their BatchNorms on cameras; those that are not there are left out."""
         models = {}
         for label, names in self.plan.native.items():
-            paths = [self._model(self.plan.row(name)) for name in names]
+            paths = [self.at.model(self.plan.row(name)) for name in names]
             if all(path.exists() for path in paths):
                 models[label] = paths
             else:
@@ -174,17 +156,13 @@ class Runner:
         branches = next((runs for runs in models.values() if len(runs) > 1), None)
         try:
             with self.state.timed("native test"):
-                native_test(models, self.sets, self.folder, self.results)
+                native_test(models, self.sets, self.folder, self.at.results)
             if branches is not None:
                 with self.state.timed("camera test"):
-                    camera_test(branches, self.sets, self.folder, self.results)
+                    camera_test(branches, self.sets, self.folder, self.at.results)
         except ValueError as error:  # too few faces: no reason to do without the tables
             self._failed.add("photographed faces")
             show(f"photographed faces: failed: {error}")
-
-    def _model(self, row: Row) -> Path:
-        """What a row was trained to, with its first seed."""
-        return self.runs / Job(row, row.seeds[0]).name if row.config else self._trunk(row)
 
     def show_status(self, *, alive: bool) -> None:
         """Print all jobs, and when they may end.
@@ -192,7 +170,7 @@ class Runner:
         Args:
             alive: whether somebody runs them now.
         """
-        self.state.show(self.plan.jobs(), self.expected_images(), self.runs, alive=alive)
+        self.state.show(self.plan.jobs(), self.expected_images(), self.at.runs, alive=alive)
 
     def _write_about(self) -> None:
         """What belongs to no single job; without a name of anybody."""
@@ -212,13 +190,15 @@ class Runner:
             key: e for key, e in self.state.entries.items() if key == "sets" or key.startswith("cache/")
         }
         write_about(
-            self.results,
+            self.at.results,
             {
                 "sets": sets,
                 "shared": {
                     key: {"seconds": e.seconds, "cpu_seconds": e.cpu_seconds} for key, e in shared.items()
                 },
-                "comparisons": compare(self.plan, read_records(self.results), self.sets.identities("test")),
+                "comparisons": compare(
+                    self.plan, read_records(self.at.results), self.sets.identities("test")
+                ),
             },
         )
 
@@ -232,21 +212,21 @@ class Runner:
             if self.sets.rec(name).is_file()
         }
         return {
-            job.name: sizes.get(job.row.data, 0) * int(self._config(job).num_epoch) if job.row.config else 0
+            job.name: sizes.get(job.row.data, 0) * int(self.at.config(job).num_epoch) if job.row.config else 0
             for job in self.plan.jobs()
         }
 
     def _job(self, job: Job, title: str) -> None:
         key = key_of(job)
-        trunk = self._trunk(job.row)
+        trunk = self.at.trunk(job.row)
         if job.row.trunk in self._failed or not trunk.exists():
             reason = f"its trunk {job.row.trunk} is not there; where it was measured elsewhere, remove its result file"
             self._give_up(job, title, FileNotFoundError(f"{reason} to have it trained here"))
             return
-        config = self._config(job)
-        digest = self._digest(job, config)
+        config = self.at.config(job)
+        digest = self.at.digest(job, config)
         entry = self.state.entries.get(key)
-        if entry and entry.state == DONE and entry.digest == digest and self._record(job).is_file():
+        if entry and entry.state == DONE and entry.digest == digest and self.at.record(job).is_file():
             show(f"{title}: done ({entry.text})")
             return
         if entry is None or entry.digest != digest:
@@ -279,18 +259,18 @@ class Runner:
         pairs = [parse_pair(text) for text in self._pairs(job.row)]
         record = measure(
             job,
-            self._trunk(job.row) if not job.row.config else Path(config.output),
+            self.at.trunk(job.row) if not job.row.config else Path(config.output),
             self.source.trunk,
             self.sets.bin(test),
             pairs,
             store=EmbeddingStore(self.folder / "embeddings"),
             interpolation=config.interpolation,
-            settings={key: value for key, value in config.items() if key not in _LOCAL},
+            settings={key: value for key, value in config.items() if key not in LOCAL},
             cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device),
             data=self._about(job.row.data),
             order=self.plan.order(job.row.name),
             digest=entry.digest,
-            result=self._record(job),
+            result=self.at.record(job),
             device=_device(config),
         )
         return ", ".join(f"{pair} {100 * accuracy:.2f}" for pair, accuracy in record.items())
@@ -303,80 +283,10 @@ class Runner:
         sizes = self.plan.sizes(row)
         return ["112-112", *(f"112-{r}" for r in sizes), *(f"{r}-{r}" for r in sizes)]
 
-    def _trunk(self, row: Row) -> Path:
-        if row.trunk == GIVEN_TRUNK:
-            return self.source.trunk
-        return self._model(self.plan.row(row.trunk))
-
-    def _record(self, job: Job) -> Path:
-        return self.results / f"{job.name}.json"
-
-    def _config(self, job: Job) -> Any:
-        """The resolved configuration of a job."""
-        row = job.row
-        settings: dict[str, Any] = {
-            "rec": str(self.sets.rec(row.data)),
-            "trunk": str(self._trunk(row)),
-            "output": str(self.runs / job.name),
-            "seed": job.seed,
-            "role": job.name,
-            "resume": True,
-            "classifier": str(self.sets.classifier(row.data)),
-            **self._chosen(row.method),
-            **row.settings,
-        }
-        if row.resolution:
-            settings["branches"] = [row.resolution]
-        if row.tail_at:
-            trunk = load_trunk(self.source.trunk)
-            settings["tail_from"] = default_tail(trunk.units(), trunk.canonical_size, row.tail_at)
-        moves = settings.get("shared_jitter")  # and the trunk, too, sees each face anew
-        kept = row.resolution in (0, *RESOLUTIONS)  # the cache has the coupling layers of these
-        if row.is_cached and kept and not moves and self._cache_fits(row):
-            settings["teacher_cache"] = str(self._cache(row))
-        texts = [f"{key}={value}" for key, value in settings.items()]
-        return load_config(self.configs / (row.config or BRANCH), [*texts, *self.overrides])
-
-    def _chosen(self, method: str) -> dict[str, Any]:
-        path = self.folder / "choices" / f"{method}.json"
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if method and path.is_file() else {}
-
-    def _digest(self, job: Job, config: Any) -> str:
-        """Of all that decides what a job learns."""
-        decisive = self._decisive(job, config) | {
-            "config": job.row.config,
-            "trunk": fingerprint(load_trunk(self._trunk(job.row)).state_dict()),
-            "data": RecordFaces(self.sets.rec(job.row.data)).fingerprint(),
-            "own_classifier": job.row.settings.get("classifier"),
-        }
-        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
-
-    def _decisive(self, job: Job, config: Any) -> dict[str, Any]:
-        """Its settings that differ from the base: a key that a later version adds or removes undoes nothing."""
-        base = load_config(self.configs / BASE)
-        found = {key: value for key, value in config.items() if key not in _LOCAL and value != base[key]}
-        return found | dict(job.row.removed)
-
-    def _cache(self, row: Row) -> Path:
-        return self.folder / "cache" / f"{row.trunk or 'given'}_{row.data}"
-
-    def _cache_fits(self, row: Row) -> bool:
-        """Whether the cache is there, or takes less than half of the disk that is free."""
-        if self._cache(row).is_dir():
-            return True
-        if not self._trunk(row).exists() or not self.sets.rec(row.data).is_file():
-            return False
-        needed = cache_bytes(
-            load_trunk(self._trunk(row)),
-            RESOLUTIONS,
-            len(RecordFaces(self.sets.rec(row.data))),
-        )
-        return needed < shutil.disk_usage(self.folder).free / 2
-
     def _ready_cache(self, row: Row, config: Any) -> None:
         if not config.teacher_cache:
             return
-        key = f"cache/{self._cache(row).name}"
+        key = f"cache/{self.at.cache(row).name}"
         entry = self.state.entries.get(key)
         if entry and entry.state == DONE:
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from btnet_lab.evidence.cost_tables import about_table, choices_table, comparisons_table, costs_table
@@ -14,9 +15,11 @@ from btnet_lab.evidence.tables import accuracies, against_plain, beyond, kept_ta
 from btnet_lab.report.section import Picture, Section
 from btnet_lab.report.table import Table
 
-__all__ = ["sections"]
+__all__ = ["answers", "sections"]
 
 _SAID = "What the evidence says"
+_TABLE_2 = "Table 2: models and resolutions"
+_TABLE_4 = "Table 4: what each part adds, 14 px"
 _PAPERS_FIGURES = ("fig1", "down_up", "fig3", "fig4_5", "fig8", "fig9", "fig10", "agreement")
 
 
@@ -47,12 +50,12 @@ def sections(
 
     parts: list[tuple[str, Sequence[Table | Picture]]] = [
         (_SAID, statements(records, comparisons)),
-        ("Table 2: models and resolutions", [
+        (_TABLE_2, [
             *drawn("accuracy"),
             *(table2(of["table2"]) if "table2" in of else []),
             *drawn("rivals", "fig6_radar", "fig6_drop"),
         ]),
-        ("Table 4: what each part adds, 14 px", [steps(several["table4"], comparisons)] if "table4" in several else []),
+        (_TABLE_4, [steps(several["table4"], comparisons)] if "table4" in several else []),
         ("Table 5: the influence loss, 14 px", [against_plain(several["table5"], "loss", comparisons)]
          if "table5" in several else []),
         ("Fig. 7: where the shared tail starts, 14 px", [
@@ -78,13 +81,31 @@ def sections(
             *drawn(*_PAPERS_FIGURES),
             *([kept_table(figures["maps"]["agreement"], figures["maps"]["num_faces"])] if "maps" in figures else []),
         ]),
-        ("Outside chance?", [comparisons_table(records, comparisons)] if comparisons else []),
+        ("All paired differences", [comparisons_table(records, comparisons)] if comparisons else []),
         ("What it cost", [costs_table(records)]),
-        ("What was chosen, and on whom", [choices_table(of["choices"], about)] if "choices" in of else []),
-        ("Faces and shared work", [about_table(about, seconds_of_figures)]),
+        ("Hyper-parameters tried", [choices_table(of["choices"], about)] if "choices" in of else []),
+        ("Data and shared work", [about_table(about, seconds_of_figures)]),
     ]  # fmt: skip
     return [
         Section(title, lead=NOTE if title == _SAID else "", blocks=blocks)
         for title, blocks in parts
         if blocks
     ]
+
+
+def answers(whole: Sequence[Section]) -> list[Section]:
+    """What a short page holds of `sections`: the statements, Table 2's accuracies, Table 4."""
+    kept = {
+        _SAID: "",
+        _TABLE_2: "Accuracy, ",
+        _TABLE_4: "",
+    }  # title of the section -> start of its tables' titles
+    return [
+        replace(section, blocks=[b for b in section.blocks if _stands(b, kept[section.title])])
+        for section in whole
+        if section.title in kept
+    ]
+
+
+def _stands(block: Table | Picture, start: str) -> bool:
+    return block.title.startswith(start) if isinstance(block, Table) else block.file.endswith("_accuracy.png")

@@ -1,4 +1,4 @@
-"""What the evidence says, in rows that the numbers write: each comparison, what was found, could it be chance."""
+"""What the evidence says, as rows derived from the numbers: each comparison, what was found, is it significant."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["BRANCH", "HIGH_RESOLUTION", "beyond_name", "plain_label", "statement
 
 BRANCH, PLUS, HIGH_RESOLUTION = "phi_bt", "phi_bt plus", "phi_hr"
 Comparisons = Sequence[Mapping[str, Any]]
-_CHANCE = "outside chance"
+_SIGNIFICANT = "significant"
 _ROUNDS_TO_ZERO = 0.005  # points, printed with two digits
 
 
 def statements(records: Sequence[Record], comparisons: Comparisons) -> list[Table]:
-    """All that was compared, a line each.
+    """Every comparison, one row each.
 
     Args:
         records: of all rows.
@@ -31,16 +31,19 @@ def statements(records: Sequence[Record], comparisons: Comparisons) -> list[Tabl
     table2, tails, switches = (grouped(records, place) for place in ("table2", "fig7", "beyond"))
     with_plus = {**table2, **{label: group for label, group in switches.items() if label == PLUS}}
     asked: dict[tuple[str, str], list[Row]] = {
-        (f"Is {BRANCH} better?", _CHANCE): [*_rivals(BRANCH, table2, comparisons), *_full_resolution(table2)],
-        (f"Is {PLUS} better?", _CHANCE): [*_rivals(PLUS, with_plus, comparisons)],
-        ("Does the gallery that is there survive?", "survives"): [*_galleries(with_plus)],
-        ("What do the parts of the method add?", _CHANCE): [
+        (f"Is {BRANCH} better than the others?", _SIGNIFICANT): [
+            *_rivals(BRANCH, table2, comparisons),
+            *_full_resolution(table2),
+        ],
+        (f"Is {PLUS} better than the others?", _SIGNIFICANT): [*_rivals(PLUS, with_plus, comparisons)],
+        ("Can the existing gallery be kept?", "kept"): [*_galleries(with_plus)],
+        ("What does each part of the method add?", _SIGNIFICANT): [
             *_steps(grouped(records, "table4"), comparisons),
             *_against_plain(grouped(records, "table5"), comparisons),
             *_against_plain(dict(sorted(tails.items())), comparisons),
         ],
-        ("What goes beyond the paper?", _CHANCE): [*_against_plain(switches, comparisons)],
-        ("What would more data add?", _CHANCE): [*_learning(records)],
+        ("What helps beyond the paper?", _SIGNIFICANT): [*_against_plain(switches, comparisons)],
+        ("What would more data bring?", _SIGNIFICANT): [*_learning(records)],
     }
     tables = []
     for (title, verdict), rows in asked.items():
@@ -78,8 +81,8 @@ def _rivals(ours: str, groups: Groups, comparisons: Comparisons) -> Iterator[Row
             ordered = sorted(found.items(), key=lambda item: item[1].points)
             ends = " to ".join(f"{signed(each.points)} ({pair})" for pair, each in (ordered[0], ordered[-1]))
             higher = sum(each.points > 0 for each in found.values())
-            text = f"higher at {higher} of {len(found)} pairs: {ends} points"
-            yield Row(f"above {label}?", (text, _counted(found)))
+            text = f"{ends}; higher at {higher} of {len(found)} pairs"
+            yield Row(f"than {label}", (text, _counted(found)))
 
 
 def _counted(found: Mapping[str, Difference]) -> str | None:
@@ -87,19 +90,19 @@ def _counted(found: Mapping[str, Difference]) -> str | None:
     judged = [each for each in found.values() if each.interval is not None]
     if not judged:
         return None
-    above = sum(each.outside and each.points > 0 for each in judged)
-    below = sum(each.outside and each.points < 0 for each in judged)
+    above = sum(each.significant and each.points > 0 for each in judged)
+    below = sum(each.significant and each.points < 0 for each in judged)
     seeds = "" if any(each.seeds is not None for each in judged) else "; one seed"
-    return f"above at {above}, below at {below} of {len(judged)}{seeds}"
+    return f"better at {above}, worse at {below} of {len(judged)}{seeds}"
 
 
 def _full_resolution(groups: Groups) -> Iterator[Row]:
     means = [mean(groups.get(label, ()), FULL) for label in (BRANCH, HIGH_RESOLUTION)]
     if means[0] is not None and means[1] is not None:
         points = 100 * (means[0] - means[1])
-        text = f"{100 * means[0]:.2f} %, the trunk {100 * means[1]:.2f} %"
+        text = f"{100 * means[0]:.2f} %, its trunk {100 * means[1]:.2f} %"
         verdict = "equal" if abs(points) < 1e-9 else f"{signed(points)} points"
-        yield Row(f"at {FULL} as its trunk?", (text, verdict))
+        yield Row(f"than its trunk at {FULL}", (text, verdict))
 
 
 def _galleries(groups: Groups) -> Iterator[Row]:
@@ -123,7 +126,7 @@ def _galleries(groups: Groups) -> Iterator[Row]:
             text = ", ".join(f"{signed(points)} at {pair}" for pair, points in changes.items())
             worst = min(changes.values())
             yield Row(
-                f"probed by {label}", (text, "yes" if worst > -_ROUNDS_TO_ZERO else f"loses {-worst:.2f}")
+                f"probes by {label}", (text, "yes" if worst > -_ROUNDS_TO_ZERO else f"loses {-worst:.2f}")
             )
 
 
@@ -138,7 +141,7 @@ def _steps(groups: Groups, comparisons: Comparisons) -> Iterator[Row]:
             text = _listed(found)
             if stored[0] != stored[1]:
                 text += f"; stores {100 * (stored[1] / stored[0] - 1):+.0f} %"
-            yield Row(f"{label}, after {before}", (text, _verdicts(found)))
+            yield Row(f"{label}, over {before}", (text, _verdicts(found)))
 
 
 def _against_plain(groups: Groups, comparisons: Comparisons) -> Iterator[Row]:
@@ -155,11 +158,9 @@ def _learning(records: Sequence[Record]) -> Iterator[Row]:
         for curve in curves(records, place):
             kept, far = curve.kept_by_doubling, curve.error_at(PAPERS_SIZE[place])
             if kept is not None and far is not None:
-                text = f"{100 * kept:.0f} % of the errors are left"
+                text = f"{100 * kept:.0f} % of the errors remain"
                 if kept < 1:
-                    text += (
-                        f"; the line, extended to MS1MV3's {PAPERS_SIZE[place]:,}: {100 * (1 - far):.1f} %"
-                    )
+                    text += f"; extrapolated to MS1MV3's {PAPERS_SIZE[place]:,}: {100 * (1 - far):.1f} %"
                 yield Row(f"twice the {axis}, at {curve.pair}", (text, None))
 
 

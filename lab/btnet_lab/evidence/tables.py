@@ -22,17 +22,17 @@ from btnet_lab.report.verification_scores import pair_key
 __all__ = ["accuracies", "against_plain", "beyond", "kept_table", "steps", "table2"]
 
 _MATCHED, _MULTI_RESOLUTION = "phi_mm", "phi_mr v1"
-_SEE = "Outside chance: as said at the top of the page."
+_SEE = "Significant: as defined at the top of the page."
 _PAPERS = (
     "Rows marked paper: IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, CALFW and CPLFW; its "
-    "phi_bt stands on phi_mr's trunk. Other faces and another trunk than ours: compare differences, not levels."
+    "phi_bt is built on phi_mr's trunk. Trunk and faces differ from ours: compare differences, not levels."
 )
 Comparisons = Sequence[Mapping[str, Any]]
 Reference = Callable[[str], Sequence[Record]]
 
 
 def table2(groups: Groups) -> list[Table]:
-    """Accuracy and gain (eq. 4, 5) in the paper's layout, and who may probe the gallery that is there."""
+    """Accuracy and gain (eq. 4, 5) in the paper's layout, and who may probe the existing gallery."""
     matched = [label for label in groups if label.startswith(_MATCHED)]
     pairs = pairs_of(groups)
     tables = []
@@ -88,9 +88,9 @@ def beyond(groups: Groups, comparisons: Comparisons) -> list[Table]:
         images = {label: _images(group) for label, group in of_size.items()}
         other = [label for label in of_size if plain and images[label] != images[plain]]
         cost = (
-            f"Not at equal cost, having seen other numbers of images: {', '.join(other)}."
+            f"These saw another number of images: {', '.join(other)}."
             if other
-            else "At equal cost in images, of which all rows have seen as many; CPU seconds tell where one costs more."
+            else "All rows saw the same number of images; CPU seconds show where one costs more."
         )
         columns = (
             *table.columns,
@@ -139,7 +139,7 @@ def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
         f"Means of {num_faces} test faces. Error: eq. 2 as a share of the variance of the trunk's map of the full face "
         "(1: no better than that map's mean). Cosine: of the embedding with the trunk's of the full face."
     )
-    return Table("What a small face keeps of the full one", "model", tuple(columns), tuple(rows), (note,))
+    return Table("What a small face keeps of the full face", "model", tuple(columns), tuple(rows), (note,))
 
 
 def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matched: str | None) -> Table:
@@ -163,7 +163,7 @@ def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matc
             for label, value in gained.items():
                 cells[label].append(value)
     rows = with_published([Row(label, tuple(row)) for label, row in cells.items()], keys, theirs)
-    of_gains = f"{_baselines(groups, matched).note} Gains are those of the accuracies as printed."
+    of_gains = f"{_baselines(groups, matched).note} Gains are computed from the accuracies as printed."
     notes = (_seeds_note(groups), of_gains, _PAPERS)
     return Table(title, "model", tuple(columns), tuple(rows), notes)
 
@@ -185,21 +185,21 @@ def _gains(groups: Groups, pairs: Sequence[str], matched: str) -> Table:
     defined = [pair for pair in pairs if any(value is not None for value in found[pair].values())]
     rows = [Row(label, tuple(found[pair][label] for pair in defined)) for label in groups]
     columns = tuple(Column(pair, signed=True, best="") for pair in defined)
-    note = f"Eq. 5 with {matched} in the place of the paper's {_MATCHED}: it has more to start from."
+    note = f"Eq. 5 with {matched} instead of the paper's {_MATCHED}, a stronger baseline."
     return Table(f"Gain against {matched}", "model", columns, tuple(rows), (note,))
 
 
 def _old_gallery(groups: Groups) -> Table:
-    """Who may probe a gallery without embedding it anew."""
+    """Accuracy against the gallery as the given trunk embedded it."""
     old = {label: [replace(r, accuracy=r.old_gallery) for r in group] for label, group in groups.items()}
     pairs = pairs_of(old)
     rows = [Row(label, tuple(accuracy_cell(group, pair) for pair in pairs)) for label, group in old.items()]
     note = (
-        "Probes by the model, the gallery as the given trunk embedded it: where that is less than "
-        f"{HIGH_RESOLUTION}'s, or than the model's own figure (but at {FULL}), the gallery does not survive."
+        "Probes by the model, gallery as the given trunk embedded it. Where this is below "
+        f"{HIGH_RESOLUTION}'s figure, or the model's own (except at {FULL}), the gallery must be re-embedded."
     )
     columns = tuple(Column(pair) for pair in pairs)
-    return Table("Accuracy with the gallery that is there, %", "model", columns, tuple(rows), (note,))
+    return Table("Accuracy with the existing gallery, %", "model", columns, tuple(rows), (note,))
 
 
 def _compared(groups: Groups, title: str, head: str, reference: Reference, comparisons: Comparisons) -> Table:
@@ -213,7 +213,7 @@ def _compared(groups: Groups, title: str, head: str, reference: Reference, compa
             Column("acc., %", pair),
             Column("difference", pair, signed=True, best=""),
             Column("95 % interval", pair, best="", narrow=True),
-            Column("outside chance", pair, best="", narrow=True),
+            Column("significant", pair, best="", narrow=True),
         ]
     rows = []
     for label, group in groups.items():

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from btnet_lab.evidence.comparisons import all_comparisons
-from btnet_lab.evidence.plan import Plan, Row, full_plan
+from btnet_lab.evidence.plan import Plan, Row
 from btnet_lab.evidence.record import Cost, Record
+from btnet_lab.evidence.rows import full_plan
 
 SETTINGS = {"lr": 0.05, "num_epoch": 8, "interpolation": "bilinear", "tail_from": ""}
 _BASE = {

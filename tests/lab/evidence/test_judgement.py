@@ -11,8 +11,8 @@ from scipy.stats import ttest_ind
 
 from btnet_lab.evidence.comparisons import all_comparisons
 from btnet_lab.evidence.judgement import difference, signed
-from btnet_lab.evidence.plan import full_plan
 from btnet_lab.evidence.record import Record
+from btnet_lab.evidence.rows import full_plan
 from stand_in import stand_in_records
 
 PAIR = "14&14"
@@ -61,7 +61,7 @@ def test_a_difference_is_outside_chance_when_neither_people_nor_seeds_explain_it
     found = difference(group("a", first), group("b", second), PAIR, comparisons)
     assert found is not None
     assert found.verdict == verdict
-    assert found.outside == (verdict in ("yes", "one seed"))
+    assert found.significant == (verdict in ("yes", "one seed"))
 
 
 def test_a_bootstrap_made_the_other_way_round_is_turned() -> None:

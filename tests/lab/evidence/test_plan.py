@@ -14,9 +14,11 @@ from btnet.training.config_file import load_config
 from btnet.training.configuration import REMOVED
 from btnet_lab.evidence.comparisons import all_comparisons
 from btnet_lab.evidence.faces import Source
-from btnet_lab.evidence.plan import GIVEN_TRUNK, Plan, full_plan, quick_plan
+from btnet_lab.evidence.job_config import LOCAL
+from btnet_lab.evidence.plan import GIVEN_TRUNK, Plan
 from btnet_lab.evidence.record import Record, choose, read_records
-from btnet_lab.evidence.runner import _LOCAL, Runner
+from btnet_lab.evidence.rows import full_plan, quick_plan
+from btnet_lab.evidence.runner import Runner
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 RESULTS = Path(__file__).parents[3] / "docs" / "results"
@@ -93,7 +95,7 @@ def test_a_sweep_runs_before_the_first_row_that_takes_its_choice_and_seeds_wait_
 def test_what_each_stored_result_was_learnt_with_is_what_the_plan_says(tmp_path: Path) -> None:
     plan, records = full_plan(), read_records(RESULTS)
     runner = Runner(Source(tmp_path / "trunk.pt", tmp_path), plan, tmp_path, configs=CONFIGS)
-    shutil.copytree(RESULTS, runner.results)
+    shutil.copytree(RESULTS, runner.at.results)
     runner._choose(plan.sweeps)
     jobs = {job.name: job for job in [*plan.jobs(), *plan.recorded()]}
     base = load_config(CONFIGS / "base")
@@ -103,9 +105,9 @@ def test_what_each_stored_result_was_learnt_with_is_what_the_plan_says(tmp_path:
         job = jobs[f"{record.name}-s{record.seed}"]
         if job.row.tail_at:  # a unit of the trunk that was given then
             continue
-        said = runner._decisive(job, runner._config(job))
+        said = runner.at._decisive(job, runner.at.config(job))
         learnt_with = {
-            key: value for key, value in record.settings.items() if key not in _LOCAL and value != off[key]
+            key: value for key, value in record.settings.items() if key not in LOCAL and value != off[key]
         }
         assert json.dumps(said, sort_keys=True) == json.dumps(learnt_with, sort_keys=True), job.name
         assert (plan.order(job.row.name), job.row.places) == (record.order, record.places)
