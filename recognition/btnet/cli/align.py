@@ -1,0 +1,152 @@
+"""Detect and align the faces of a folder of photographs, or measure which sizes a detector finds."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from btnet.cli.left_out import LEFT_OUT
+from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.console import show, show_table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `btnet align`."""
+    parser.add_argument(
+        "folder", nargs="?", type=Path, help="photographs or crops, in identity folders or not"
+    )
+    parser.add_argument("--output", "-o", type=Path, metavar="ALIGNED", help="folder to write")
+    add_overwrite_argument(parser)
+    parser.add_argument(
+        "--detector",
+        metavar="SOURCE",
+        help="insightface pack (buffalo_l), its folder, an .onnx file (SCRFD, YuNet, CenterFace), or `centerface` "
+        "(default: an insightface pack where there is one, else the CenterFace of btnet[detect])",
+    )
+    parser.add_argument(
+        "--upscale",
+        type=float,
+        default=1.0,
+        help="enlarge the image for the detector alone: 2 finds faces half as large, in four times the time "
+        "(default: %(default)s)",
+    )
+    parser.add_argument("--min-score", type=float, default=0.35, help="0 to 1 (default: %(default)s)")
+    parser.add_argument(
+        "--min-size",
+        type=float,
+        default=40,
+        metavar="PX",
+        help="leave out smaller faces (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-residual",
+        type=float,
+        default=8.0,
+        metavar="PX",
+        help="leave out faces whose landmarks miss the template by more px of 112 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="take every face of an image, not the largest alone"
+    )
+    parser.add_argument(
+        "--size", type=int, default=112, help="side of the aligned faces, px (default: %(default)s)"
+    )
+    parser.add_argument("--png", action="store_true", help="write PNG (default: JPEG of quality 95)")
+    parser.add_argument(
+        "--recall",
+        action="store_true",
+        help="write nothing; paste the folder's faces (without one: rendered ones) into frames of 640 x 480 px, and "
+        "report which share is found by size, with and without --upscale",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Align, or measure.
+
+    Returns:
+        0, or 3 if images were left out.
+
+    Raises:
+        ValueError: for a number out of range, a file that is no detector, or no face at all.
+        FileNotFoundError: if there is no detector.
+        FileExistsError: if the output is there and may not be replaced.
+    """
+    from btnet.detection.align_folder import align_folder, beside
+    from btnet.detection.detector import open_detector
+
+    if args.recall:
+        return _report_recall(args)
+    if args.folder is None or args.output is None:
+        raise ValueError("align: name a folder of photographs, and the folder to write with --output ALIGNED")
+    if args.size < 7:
+        raise ValueError(f"--size is {args.size} px, expected 7 at least")
+    detector = open_detector(args.detector, min_score=args.min_score, upscale=args.upscale)
+    done = align_folder(
+        args.folder,
+        args.output,
+        detector,
+        size=args.size,
+        min_size=args.min_size,
+        max_residual=args.max_residual,
+        every_face=args.all,
+        png=args.png,
+        overwrite=args.overwrite,
+    )
+    show(
+        f"{args.output}: {len(done.faces)} faces (median {np.median(done.sizes):.0f} px in their images, "
+        f"landmarks {np.median(done.residuals):.1f} px from the template), found by {detector.name}; "
+        f"look at {beside(args.output, 'contact_sheet.jpg')}"
+    )
+    if not done.left_out:
+        return 0
+    [(reason, count), *others] = Counter(
+        reason.split(",")[0] for reason in done.left_out.values()
+    ).most_common()
+    more = f", {len(done.left_out) - count} for other reasons" if others else ""
+    show(
+        f"btnet: {len(done.left_out)} images left out ({count}: {reason}{more}); "
+        f"see {beside(args.output, 'left_out.tsv')}",
+        error=True,
+    )
+    return LEFT_OUT
+
+
+def _report_recall(args: argparse.Namespace) -> int:
+    from btnet.detection.detector import open_detector
+    from btnet.detection.recall import load_portraits, measure_recall, rendered_portraits, smallest_found
+
+    detectors = [
+        open_detector(args.detector, min_score=args.min_score, upscale=upscale)
+        for upscale in sorted({1.0, 2.0, args.upscale})
+    ]
+    portraits = load_portraits(args.folder, detectors[0]) if args.folder else rendered_portraits()
+    measured = [measure_recall(portraits, detector) for detector in detectors]
+    show_table(
+        f"{detectors[0].name}: {len(portraits)} faces in frames of 640 x 480 px; false: detections a frame that are "
+        "no face",
+        ["px", *(f"{what} x{d.upscale:g}" for d in detectors for what in ("recall", "false", "ms"))],
+        [
+            [
+                str(row[0].size),
+                *(
+                    cell
+                    for r in row
+                    for cell in (f"{r.recall:.2f}", f"{r.false:.2f}", f"{r.milliseconds:.0f}")
+                ),
+            ]
+            for row in zip(*measured, strict=True)
+        ],
+        text=(),
+    )
+    for detector, rows in zip(detectors, measured, strict=True):
+        smallest = smallest_found(rows)
+        below = f"under {smallest} px" if smallest else "of every size measured"
+        if smallest != rows[0].size:
+            show(
+                f"btnet: with --upscale {detector.upscale:g} the detector misses most faces {below}",
+                error=True,
+            )
+    return 0
