@@ -1,4 +1,4 @@
-"""The three pictures of docs/idea.md, from rendered faces and the numbers in docs/results."""
+"""The pictures of README.md and docs/index.md, from rendered faces and the numbers in docs/results."""
 
 from __future__ import annotations
 
@@ -95,45 +95,47 @@ def branch_to_trunk() -> Figure:
     return figure
 
 
-def what_it_gives() -> Figure:
-    """Accuracy of a 112 px gallery against ever smaller probes, with and without branches."""
+def overview() -> Figure:
+    """A face as cameras give it, and how often trunk and branch judge a pair with such a probe rightly."""
+    face, _ = SyntheticFaces(40, 1, seed=3)[FACE]
     trunk = _accuracies("hr")
-    branches = {112: trunk[112]} | {size: _accuracies(f"bt_r{size}")[size] for size in (28, 14, 7)}
-    figure = new_figure(8, 3.4)
-    axes = figure.add_subplot()
-    positions = range(len(SIZES))
-    for name, values, colour, marker, line in (
-        ("with the branch of that size", branches, COLOURS[3], "D", "-"),
-        ("trunk alone, probe enlarged to 112 px", trunk, COLOURS[0], "o", "--"),
+    model = {112: trunk[112]} | {size: _accuracies(f"bt_plus_r{size}")[size] for size in SIZES[1:]}
+    figure = new_figure(8, 4.4)
+    grid = figure.add_gridspec(2, len(SIZES), height_ratios=(1, 1.25))
+    for column, size in enumerate(SIZES):
+        axes = figure.add_subplot(grid[0, column])
+        paper = np.full((112, 112, 3), 255, dtype=np.uint8)
+        start = (112 - size) // 2
+        paper[start : start + size, start : start + size] = resize(face, size, "bilinear")
+        axes.imshow(paper)
+        axes.axis("off")
+    axes = figure.add_subplot(grid[1, :])
+    for offset, values, colour, label in (
+        (-0.18, trunk, TRUNK, "trunk alone, face enlarged to 112 px"),
+        (0.18, model, COLOURS[3], "trunk and branches (phi_bt plus)"),
     ):
         heights = [100 * values[size] for size in SIZES]
-        axes.plot(positions, heights, line, color=colour, marker=marker, label=name)
-        for x, y in zip(positions, heights, strict=True):
-            above = colour == COLOURS[3]
-            axes.annotate(
-                f"{y:.1f}",
-                (x, y),
-                (0, 7 if above else -14),
-                textcoords="offset points",
-                ha="center",
-                fontsize=9,
-                color=colour,
-            )
-    axes.set_xticks(positions, [f"{size} px" for size in SIZES])
-    axes.set_ylim(45, 105)
+        bars = axes.bar([i + offset for i in range(len(SIZES))], heights, 0.34, color=colour, label=label)
+        axes.bar_label(bars, fmt="%.1f", fontsize=9)
+    axes.set_xticks(range(len(SIZES)), [f"{size} px" for size in SIZES])
+    axes.set_xlim(-0.5, len(SIZES) - 0.5)
+    axes.set_ylim(50, 118)
     axes.set_yticks(range(50, 101, 10))
     axes.set_xlabel("size of the probe; the gallery stays at 112 px")
-    axes.set_ylabel("accuracy, %")
-    axes.legend(loc="lower left", frameon=False)
+    axes.set_ylabel("pairs judged rightly, %")
+    axes.legend(loc="upper center", ncols=2, frameon=False, fontsize=9)
     tidy(axes)
     return figure
 
 
 def _accuracies(row: str) -> dict[int, float]:
-    """Accuracy with a 112 px gallery by the probe's size, of docs/results/ROW-s1.json."""
-    content = json.loads((DOCS / "results" / f"{row}-s1.json").read_text())
-    [found] = content["sets"]
-    return {entry["pair"][1]: entry["accuracy"] for entry in found["results"] if entry["pair"][0] == 112}
+    """Mean accuracy with a 112 px gallery by the probe's size, over the seeds in docs/results/ROW-sN.json."""
+    runs = [json.loads(path.read_text()) for path in sorted((DOCS / "results").glob(f"{row}-s*.json"))]
+    found: dict[int, list[float]] = {}
+    for entry in (entry for run in runs for entry in run["sets"][0]["results"]):
+        if entry["pair"][0] == 112:
+            found.setdefault(entry["pair"][1], []).append(entry["accuracy"])
+    return {size: float(np.mean(values)) for size, values in found.items()}
 
 
 def _box(axes: Any, x: float, y: float, width: float, height: float, text: str, colour: str) -> None:
@@ -153,7 +155,7 @@ def main() -> None:
     for name, draw in (
         ("idea_faces.png", small_faces),
         ("idea_network.png", branch_to_trunk),
-        ("idea_accuracy.png", what_it_gives),
+        ("overview.png", overview),
     ):
         save_figure(draw(), DOCS / "images" / name)
         print(DOCS / "images" / name)

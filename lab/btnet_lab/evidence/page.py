@@ -51,8 +51,8 @@ def write_page(folder: Path, page: Path) -> list[Path]:
 
     Args:
         folder: of the result files; below it `about/about.json` and the data of `figures` if there are some.
-        page: Markdown file, the answers alone; everything goes to the HTML report of the same name, and pictures to
-            `images/evidence_*.png`, beside it.
+        page: Markdown file, the answers alone; its pictures go to `images/` beside it, and everything to the HTML
+            report of the same name.
 
     Returns:
         What was written.
@@ -75,10 +75,11 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     short = [*answers(paper), *native_answers(folder)]
     lead = _LEAD.format(folder=folder.name, count=len(records))
     written = []
+    shown = {block.file for section in short for block in section.blocks if isinstance(block, Picture)}
     for name, figure in drawn.items():
-        image = page.parent / charts[name].file
-        save_figure(figure, image)
-        written.append(image)
+        if charts[name].file in shown:
+            written.append(page.parent / charts[name].file)
+            save_figure(figure, written[-1])
     texts = {
         page: markdown_page(_TITLE, lead + _WHOLE.format(page=page.with_suffix(".html").name), short),
         page.with_suffix(".html"): html_page(_TITLE, lead, whole, "Made by btnet-lab evidence."),
