@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from btnet.cli.branch_options import add_branch_arguments
+from btnet.cli import options
 from btnet.console import show
+from btnet_lab.cli.model_cost import add_branch_arguments
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,12 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, declare in _ANALYSES.items():
         summary = (declare.__doc__ or "").splitlines()[0]
         analysis = names.add_parser(name, help=summary, description=summary)
-        analysis.add_argument(
-            "--output",
-            "-o",
-            type=Path,
+        options.add_output(
+            analysis,
+            "X.png",
+            "picture to write, .png or .svg; its numbers go to the same name with .csv (default: %(default)s)",
             default=Path(f"runs/analysis/{name.replace('-', '_')}.png"),
-            help="picture to write, .png or .svg; its numbers go to the same name with .csv (default: %(default)s)",
         )
         # Accepted behind the name too, as for every command.
         analysis.add_argument(
@@ -211,9 +211,7 @@ def _selection_map(parser: argparse.ArgumentParser) -> Analysis:
 def _add_face(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faces", default="synthetic:64:1", help=_FACES)
     parser.add_argument("--index", type=int, default=0, help="of the face in the set (default: %(default)s)")
-    parser.add_argument(
-        "--interpolation", default="bilinear", metavar="NAME", help="how it is shrunk (default: %(default)s)"
-    )
+    options.add_interpolation(parser, "bilinear")
 
 
 def _face(args: argparse.Namespace, size: int) -> NDArray[np.uint8]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli import options
 from btnet.console import show, show_table, tracked
 from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet
@@ -37,9 +38,7 @@ _NUM_SHOWN = 6
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet-lab demo`."""
-    parser.add_argument(
-        "--output", "-o", type=Path, default=Path("runs/demo"), help="folder (default: %(default)s)"
-    )
+    options.add_output(parser, "FOLDER", "folder to write (default: %(default)s)", default=Path("runs/demo"))
     parser.add_argument(
         "--configs", type=Path, default=Path("configs"), help="where demo_*.py are (default: %(default)s)"
     )
@@ -47,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--identities", type=int, default=250, help="people to train on (default: %(default)s)"
     )
     parser.add_argument("--images", type=int, default=20, help="images of each (default: %(default)s)")
-    parser.add_argument("--pairs", type=int, default=2000, help="verification pairs (default: %(default)s)")
+    parser.add_argument(
+        "--num-pairs", type=int, default=2000, help="verification pairs (default: %(default)s)"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="overrides",
                         help="override a key of all four configs")  # fmt: skip
 
@@ -79,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     people = args.identities
     known = SyntheticFaces(people, args.images)
     strangers = SyntheticFaces(max(people // 2, 2 * _NUM_SHOWN), _HELD_OUT_IMAGES, first_identity=people)
-    images, issame = _write_faces(known, strangers, rec, pairs_file, args.pairs)
+    images, issame = _write_faces(known, strangers, rec, pairs_file, args.num_pairs)
     show(f"{rec}: {len(known)} images of {known.num_classes} people")
     show(f"{pairs_file}: {len(issame)} pairs of {strangers.num_classes} others, never trained on")
 

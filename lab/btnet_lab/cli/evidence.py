@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from btnet.cli import options
 from btnet.console import show
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--list", type=Path, help="faces to train on: lines `archive/identity/name.jpg label`"
     )
-    parser.add_argument("--pairs", type=Path, help="pairs to test on: lines `face face same`")
-    parser.add_argument(
-        "--output", "-o", type=Path, default=Path("runs/evidence"), help="folder (default: %(default)s)"
+    parser.add_argument("--pairs-file", type=Path, help="pairs to test on: lines `face face same`")
+    options.add_output(
+        parser, "FOLDER", "folder to write (default: %(default)s)", default=Path("runs/evidence")
     )
     parser.add_argument(
         "--full", action="store_true", help="every table and curve, in hours; default: phi_hr and phi_bt"
@@ -129,12 +130,12 @@ def _source(args: argparse.Namespace) -> Source:
             raise FileNotFoundError(
                 f"{path}: nothing lies there; give --trunk MODEL.pt and --faces FOLDER or X.rec"
             )
-    lists = (args.list, args.pairs)
+    lists = (args.list, args.pairs_file)
     if lists == (None, None) and args.faces.is_dir():
         found = (args.faces / _TRAIN_LIST, args.faces / _TEST_PAIRS)
         lists = found if all(path.is_file() for path in found) else lists
     if (lists[0] is None) != (lists[1] is None):
         raise ValueError(
-            "evidence: --list and --pairs go together; give both, or neither to have people split"
+            "evidence: --list and --pairs-file go together; give both, or neither to have people split"
         )
     return Source(args.trunk, args.faces, *lists, seed=args.seed, too_close=args.too_close)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import progress_bar, show
 from btnet.files.atomic import refuse_existing
-from btnet.images.interpolation import INTERPOLATIONS
 from btnet_lab.cli.native_test import add_conditions, conditions_of
 
 
@@ -19,25 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="run folder whose branches are chosen among; without one each takes faces up to its own size",
     )
-    parser.add_argument(
-        "--faces",
-        required=True,
-        help="aligned 112 px faces of training people: a .rec, a folder of identity folders, or synthetic:IDS:PER_ID",
-    )
-    parser.add_argument(
-        "--num-faces", type=int, default=2000, help="to draw of them, at most (default: %(default)s)"
-    )
+    options.add_faces(parser, "aligned 112 px faces of training people", 2000, required=True)
     parser.add_argument("--seed", type=int, default=0, help="of all draws (default: %(default)s)")
     add_conditions(parser)
-    parser.add_argument(
-        "--interpolation", choices=INTERPOLATIONS, default=None, help="default: the model's own"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument("--output", "-o", type=Path, required=True, metavar="X.json", help="file to write")
-    add_overwrite_argument(parser)
+    options.add_output(parser, "X.json")
+    options.add_overwrite(parser)
+    options.add_interpolation(parser, None, "the model's own")
+    options.add_batch_size(parser)
+    options.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -63,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     images = stack_faces(faces, np.sort(drawn))
     passes = 1 if model is None else 2 + len(model.native_resolutions)
     with (
-        distributed_context(args.device) as context,
+        distributed_context(args.device or "") as context,
         progress_bar("fitting", len(images) * passes) as progress,
     ):
         if model is not None:

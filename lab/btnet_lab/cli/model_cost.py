@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from btnet.backbones.registry import trunk_of
-from btnet.cli.branch_options import add_branch_arguments
+from btnet.cli import options
 from btnet.console import show, show_table
 from btnet.method.cost import Cost, model_costs
 
@@ -30,10 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PX",
         help="that branches enlarge faces to (default: none)",
     )
+    options.add_output(
+        parser,
+        "X.png",
+        "draw figs. 4 and 5 (.png or .svg); the table goes to the same name with .csv",
+        required=False,
+    )
+
+
+def add_branch_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the branches that a network would have."""
     parser.add_argument(
-        "--output", "-o", type=Path, metavar="X.png",
-        help="draw figs. 4 and 5 (.png or .svg); the table goes to the same name with .csv",
-    )  # fmt: skip
+        "--resolutions", type=int, nargs="+", default=[56, 28, 14, 7], metavar="PX", help="of the branches"
+    )
+    parser.add_argument(
+        "--tail-from",
+        metavar="UNIT",
+        help="where the shared tail starts (default: behind the coupling layer)",
+    )
 
 
 def run(args: argparse.Namespace) -> None:

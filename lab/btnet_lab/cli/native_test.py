@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from btnet.cli import options
 from btnet.cli.benchmark import add_model_arguments, load_models, show_too_few, views_of
 from btnet.console import progress_bar, show, show_table
 from btnet_lab.native_test.scene import Conditions
@@ -18,30 +19,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet-lab native-test`."""
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--set", type=Path, metavar="X.npz", help="a native set that was made before")
-    source.add_argument(
-        "--faces",
-        help="aligned 112 px faces to photograph: pairs of a .bin, or drawn from a .rec, a folder of identity "
-        "folders, or synthetic:IDS:PER_ID",
-    )
+    options.add_faces(source, "aligned 112 px faces to photograph")
     parser.add_argument("--make", type=Path, metavar="X.npz", help="keep the set that is made of --faces")
     parser.add_argument(
-        "--num-pairs", type=int, default=2000, help="to draw where --faces is no .bin (default: %(default)s)"
+        "--num-pairs",
+        type=int,
+        default=2000,
+        help="draw so many where --faces is no .bin (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=0, help="of pairs and photographs (default: %(default)s)")
     add_conditions(parser)
-    parser.add_argument("--selector", type=Path, metavar="X.json", help="of `btnet-lab fit-selector`")
-    parser.add_argument(
-        "--camera",
-        type=Path,
-        metavar="FOLDER",
-        help="of `btnet adapt-camera`: statistics for the branches of the one model given",
-    )
-    parser.add_argument(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="add the embedding of the mirror image (default: %(default)s)",
-    )
+    options.add_selector(parser)
+    options.add_camera(parser)
+    options.add_mirror(parser)
     add_model_arguments(parser)
 
 
@@ -78,7 +68,6 @@ def run(args: argparse.Namespace) -> None:
     from btnet.data.pairs import read_pairs
     from btnet.files.digest import sha256
     from btnet.serving.camera import apply_cameras
-    from btnet.serving.optical import OpticalSelector
     from btnet.serving.results import write_result
     from btnet.training.distributed import distributed_context
     from btnet_lab.native_test.capture import capture_pairs
@@ -109,14 +98,14 @@ def run(args: argparse.Namespace) -> None:
             show(f"{args.make}: {len(pairs.issame)} pairs")
     if not args.models:
         return
-    selector = None if args.selector is None else OpticalSelector.load(args.selector)
+    selector = options.selector_of(args)
     loaded = load_models(args)
     if args.camera is not None:
         for model in loaded.models:
             sizes = ", ".join(map(str, apply_cameras(model, args.camera)))
             show(f"{model.name}: statistics of {args.camera} at {sizes} px")
     scores = {}
-    with distributed_context(args.device) as context:
+    with distributed_context(args.device or "") as context:
         for model in loaded.models:
             model.to(context.device)
             with progress_bar(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from btnet.cli import options
 from btnet.console import show
 
 
@@ -16,13 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="run folders (their results/*.json), or result files (.json)",
     )
-    parser.add_argument(
-        "--output",
-        "-o",
-        type=Path,
+    options.add_output(
+        parser,
+        "X.html",
+        "page to write; the tables go to X.md (default: %(default)s)",
         default=Path("runs/report.html"),
-        metavar="X.html",
-        help="page to write; the tables go to X.md (default: %(default)s)",
     )
     parser.add_argument("--title", default="Multi-resolution face recognition: results", help="of the page")
     parser.add_argument(

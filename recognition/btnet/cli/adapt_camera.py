@@ -1,4 +1,4 @@
-"""Adapt branches to a camera: BatchNorm statistics from its unlabelled faces, a file of a few kilobytes a branch."""
+"""Adapt branches to a camera: measure BatchNorm statistics on its unlabelled faces."""
 
 from __future__ import annotations
 
@@ -8,64 +8,46 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.cli.left_out import tell_left_out
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
+from btnet.cli.images import read_crop, tell_left_out
 from btnet.console import show
 from btnet.files.atomic import refuse_existing
-from btnet.serving.selection import INDICATORS, RULES
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet adapt-camera`."""
-    parser.add_argument("model", help="run folder with trunk and branches")
+    parser.add_argument("model", metavar="MODEL", help="run folder with trunk and branches")
     parser.add_argument(
-        "--faces",
+        "faces",
         type=Path,
-        required=True,
-        help="face crops of this camera in native size, of anybody: a folder of images, in folders or not; or a .rec",
+        metavar="FACES",
+        help="unlabelled face crops of this camera in native size: a folder, with subfolders or not; or X.rec",
     )
+    options.add_output(parser, "FOLDER", "folder to write, one for each camera")
+    options.add_overwrite(parser)
     parser.add_argument(
         "--prior",
         type=float,
         default=0.0,
         metavar="N",
-        help="the branch's own statistics count as those of N faces: for few faces (default: %(default)g)",
+        help="count the branch's own statistics as those of N faces, where faces are few (default: %(default)g)",
     )
-    parser.add_argument("--indicator", choices=INDICATORS, default="max", help="as of the recogniser")
-    parser.add_argument("--rule", choices=RULES, default="ceil", help="likewise (default: %(default)s)")
+    options.add_strategy(parser)
+    options.add_selector(parser)
     parser.add_argument(
-        "--selector", type=Path, metavar="X.json", help="of `btnet-lab fit-selector`, instead of the size"
+        "--resolution", type=int, metavar="PX", help="adapt this branch, with every face, whatever its size"
     )
-    parser.add_argument(
-        "--resolution", type=int, metavar="R", help="take every face to this branch, whatever its size"
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=128, help="faces normalised together (default: %(default)s)"
-    )
-    parser.add_argument("--device", default=None, help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument(
-        "--output", "-o", type=Path, required=True, metavar="FOLDER", help="one for each camera"
-    )
-    add_overwrite_argument(parser)
+    options.add_batch_size(parser, 128)
+    options.add_device(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Sort the faces by branch, measure, write a set for each branch that has enough of them.
-
-    Returns:
-        0, or 3 if the folder holds images that were not taken.
-
-    Raises:
-        ValueError: if no branch has enough faces, or the model has none.
-        FileNotFoundError, NotADirectoryError: if something is missing.
-        FileExistsError: if a set is there and may not be replaced.
-    """
+    """Sort the faces by branch, measure, write a file for each branch that has enough; 3 if images were left out."""
     from btnet.method.btnet import BTNet
     from btnet.serving.backend import TorchBackend, torch_device
     from btnet.serving.camera import ENOUGH_FACES, LEAST_FACES, adapt_branch, camera_file
     from btnet.serving.crops import fit_crops
     from btnet.serving.model_folder import load_model
-    from btnet.serving.optical import OpticalSelector
     from btnet.serving.recognizer import Recognizer
 
     loaded = load_model(args.model)
@@ -74,12 +56,12 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"{args.model}: has no branches to adapt; the trunk must not move")
     measured = [args.resolution] if args.resolution is not None else model.resolutions
     refuse_existing(*(camera_file(args.output, r) for r in measured), overwrite=args.overwrite)
-    selector = None if args.selector is None else OpticalSelector.load(args.selector)
+    indicator, rule = options.strategy_of(args)
     backend = TorchBackend(loaded, device=torch_device(args.device))
-    recognizer = Recognizer(backend, indicator=args.indicator, rule=args.rule, selector=selector)
+    recognizer = Recognizer(backend, indicator=indicator, rule=rule, selector=options.selector_of(args))
     crops, status = _read(args.faces)
     chosen = recognizer.choose(crops) if args.resolution is None else np.full(len(crops), args.resolution)
-    written = []
+    written = 0
     for resolution in measured:
         mine = [crops[row] for row in np.flatnonzero(chosen == resolution)]
         if args.resolution is None and len(mine) < LEAST_FACES:
@@ -90,11 +72,11 @@ def run(args: argparse.Namespace) -> int:
         path = camera_file(args.output, resolution)
         args.output.mkdir(parents=True, exist_ok=True)
         camera.save(path)
-        written.append(path)
+        written += 1
         show(f"{path}: from {len(mine)} faces, {path.stat().st_size / 1000:.0f} kB")
         if len(mine) < ENOUGH_FACES:
             show(
-                f"btnet: warning: {len(mine)} faces for {resolution} px; below {ENOUGH_FACES} it may do harm: "
+                f"btnet: warning: {len(mine)} faces for {resolution} px; fewer than {ENOUGH_FACES} may do harm: "
                 "collect more, or trust the branch's own statistics with --prior",
                 error=True,
             )
@@ -108,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _read(path: Path) -> tuple[list[NDArray[np.uint8]], int]:
     """The crops, and the exit status if all else is done."""
-    from btnet.cli.recognizer_options import read_crop
     from btnet.data.faces import open_faces
     from btnet.data.found_images import walk_images
     from btnet.serving.crops import as_rgb

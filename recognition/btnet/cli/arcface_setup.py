@@ -1,4 +1,4 @@
-"""Make a checkout of arcface_torch run with what is installed, and train branches; show each change, and undo it."""
+"""Set up a checkout of arcface_torch to run with what is installed and to train branches; or undo it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,18 @@ from btnet.interop.arcface_setup import PlannedFile, find_checkout, missing_pack
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet arcface-setup`."""
     parser.add_argument(
-        "checkout", type=Path, help="folder recognition/arcface_torch of a checkout of InsightFace"
+        "checkout",
+        type=Path,
+        metavar="CHECKOUT",
+        help="folder recognition/arcface_torch of a checkout of InsightFace",
     )
     what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="say what does not run here, and change nothing")
-    what.add_argument("--undo", action="store_true", help="take all changes back")
+    what.add_argument("--check", action="store_true", help="print what does not run here; change nothing")
+    what.add_argument("--undo", action="store_true", help="undo all changes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check, change, or take back.
-
-    Returns:
-        0; 1 if a check finds something that does not run, or a file had to be left whole.
-
-    Raises:
-        FileNotFoundError: if the folder is no checkout.
-    """
+    """Check, change, or undo; 1 if a check finds what does not run, or a file had to be left as it was."""
     checkout = find_checkout(args.checkout)
     if args.undo:
         files = undo(checkout)
@@ -51,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         write(file)
     for file in left:
         show(f"{file.name}: left whole, {file.obstacle}; upstream has changed it, edit it by hand")
-    show(f"{len(changed)} files changed; take it back with `btnet arcface-setup {args.checkout} --undo`")
+    show(f"{len(changed)} files changed; undo it with `btnet arcface-setup {args.checkout} --undo`")
     return int(bool(left))
 
 

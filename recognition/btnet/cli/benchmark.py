@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from btnet.cli import options
 from btnet.console import show
 from btnet.evaluation.rates import too_few
 from btnet.evaluation.summary import GainBaselines
-from btnet.images.interpolation import INTERPOLATIONS
 from btnet.public_sets.image_sets import ImageFiles
 from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
 
@@ -22,7 +21,6 @@ __all__ = [
     "add_feature_arguments",
     "add_model_arguments",
     "add_network_argument",
-    "add_skip_argument",
     "load_models",
     "percent",
     "settle_unreadable",
@@ -52,74 +50,55 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="run folder (trunk and branches), or a trunk's .pt file: phi_bt, phi_mr ...",
+        help=f"{options.MODEL_HELP}: phi_bt, phi_mr ...",
     )
     parser.add_argument(
         "--high-resolution",
         metavar="MODEL",
-        help="phi_hr: the reference of gains, and the canonical side of models that take one low resolution",
+        help="phi_hr: gains start from it, and it embeds the 112 px side for models of one low resolution",
     )
     parser.add_argument(
         "--phi-mm",
         nargs="+",
         default=[],
         metavar="MODEL",
-        help="phi_mm: one model for each low resolution, shown as one; gains at one resolution are measured by it "
-        "(eq. 5); needs --high-resolution",
+        help="phi_mm, one model for each low resolution, shown as one: the measure of gains at one resolution (eq. 5); "
+        "needs --high-resolution",
     )
     parser.add_argument(
         "--phi-mr",
         metavar="MODEL",
-        help="phi_mr: gains across resolutions are measured by it (eq. 4); needs --high-resolution",
+        help="phi_mr: the measure of gains across resolutions (eq. 4); needs --high-resolution",
     )
-    parser.add_argument(
-        "--interpolation",
-        choices=INTERPOLATIONS,
-        help="how faces are resized (default: as each model was trained, bilinear where that is not recorded)",
-    )
-    parser.add_argument(
-        "--batch-size", type=int, default=32, help="images per forward pass (default: %(default)s)"
-    )
-    parser.add_argument("--device", default="", help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument("--output", "-o", type=Path, metavar="X.json", help="write the results here too")
+    options.add_output(parser, "X.json", "write the results here too", required=False)
+    options.add_json(parser)
+    options.add_interpolation(parser, None, "as each model was trained; bilinear where that is not recorded")
+    options.add_batch_size(parser)
+    options.add_device(parser)
 
 
 def add_network_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare how a network is forced on faces that serving would send to another."""
+    """Declare that one network embeds all small faces."""
     parser.add_argument(
         "--network",
         type=int,
         metavar="PX",
-        help="embed every face below the canonical size with the network for PX, whatever its size selects; 112: the "
-        "trunk alone (default: the network that serving selects)",
+        help="embed every face below 112 px with the network for PX; 112: the trunk alone (default: the network that "
+        "the face's size selects, as in serving)",
     )
 
 
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare where features are kept and what happens to images that cannot be read."""
+    """Declare where embeddings are kept, and how images are read."""
     parser.add_argument(
         "--features",
         type=Path,
         default=Path("runs/features"),
         metavar="FOLDER",
-        help="where embeddings are kept: a stopped run goes on, a further one reuses them (default: %(default)s)",
+        help="keep embeddings here: a stopped run goes on, the next one reuses them (default: %(default)s)",
     )
-    add_skip_argument(parser)
-    parser.add_argument(
-        "--workers",
-        type=int,
-        default=min(8, os.cpu_count() or 1),
-        help="threads that read images (default: %(default)s)",
-    )
-
-
-def add_skip_argument(parser: argparse.ArgumentParser) -> None:
-    """Declare what happens to images that cannot be read."""
-    parser.add_argument(
-        "--skip-unreadable",
-        action="store_true",
-        help="score without the images that cannot be read, and say so in the result (default: list them and stop)",
-    )
+    options.add_skip_unreadable(parser)
+    options.add_workers(parser)
 
 
 def load_models(args: argparse.Namespace) -> LoadedModels:

@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from btnet import __version__
+from btnet.cli.former import translate
 from btnet.console import show, shown
 
 __all__ = ["run_program"]
@@ -49,15 +50,15 @@ def run_program(prog: str, description: str, groups: Groups, argv: Sequence[str]
         SystemExit: from argparse, for `--help`, `--version` and options that do not exist.
     """
     modules = {name: module for group in groups.values() for name, module in group.items()}
-    args = _parse(prog, description, groups, list(argv))
     with _warnings_as_lines():
         try:
+            args = _parse(prog, description, groups, list(argv))
             status: int | None = importlib.import_module(modules[args.command]).run(args)
         except KeyboardInterrupt:
             show("btnet: interrupted", error=True)
             return _INTERRUPTED
         except _USERS_MISTAKES as error:
-            if args.debug:
+            if "--debug" in argv:
                 traceback.print_exc()
             show(f"btnet: error: {_one_line(error)}", error=True)
             return 2
@@ -66,12 +67,14 @@ def run_program(prog: str, description: str, groups: Groups, argv: Sequence[str]
 
 @contextmanager
 def _warnings_as_lines() -> Iterator[None]:
+    """For one command; with it end the filters that it, or a library that it uses, has set."""
     before = warnings.formatwarning
-    warnings.formatwarning = _warning_line
-    try:
-        yield
-    finally:
-        warnings.formatwarning = before
+    with warnings.catch_warnings():
+        warnings.formatwarning = _warning_line
+        try:
+            yield
+        finally:
+            warnings.formatwarning = before
 
 
 def _warning_line(
@@ -108,6 +111,7 @@ def _parse(prog: str, description: str, groups: Groups, argv: list[str]) -> argp
         )
         if name == chosen:
             importlib.import_module(module).add_arguments(command)
+            argv = translate(name, argv, command)
     return parser.parse_args(argv)
 
 

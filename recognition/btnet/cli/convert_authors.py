@@ -1,13 +1,12 @@
-"""Turn the BTNet authors' files, a whole network per resolution, into trunk and overlays, or back."""
+"""Convert the BTNet authors' files, a whole network per resolution, to trunk and overlays, or back."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import show
-from btnet.images.interpolation import INTERPOLATIONS
 from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
 from btnet.method.btnet import BTNet
 from btnet.model_folder.model_files import refuse_model
@@ -18,40 +17,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         type=Path,
-        help="in: the authors' model.pt of the 112 px trunk. Out: a run folder with trunk and branches",
+        metavar="SOURCE",
+        help="the authors' model.pt of the 112 px trunk; or, to write their files, a run folder of ours",
     )
+    options.add_output(
+        parser, "FOLDER", "run folder to write; or the place of reso112/model.pt, reso14/model.pt ..."
+    )
+    options.add_overwrite(parser)
     parser.add_argument(
         "--branch",
         action="append",
         default=[],
         metavar="PX=FILE",
-        help="in: the authors' model.pt of a resolution; repeat it. Files do not say their resolution",
+        help="the authors' model.pt of a resolution, which the file does not say; repeat it for more",
     )
-    parser.add_argument(
-        "--interpolation",
-        choices=INTERPOLATIONS,
-        default="bilinear",
-        help="in: how the faces of training were made smaller (default: %(default)s, the authors')",
-    )
-    parser.add_argument(
-        "--output",
-        "-o",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="in: run folder to write; out: gets reso112/model.pt, reso14/model.pt ...",
-    )
-    add_overwrite_argument(parser)
+    options.add_interpolation(parser, "bilinear", "%(default)s, as the authors trained")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert.
-
-    Raises:
-        ValueError: for files that do not belong together, or a --branch that is not PX=FILE.
-        FileNotFoundError: if a file is missing.
-        FileExistsError: if a file to write is there and may not be replaced.
-    """
+    """Convert, either way."""
     if args.source.is_dir():
         if args.branch:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Turn arcface_torch's or the authors' classifier shards into classifier.safetensors, or back for any rank count."""
+"""Convert classifier shards of arcface_torch or the authors to classifier.safetensors, or back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from btnet.backbones.trunk_file import MODEL, load_trunk
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.files.atomic import refuse_existing
@@ -23,34 +23,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         type=Path,
+        metavar="SOURCE",
         help="folder of checkpoint_gpu_*.pt, rank_*_softmax_weight.pt, softmax_fc_gpu_*.pt; or classifier.safetensors",
     )
-    parser.add_argument(
-        "--output",
-        "-o",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="X.safetensors; with --ranks a folder",
-    )
+    options.add_output(parser, "PATH", "X.safetensors; with --ranks a folder")
+    options.add_overwrite(parser)
     parser.add_argument(
         "--ranks",
         type=int,
         metavar="N",
         help="write checkpoint_gpu_*.pt for N ranks of arcface_torch instead",
     )
-    parser.add_argument("--rec", help="the shards' training set (.rec or folder): it names the classes")
-    parser.add_argument("--trunk", help="the shards' trunk (default: model.pt in the source folder)")
-    add_overwrite_argument(parser)
+    options.add_faces(parser, "the shards' training set, which names the classes")
+    parser.add_argument(
+        "--trunk", metavar="TRUNK", help="the shards' trunk (default: model.pt in the source folder)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Convert.
-
-    Raises:
-        ValueError, FileNotFoundError: for damaged or incomplete shards, or a data set or trunk they do not fit.
-        FileExistsError: if shards or the file are there and may not be replaced.
-    """
+    """Convert, either way."""
     source: Path = args.source
     if args.ranks is not None:
         weight = _centres(source)
@@ -61,13 +52,11 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f"{source}: is a classifier.safetensors already; give --ranks N to make shards of it"
         )
-    if args.rec is None:
-        raise ValueError(
-            "--rec is missing: shards do not name their classes; give the set they were trained on"
-        )
+    if args.faces is None:
+        raise ValueError("shards do not name their classes; give the set they were trained on with --faces")
     refuse_existing(args.output, overwrite=args.overwrite)
     trunk = load_trunk(args.trunk or source / MODEL)
-    faces = open_faces(args.rec)
+    faces = open_faces(args.faces)
     weight = merge_classifier_shards(source, num_classes=faces.num_classes)
     if weight.shape[1] != trunk.embedding_size:
         raise ValueError(

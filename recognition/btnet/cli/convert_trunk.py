@@ -1,4 +1,4 @@
-"""Make a trunk in arcface_torch's format of a checkpoint of AdaFace, CVLface, TFace, face.evoLVe, or a wrapped one."""
+"""Convert a checkpoint of AdaFace, CVLface, TFace or face.evoLVe, or a wrapped one, to a trunk."""
 
 from __future__ import annotations
 
@@ -22,19 +22,16 @@ from btnet.interop.restored_norms import restore_norms
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet convert-trunk`."""
     parser.add_argument(
-        "checkpoint", type=Path, help=".ckpt, .pt, .pth or .safetensors file, or a folder with one"
+        "checkpoint",
+        type=Path,
+        metavar="CHECKPOINT",
+        help=".ckpt, .pt, .pth or .safetensors file, or a folder with one",
     )
-    add_trunk_options(parser, "BatchNorms that the network had not")
+    add_trunk_options(parser, "measure BatchNorms that the network has not")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a state dict in arcface_torch's keys.
-
-    Raises:
-        ValueError: for a network that is none of ours, or if its colour order must be stated, or is refuted.
-        FileNotFoundError: if a file is missing.
-        FileExistsError: if the file to write is there and may not be replaced.
-    """
+    """Write a state dict in arcface_torch's keys."""
     refuse_output(args)
     trunk = load_trunk(args.checkpoint, colour_order=args.colour_order)
     size = trunk.canonical_size

@@ -1,10 +1,10 @@
-"""Serve a local page that compares two faces while one of them shrinks."""
+"""Serve a local web page that compares two faces while one of them shrinks."""
 
 from __future__ import annotations
 
 import argparse
 
-from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer
+from btnet.cli import options
 from btnet.console import show
 
 _LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -13,22 +13,19 @@ _LOCAL = ("127.0.0.1", "localhost", "::1")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet demo-page`."""
     parser.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (default: %(default)s, this computer only)"
+        "--host",
+        default="127.0.0.1",
+        help="listen on this address (default: %(default)s, this computer only)",
     )
     parser.add_argument("--port", type=int, default=8000, help="(default: %(default)s)")
-    add_recognizer_arguments(parser)
+    options.add_recognizer(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Serve until interrupted.
-
-    Raises:
-        ValueError: if the address is taken or does not exist, or as `load_recognizer`.
-        FileNotFoundError: for a missing model.
-    """
+    """Serve until interrupted."""
     from btnet.page.server import make_server
 
-    recognizer = load_recognizer(args)
+    recognizer = options.load_recognizer(args)
     try:
         server = make_server(recognizer, host=args.host, port=args.port)
     except (OSError, OverflowError) as error:

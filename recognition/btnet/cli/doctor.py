@@ -1,34 +1,37 @@
-"""Say what is installed, what the machine offers, and whether a stored embedding comes out again."""
+"""Check the installation: packages, the machine, and whether a stored embedding is reproduced."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 
 from btnet import __version__
+from btnet.cli import options
 from btnet.console import show
 from btnet.doctor.finding import Finding
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet doctor`."""
-    parser.add_argument(
-        "--no-self-test", action="store_true", help="leave out the embedding, the longest part"
-    )
+    parser.add_argument("--no-self-test", action="store_true", help="skip the embedding, the longest part")
+    options.add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print a line for each finding.
-
-    Returns:
-        0, or 1 if something is wrong.
-    """
-    show(f"btnet {__version__}")
-    num_wrong = 0
+    """Print a line for each finding; 1 if something is wrong."""
+    found = []
+    if not args.json:
+        show(f"btnet {__version__}")
     for finding in _findings(self_test=not args.no_self_test):
-        show(finding)
-        num_wrong += finding.is_wrong
-    show(f"{num_wrong} wrong" if num_wrong else "nothing wrong")
+        found.append(finding)
+        if not args.json:
+            show(finding)
+    num_wrong = sum(finding.is_wrong for finding in found)
+    if args.json:
+        options.print_json({"btnet": __version__, "findings": [asdict(each) for each in found]})
+    else:
+        show(f"{num_wrong} wrong" if num_wrong else "nothing wrong")
     return int(num_wrong > 0)
 
 

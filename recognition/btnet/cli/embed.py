@@ -1,4 +1,4 @@
-"""Embed every face image below a folder into a gallery file."""
+"""Embed every face image in a folder into a gallery file."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.cli.left_out import LEFT_OUT, tell_left_out
-from btnet.cli.overwrite_option import add_overwrite_argument
-from btnet.cli.recognizer_options import add_recognizer_arguments, load_recognizer, read_crop
+from btnet.cli import options
+from btnet.cli.images import LEFT_OUT, read_crop, tell_left_out
 from btnet.console import progress_bar, show
 from btnet.data.found_images import walk_images
 from btnet.files.atomic import refuse_existing
@@ -23,18 +22,19 @@ _BLOCK_BYTES = 64 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet embed`."""
     parser.add_argument(
-        "folder", type=Path, help="face crops of any size, in folders or not (JPEG, PNG, BMP, WebP)"
+        "folder",
+        type=Path,
+        metavar="FOLDER",
+        help="face crops of any size, with subfolders or not (JPEG, PNG, BMP, WebP)",
     )
-    parser.add_argument(
-        "--output", "-o", type=Path, required=True, metavar="X.npz", help="gallery file to write"
-    )
-    add_overwrite_argument(parser)
+    options.add_output(parser, "X.npz", "gallery to write")
+    options.add_overwrite(parser)
     parser.add_argument(
         "--skip-unreadable",
         action="store_true",
         help="replace a gallery even where files cannot be read (default: --overwrite keeps it then)",
     )
-    add_recognizer_arguments(parser)
+    options.add_recognizer(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,43 +43,36 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0, or 3 if some images could not be read or were not taken; the gallery then holds the rest, unless it would
         replace another.
-
-    Raises:
-        ValueError: if no image is readable, for another ending than .npz, or as `load_recognizer`.
-        NotADirectoryError: if there is no such folder.
-        FileNotFoundError: for a missing model or output folder.
-        FileExistsError: if the gallery is there and may not be replaced.
     """
     from btnet.serving.gallery import Gallery, check_ending
 
     check_ending(args.output)
     refuse_existing(args.output, overwrite=args.overwrite)
     found = walk_images(args.folder).need_some()
-    paths = [args.folder / name for name in found.names]
     if not args.output.parent.is_dir():
         raise FileNotFoundError(f"{args.output.parent}: no such folder; create it first")
-    recognizer = load_recognizer(args)
+    recognizer = options.load_recognizer(args)
     unreadable: list[str] = []
     names: list[str] = []
     resolutions: list[int] = []
     embeddings: list[NDArray[np.float32]] = []
-    with progress_bar("embedding", len(paths)) as progress:
-        for block in _read_blocks(paths, unreadable):
-            names += [path.relative_to(args.folder).as_posix() for path, _ in block]
-            crops = [crop for _, crop in block]
+    with progress_bar("embedding", len(found.names)) as progress:
+        for block in _read_blocks(args.folder, found.names, unreadable):
+            names += block
+            crops = list(block.values())
             resolutions += recognizer.choose(crops).tolist()
             embeddings.append(recognizer.embed(crops, progress=progress))
     for reason in unreadable:
         show(f"btnet: unreadable: {reason}", error=True)
     if not names:
-        raise ValueError(f"{args.folder}: none of {len(paths)} images is readable; no gallery written")
+        raise ValueError(f"{args.folder}: none of {len(found.names)} images is readable; no gallery written")
     if unreadable:
-        show(f"btnet: {len(unreadable)} of {len(paths)} files could not be read", error=True)
+        show(f"btnet: {len(unreadable)} of {len(found.names)} files could not be read", error=True)
     status = tell_left_out(found)
     if unreadable and args.output.exists() and not args.skip_unreadable:
         show(
-            f"btnet: {args.output}: kept as it was, a gallery is not replaced by a part of the next; repair or "
-            "remove these files, or leave them out with --skip-unreadable",
+            f"btnet: {args.output}: kept as it was, because the new gallery would lack faces; repair or remove these "
+            "files, or leave them out with --skip-unreadable",
             error=True,
         )
         return LEFT_OUT
@@ -90,20 +83,22 @@ def run(args: argparse.Namespace) -> int:
     return LEFT_OUT if unreadable else status
 
 
-def _read_blocks(paths: list[Path], unreadable: list[str]) -> Iterator[list[tuple[Path, NDArray[np.uint8]]]]:
-    block: list[tuple[Path, NDArray[np.uint8]]] = []
+def _read_blocks(
+    folder: Path, names: list[str], unreadable: list[str]
+) -> Iterator[dict[str, NDArray[np.uint8]]]:
+    """Crops by name; reasons of those that cannot be read are added to `unreadable`."""
+    block: dict[str, NDArray[np.uint8]] = {}
     num_bytes = 0
-    for path in paths:
+    for name in names:
         try:
-            crop = read_crop(path)
+            block[name] = read_crop(folder / name)
         except (ValueError, OSError) as error:
             unreadable.append(str(error))
             continue
-        block.append((path, crop))
-        num_bytes += crop.nbytes
+        num_bytes += block[name].nbytes
         if num_bytes >= _BLOCK_BYTES:
             yield block
-            block, num_bytes = [], 0
+            block, num_bytes = {}, 0
     if block:
         yield block
 

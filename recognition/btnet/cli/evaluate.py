@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from btnet.cli import options
 from btnet.cli.benchmark import (
     LoadedModels,
     add_model_arguments,
     add_network_argument,
-    add_skip_argument,
     load_models,
     settle_unreadable,
     views_of,
@@ -27,7 +27,6 @@ from btnet.files.digest import sha256
 from btnet.public_sets.image_sets import read_lfw_pairs
 from btnet.serving.feature_pass import read_all
 from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.native import parse_strategies
 from btnet.serving.results import write_result
 from btnet.serving.verification_report import SetResults, print_gains, print_report, report
 from btnet.serving.verify import (
@@ -71,14 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "selects for it; `native`: images in their own size; "
         "`all`: every resolution against every one (default: %(default)s)",
     )
-    parser.add_argument(
-        "--strategy",
-        default="max+ceil",
-        help="how a size selects its network, as in serving: indicator+rule (default: %(default)s)",
-    )
+    options.add_strategy(parser)
     add_network_argument(parser)
     add_model_arguments(parser)
-    add_skip_argument(parser)
+    options.add_skip_unreadable(parser)
     parser.add_argument(
         "--roc", type=Path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
     )
@@ -92,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         FileNotFoundError: if a model or set is not there.
     """
     loaded = load_models(args)
-    [strategy] = parse_strategies(args.strategy)
+    strategy = options.strategy_of(args)
     models = [replace(model, rule=strategy.rule) for model in loaded.models]
     pairs = _every_pair(models) if args.pairs == "all" else _listed_pairs(args.pairs)
     for pair in pairs:
@@ -103,7 +98,7 @@ def run(args: argparse.Namespace) -> None:
             )
     views = views_of(models)
     paths = _bin_paths(args)
-    with distributed_context(args.device) as context:
+    with distributed_context(args.device or "") as context:
         for model in models:
             model.to(context.device)
         sets = [_verify_set(path, models, pairs, args) for path in paths]
@@ -152,7 +147,7 @@ def _verify_set(
     path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
     images, issame = read_bin(path, size=_aligned_size(models, pairs))
-    [strategy] = parse_strategies(args.strategy)
+    strategy = options.strategy_of(args)
 
     def one(
         model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
@@ -181,7 +176,7 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
                 need_aligned(image, str(listed.images.root / listed.images.names[index]), size)
     there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
     first, second, issame = listed.first[there], listed.second[there], listed.issame[there]
-    [strategy] = parse_strategies(args.strategy)
+    strategy = options.strategy_of(args)
 
     def one(
         model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]

@@ -1,4 +1,4 @@
-"""Write the networks of a model as ONNX files, each checked against torch."""
+"""Export the networks of a model as ONNX files, each checked against torch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import show
 from btnet.files.atomic import refuse_existing
 from btnet.interop.onnx import check_onnx, export_onnx
 from btnet.interop.onnx_bundle import export_bundle
-from btnet.interop.onnx_convert import PRECISIONS
 from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import NAME, leads_bundle
 from btnet.model_folder.model_files import record_files
@@ -29,51 +28,27 @@ _SECONDS_TO_MEASURE = 0.5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet export-onnx`."""
-    parser.add_argument("model", type=Path, help="run folder (trunk and branches), or a trunk's .pt file")
-    parser.add_argument(
-        "--resolutions",
-        type=int,
-        nargs="+",
-        metavar="PX",
-        help="networks to write (default: the trunk and every branch)",
+    parser.add_argument("model", type=Path, metavar="MODEL", help=options.MODEL_HELP)
+    options.add_output(
+        parser, "FOLDER", "where to write embed_rPX.onnx (default: onnx/ in the run folder)", required=False
     )
-    parser.add_argument(
-        "--input",
-        type=_input_size,
-        default=None,
-        metavar="native|PX",
-        help="faces the files take: native, each network's own size (default); or one size for all, such as "
-        "112, resized inside the graph: a drop-in for whatever feeds 112 px crops",
+    options.add_overwrite(parser)
+    options.add_resolutions(parser)
+    options.add_input_size(
+        parser,
+        "size of the faces that the files take: native, each network's own (default); or one for all, such as 112, "
+        "resized inside the graph: a drop-in for whatever feeds 112 px crops",
     )
-    parser.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        default="fp32",
-        help="of weights and arithmetic (default: %(default)s)",
-    )
+    options.add_precision(parser)
     parser.add_argument(
         "--bundle",
         action="store_true",
         help="store the trunk's weights once, in a data file that the ONNX files of all resolutions share",
     )
-    parser.add_argument(
-        "--out",
-        "-o",
-        type=Path,
-        metavar="DIR",
-        help="where to write embed_rPX.onnx (default: onnx/ in the run folder)",
-    )
-    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the files and print a line for each: size, difference from torch, speed.
-
-    Raises:
-        ValueError: for a damaged model, a resolution without network, or an export that differs from torch.
-        FileNotFoundError: if there is no such model.
-        FileExistsError: if a file to write is there and may not be replaced.
-    """
+    """Write the files and print a line for each: size, difference from torch, speed."""
     evaluated = load_model(args.model)
     model = evaluated.model
     sizes = (
@@ -86,22 +61,23 @@ def run(args: argparse.Namespace) -> None:
             f"--resolutions {' '.join(unknown)}: {args.model} has networks for "
             f"{', '.join(map(str, sizes))} px; choose among these"
         )
-    folder = args.out or (args.model if args.model.is_dir() else args.model.parent) / FOLDER
+    folder = args.output or (args.model if args.model.is_dir() else args.model.parent) / FOLDER
     if args.bundle:
         if not isinstance(model, BTNet) or args.resolutions:
             raise ValueError(
                 f"{args.model}: --bundle is for a trunk and all its branches; leave it or --resolutions out"
             )
         refuse_existing(*(folder / network_file(size) for size in sizes), overwrite=args.overwrite)
-        _print_bundle(export_bundle(model, folder, input_size=args.input, precision=args.precision))
+        _print_bundle(export_bundle(model, folder, input_size=args.input_size, precision=args.precision))
         _record(args.model, [folder / NAME])
         return
     if leads_bundle(folder):
         raise ValueError(
-            f"{folder}: holds a bundle, whose files these would replace; take another folder with --out"
+            f"{folder}: holds a bundle, whose files these would replace; take another folder with --output"
         )
     paths = {
-        size: folder / network_file(size, input_size=args.input, precision=args.precision) for size in chosen
+        size: folder / network_file(size, input_size=args.input_size, precision=args.precision)
+        for size in chosen
     }
     refuse_existing(*paths.values(), overwrite=args.overwrite)
     folder.mkdir(parents=True, exist_ok=True)
@@ -110,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
             model,
             path,
             resolution=size,
-            input_size=args.input,
+            input_size=args.input_size,
             precision=args.precision,
             interpolation=evaluated.interpolation,
         )
@@ -137,10 +113,6 @@ def _print_bundle(bundle: OnnxBundle) -> None:
     show(
         f"bundle: {shared / 1e6:.1f} MB; the same networks as separate files: {bundle.separate_bytes() / 1e6:.1f} MB"
     )
-
-
-def _input_size(text: str) -> int | None:
-    return None if text == "native" else int(text)
 
 
 def _milliseconds_per_face(session: Any) -> float:

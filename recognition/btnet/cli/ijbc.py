@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
     entries: list[dict[str, Any]] = []
     described: list[dict[str, Any]] = []
     unreadable: dict[int, str] = {}
-    with distributed_context(args.device) as context:
+    with distributed_context(args.device or "") as context:
         for model in loaded.models:
             model.to(context.device)
             known = [pair for pair in pairs if answers(model, pair)]

@@ -1,4 +1,4 @@
-"""Make a trunk of an InsightFace recognition ONNX file, merged BatchNorms restored with faces."""
+"""Import a recognition ONNX file as a trunk; merged BatchNorms are restored with faces."""
 
 from __future__ import annotations
 
@@ -13,35 +13,31 @@ from btnet.interop.onnx_trunk import import_onnx
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet import-onnx`."""
-    parser.add_argument("model", type=Path, help="ONNX file of IResNet or MobileFaceNet kind")
+    parser.add_argument("model", type=Path, metavar="X.onnx", help="IResNet or MobileFaceNet")
     parser.add_argument(
         "--input-mean",
         type=float,
         metavar="M",
-        help="grey level that the file's input has at 0 (usual: 127.5)",
+        help="the file's input is (grey level - M) / S (usual: 127.5)",
     )
+    parser.add_argument("--input-std", type=float, metavar="S", help="see --input-mean (usual: 127.5, 128)")
     parser.add_argument(
-        "--input-std", type=float, metavar="S", help="its input is (grey level - M) / S (usual: 127.5, 128)"
+        "--input-size",
+        type=int,
+        default=112,
+        metavar="PX",
+        help="size of the faces it takes (default: %(default)s)",
     )
-    parser.add_argument(
-        "--size", type=int, default=112, metavar="PX", help="of the model (default: %(default)s)"
-    )
-    add_trunk_options(parser, "merged BatchNorms")
+    add_trunk_options(parser, "restore merged BatchNorms")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write a state dict in arcface_torch's keys.
-
-    Raises:
-        ValueError: for a file of another kind, one whose input is not known, or if faces are needed and there are none.
-        FileNotFoundError: if a file is missing.
-        FileExistsError: if the file to write is there and may not be replaced.
-    """
+    """Write a state dict in arcface_torch's keys."""
     refuse_output(args)
     faces = (
         None
         if args.faces is None
-        else sample_faces(args.faces, args.num_faces, size=args.size, canonical_size=args.size)
+        else sample_faces(args.faces, args.num_faces, size=args.input_size, canonical_size=args.input_size)
     )
     imported = import_onnx(
         args.model,
@@ -49,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         colour_order=args.colour_order,
         input_mean=args.input_mean,
         input_std=args.input_std,
-        labelled=labelled_of(args, args.size),
+        labelled=labelled_of(args, args.input_size),
     )
     write_trunk(args, imported.trunk)
     used = f" with {len(faces)} faces" if faces is not None and imported.restored else ""

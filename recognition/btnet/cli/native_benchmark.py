@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.cli import options
 from btnet.cli.benchmark import (
     LoadedModels,
     add_feature_arguments,
@@ -29,21 +30,11 @@ from btnet.training.distributed import distributed_context
 __all__ = ["Embedded", "NativeBenchmark", "add_native_arguments"]
 
 
-def add_native_arguments(parser: argparse.ArgumentParser, *, strategies: str, mirror: bool) -> None:
+def add_native_arguments(parser: argparse.ArgumentParser, *, strategy: str = "max+ceil") -> None:
     """Declare the options of a benchmark of native faces."""
     parser.add_argument("--root", type=Path, required=True, metavar="FOLDER", help="the data set's folder")
-    parser.add_argument(
-        "--strategies",
-        default=strategies,
-        help="how a face's size selects its branch: indicator+rule such as max+ceil,avg+near, or all nine "
-        "(default: %(default)s)",
-    )
-    parser.add_argument(
-        "--mirror",
-        action=argparse.BooleanOptionalAction,
-        default=mirror,
-        help="add the embedding of the mirror image (default: %(default)s)",
-    )
+    options.add_strategy(parser, strategy, "; or several, such as max+ceil,avg+near; or all, the nine")
+    options.add_mirror(parser)
     add_model_arguments(parser)
     add_feature_arguments(parser)
 
@@ -79,7 +70,7 @@ class NativeBenchmark:
             FileNotFoundError: if a model is missing.
         """
         self.args, self.images, self.checksum = args, images, checksum
-        self.strategies = parse_strategies(args.strategies)
+        self.strategies = parse_strategies(args.strategy)
         self.loaded: LoadedModels = load_models(args)
         with progress_bar("reading", len(images)) as progress:
             self.sizes, unreadable = image_sizes(images, num_workers=args.workers, progress=progress)
@@ -96,7 +87,7 @@ class NativeBenchmark:
         Returns:
             The results, with "model", "strategy" and "faces_by_resolution".
         """
-        with distributed_context(self.args.device) as context:
+        with distributed_context(self.args.device or "") as context:
             for model in self.loaded.models:
                 model.to(context.device)
             return list(self._score(scorer))

@@ -1,4 +1,4 @@
-"""Quantise an ONNX file to int8 with calibration faces, and say what it costs on verification pairs."""
+"""Quantise an ONNX file to int8 with calibration faces, and measure what it costs on pairs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import show
 from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.bin_sets import read_bin
@@ -18,21 +18,21 @@ from btnet.files.atomic import refuse_existing
 from btnet.images.resize import resize
 from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
 from btnet.interop.quantisation import quantise_onnx
+from btnet.serving.gallery import unit
 from btnet.serving.onnx_session import open_session
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet quantise-onnx`."""
-    parser.add_argument("model", type=Path, help="float32 file of `btnet export-onnx`")
+    parser.add_argument("model", type=Path, metavar="MODEL.onnx", help="float32 file of `btnet export-onnx`")
+    parser.add_argument("faces", metavar="FACES", help=f"calibration: {options.FACES_HELP}")
     parser.add_argument(
-        "--faces",
-        required=True,
-        metavar="SET",
-        help="calibration: a .rec or .bin file, a folder of identity folders, or synthetic:IDS:PER_ID",
+        "--bin", type=Path, required=True, metavar="SET.bin", help="measure the cost on these pairs"
     )
-    parser.add_argument("--num-faces", type=int, default=256, help="of them used (default: %(default)s)")
+    options.add_output(parser, "X.onnx", "file to write (default: MODEL_int8.onnx)", required=False)
+    options.add_overwrite(parser)
     parser.add_argument(
-        "--bin", type=Path, required=True, metavar="SET.bin", help="pairs the cost is measured on"
+        "--num-faces", type=int, default=256, metavar="N", help="use N of them (default: %(default)s)"
     )
     parser.add_argument(
         "--gallery",
@@ -40,18 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="X.onnx",
         help="float32 file for the first image of each pair, at its own size (default: both sides alike)",
     )
-    parser.add_argument("--output", "-o", type=Path, metavar="X.onnx", help="default: MODEL_int8.onnx")
-    add_overwrite_argument(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the int8 file; print accuracies, cosines and sizes.
-
-    Raises:
-        ValueError: for files of another kind.
-        FileNotFoundError: if a file is missing.
-        FileExistsError: if the file to write is there and may not be replaced.
-    """
+    """Write the int8 file; print accuracies, cosines and sizes."""
     session = open_session(args.model)
     size = onnx_input_size(session, str(args.model))
     props = session.get_modelmeta().custom_metadata_map
@@ -83,11 +75,6 @@ def run(args: argparse.Namespace) -> None:
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, accuracy {100 * accuracy:.2f} +- {100 * std:.2f} %"
             f" on {len(issame)} pairs of {args.bin} at {view} px"
         )
-    exact, quantised = (_unit(embeddings) for embeddings in sides.values())
+    exact, quantised = (unit(embeddings) for embeddings in sides.values())
     cosine = (exact * quantised).sum(axis=1)
     show(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")
-
-
-def _unit(embeddings: np.ndarray) -> np.ndarray:
-    unit: np.ndarray = embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return unit

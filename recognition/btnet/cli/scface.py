@@ -11,7 +11,7 @@ from btnet.public_sets.native_sets import DISTANCES, read_scface
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet scface`."""
-    add_native_arguments(parser, strategies="max+ceil", mirror=True)
+    add_native_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

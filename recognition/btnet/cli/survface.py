@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="identification",
         help="1:N with Face_Identification_Test_Set, or 1:1 with Face_Verification_Test_Set (default: %(default)s)",
     )
-    add_native_arguments(parser, strategies="all", mirror=False)
+    add_native_arguments(parser, strategy="all")
 
 
 def run(args: argparse.Namespace) -> None:

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="where Gallery_Match, Probe and Gallery_Distractor are, for an aligned copy (default: ROOT/Testing_Set)",
     )
-    add_native_arguments(parser, strategies="max+ceil", mirror=True)
+    add_native_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:

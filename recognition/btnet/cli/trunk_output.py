@@ -1,4 +1,4 @@
-"""Options and output of the commands that make a trunk of somebody else's file."""
+"""Options and output of the commands that import a trunk from somebody else's file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.saved_networks import COLOUR_ORDERS
 from btnet.backbones.trunk_file import write_weights
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
 from btnet.console import show
 from btnet.data.faces import open_faces
 from btnet.files.atomic import refuse_existing
@@ -18,39 +18,22 @@ from btnet.method.btnet import BTNet
 from btnet.model_folder.model_files import refuse_model
 
 
-def add_trunk_options(parser: argparse.ArgumentParser, norms: str) -> None:
-    """Declare what `import-onnx` and `convert-trunk` have in common.
-
-    Args:
-        parser: of the command.
-        norms: whose statistics `--faces` are for.
-    """
+def add_trunk_options(parser: argparse.ArgumentParser, use_of_faces: str) -> None:
+    """Declare what `import-onnx` and `convert-trunk` have in common."""
+    options.add_output(parser, "PATH", "model.pt, X.safetensors, or a folder for model.pt and its manifest")
+    options.add_overwrite(parser)
     parser.add_argument(
         "--colour-order",
         choices=COLOUR_ORDERS,
         help="of the images it was trained on, where the file does not tell",
     )
-    parser.add_argument(
-        "--faces",
-        metavar="SET",
-        help=f"aligned faces for {norms}: a .rec or .bin file, or identity folders",
-    )
-    parser.add_argument("--num-faces", type=int, default=512, help="of them used (default: %(default)s)")
+    options.add_faces(parser, f"{use_of_faces} with aligned faces", 512)
     parser.add_argument(
         "--labelled",
         metavar="SET",
-        help="aligned faces of known people (.rec or folder): check the colour order and range on up to 100 of them",
+        help="check colour order and range on up to 100 people: X.rec or a folder of identity folders, aligned",
     )
-    parser.add_argument("--licence", metavar="TEXT", help="recorded with the trunk")
-    add_overwrite_argument(parser)
-    parser.add_argument(
-        "--output",
-        "-o",
-        type=Path,
-        required=True,
-        metavar="PATH",
-        help="model.pt, X.safetensors, or a folder: model.pt and its manifest",
-    )
+    parser.add_argument("--licence", metavar="TEXT", help="record this licence with the trunk")
 
 
 def labelled_of(args: argparse.Namespace, size: int) -> Labelled | None:
