@@ -16,7 +16,7 @@ def test_a_config_of_the_package_is_found_outside_the_repository_and_ones_own_go
         assert load_config(name).branches == [14]
     with pytest.raises(FileNotFoundError, match="did you mean demo_btnet_r14"):
         load_config("configs/demo_btnet_r15")
-    assert main(["configs", "configs"]) == 0
+    assert main(["configs", "-o", "configs"]) == 0
     (tmp_path / "configs/demo_btnet_r14.py").write_text(
         "from easydict import EasyDict\nconfig = EasyDict(lr=0.5)\n"
     )
@@ -28,18 +28,18 @@ def test_copies_are_all_of_them_and_replace_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "mine"
-    assert main(["configs", str(folder)]) == 0
+    assert main(["configs", "-o", str(folder)]) == 0
     assert {p.name: p.read_text() for p in folder.iterdir()} == {
         p.name: p.read_text() for p in packaged_configs().glob("*.py")
     }
     for path in folder.iterdir():
         path.write_text("mine")
-    assert main(["configs", str(folder)]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert main(["configs", "-o", str(folder)]) == 2
+    assert "exists" in capsys.readouterr().err
     assert {path.read_text() for path in folder.iterdir()} == {"mine"}
 
 
 def test_the_list_names_each_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["configs"]) == 0
     listed = capsys.readouterr().out
-    assert all(f"configs/{path.stem} " in listed for path in packaged_configs().glob("*.py"))
+    assert all(f"{path.stem} " in listed for path in packaged_configs().glob("*.py"))

@@ -37,7 +37,7 @@ def test_shards_become_a_classifier_and_shards_of_another_number_of_ranks(
 ) -> None:
     centres = merge_classifier_shards(run_folder)
     file = tmp_path / "out" / "classifier.safetensors"
-    assert convert(run_folder, "--rec", DATA, "-o", file) == 0
+    assert convert(run_folder, "--faces", DATA, "-o", file) == 0
     faces = open_faces(DATA)
     state = torch.load(run_folder / "model.pt", weights_only=True)
     found = load_classifier(
@@ -58,7 +58,7 @@ def test_an_incomplete_set_is_refused_by_the_name_of_the_missing_shard(
     rank: int, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (run_folder / f"checkpoint_gpu_{rank}.pt").unlink()
-    assert convert(run_folder, "--rec", DATA, "-o", tmp_path / "x.safetensors") == 2
+    assert convert(run_folder, "--faces", DATA, "-o", tmp_path / "x.safetensors") == 2
     text = capsys.readouterr().err
     assert f"checkpoint_gpu_{rank}.pt" in text
     assert "missing" in text
@@ -70,12 +70,12 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     output: list[str | Path] = ["-o", tmp_path / "x.safetensors"]
     assert convert(run_folder, *output) == 2
-    assert "--rec is missing" in capsys.readouterr().err
-    assert convert(run_folder, "--rec", "synthetic:9:1", *output) == 2
+    assert "with --faces" in capsys.readouterr().err
+    assert convert(run_folder, "--faces", "synthetic:9:1", *output) == 2
     assert "hold 10 classes, expected 9; the run had another training set" in capsys.readouterr().err
     network = IResNet((1, 1, 1, 1), widths=(8, 8, 8, 8), embedding_size=16)
     torch.save(network.state_dict(), tmp_path / "other.pt")
-    assert convert(run_folder, "--rec", DATA, "--trunk", tmp_path / "other.pt", *output) == 2
+    assert convert(run_folder, "--faces", DATA, "--trunk", tmp_path / "other.pt", *output) == 2
     assert "centres of 8 values, and the trunk's embeddings have 16" in capsys.readouterr().err
-    assert convert(tmp_path / "x.safetensors", "--rec", DATA, *output) == 2
+    assert convert(tmp_path / "x.safetensors", "--faces", DATA, *output) == 2
     assert "give --ranks N" in capsys.readouterr().err

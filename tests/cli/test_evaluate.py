@@ -477,7 +477,7 @@ def test_phi_hr_collapses_on_real_14_px_faces_as_measured(tmp_path: Path) -> Non
     for path in (trunk, pairs):
         if not path.is_file():
             pytest.skip(f"real input absent: {path.name} is not below BTNET_SHARED (default: ../shared)")
-    made = ["make-bin", "--pairs", pairs, "--root", pairs.parent, "--output", tmp_path / "val.bin"]
+    made = ["make-bin", pairs, "--root", pairs.parent, "--output", tmp_path / "val.bin"]
     assert main([str(word) for word in made]) == 0
     command = ["evaluate", trunk, "--bin", tmp_path / "val.bin", "--pairs", "14-14", "--batch-size", "16"]
     assert main([*map(str, command), "--output", str(tmp_path / "x.json")]) == 0

@@ -50,13 +50,13 @@ def test_resolutions_folder_and_input_size_are_chosen(folder: Path, tmp_path: Pa
     argv = [
         "export-onnx",
         str(folder),
-        "--out",
+        "--output",
         str(out),
         "--resolutions",
         "32",
         "8",
         "8",
-        "--input",
+        "--input-size",
         "32",
     ]
     assert main(argv) == 0
@@ -73,7 +73,7 @@ def test_a_trunk_alone_is_exported_beside_its_file(tmp_path: Path) -> None:
     assert check_onnx(path, load_trunk(tmp_path / "trunk.pt")) < 1e-5
 
 
-@pytest.mark.parametrize("options", [[], ["--precision", "fp16"], ["--input", "32"]])
+@pytest.mark.parametrize("options", [[], ["--precision", "fp16"], ["--input-size", "32"]])
 def test_a_bundle_is_written_whole_and_says_what_it_saves(
     folder: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,7 +90,7 @@ def test_a_bundle_is_written_whole_and_says_what_it_saves(
     assert float(found[2]) == round(bundle.separate_bytes() / 1e6, 1)
     for size, path in bundle.networks.items():
         session = bundle.open(size)
-        assert session.get_inputs()[0].shape[2] == (32 if options == ["--input", "32"] else size)
+        assert session.get_inputs()[0].shape[2] == (32 if options == ["--input-size", "32"] else size)
         assert check_onnx(path, BTNet.load(folder)) < (5e-3 if "fp16" in options else 1e-5)
     # Its files are not overwritten one by one: the bundle would be damaged.
     assert main(["export-onnx", str(folder)]) == 2
@@ -114,13 +114,13 @@ def test_a_bundle_needs_a_trunk_and_all_of_its_branches(
     ("options", "message"),
     [
         (["--resolutions", "8", "9"], "--resolutions 9: {} has networks for 32, 8, 4 px"),
-        (["--input", "0"], "input size 0 px"),
+        (["--input-size", "0"], "input size 0 px"),
     ],
 )
 def test_mistakes_are_answered_in_a_line_before_a_file_is_written(
     options: list[str], message: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["export-onnx", str(folder), "--out", str(tmp_path / "out"), *options]) == 2
+    assert main(["export-onnx", str(folder), "--output", str(tmp_path / "out"), *options]) == 2
     err = capsys.readouterr().err
     assert message.format(folder) in err
     assert err.count("\n") == 1

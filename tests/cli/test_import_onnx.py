@@ -26,7 +26,7 @@ X = torch.rand(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 
 @pytest.fixture
 def faces(tmp_path: Path) -> list[str]:
     write_bin(tmp_path / "faces.bin", FACES, [True, False] * 8)
-    return ["--faces", str(tmp_path / "faces.bin"), "--size", "32"]
+    return ["--faces", str(tmp_path / "faces.bin"), "--input-size", "32"]
 
 
 def test_a_merged_file_becomes_a_trunk_with_the_same_embeddings(
@@ -59,7 +59,7 @@ def test_bad_input_is_answered_in_a_line_and_leaves_no_file(
     argv = ["import-onnx", str(path), "-o", str(output)]
     assert main(argv) == 2
     assert main([*argv, "--faces", str(tmp_path / "nothing.rec")]) == 2
-    assert main([*argv, *faces, "--size", "16"]) == 2
+    assert main([*argv, *faces, "--input-size", "16"]) == 2
     path.write_bytes(path.read_bytes()[:1000])
     assert main([*argv, *faces]) == 2
     err = capsys.readouterr().err.splitlines()
@@ -98,7 +98,7 @@ def test_labelled_faces_bear_a_stated_convention_out_or_refuse_it_and_it_is_reco
     argv = [
         "import-onnx",
         str(path),
-        "--size",
+        "--input-size",
         "32",
         "-o",
         str(output),
@@ -137,7 +137,16 @@ def test_what_labelled_faces_cannot_decide_is_said_and_refuses_nothing(
     onnx.save(model, path)
     labelled = coloured_faces(tmp_path / "faces")
     for order in ("RGB", "BGR"):
-        argv = ["import-onnx", str(path), "--size", "32", "-o", str(tmp_path / order), "--labelled", labelled]
+        argv = [
+            "import-onnx",
+            str(path),
+            "--input-size",
+            "32",
+            "-o",
+            str(tmp_path / order),
+            "--labelled",
+            labelled,
+        ]
         assert main([*argv, "--input-mean", "127.5", "--input-std", "127.5", "--colour-order", order]) == 0
         assert f"cannot tell {order}, (x - 127.5) / 127.5 from " in capsys.readouterr().out
         assert read_manifest(tmp_path / order)["trunk_origin"]["colour_order"] == order

@@ -35,7 +35,7 @@ def test_model_cost_prints_a_row_per_resolution(trunk: Path, capsys: pytest.Capt
 def test_a_classifier_that_was_built_is_the_one_a_run_builds(tmp_path: Path, trunk: Path) -> None:
     path = tmp_path / "classifier.safetensors"
     data = "synthetic:4:3"
-    assert main(["build-classifier", str(trunk), "--rec", data, "-o", str(path), "--num-workers", "0"]) == 0
+    assert main(["build-classifier", str(trunk), data, "-o", str(path), "--workers", "0"]) == 0
     built = load_classifier(path)
     state = torch.load(trunk, weights_only=True)
     assert built.trunk_fingerprint == fingerprint(state)

@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def quantise(folder: Path, name: str, *options: str) -> int:
     pairs = str(folder / "pairs.bin")
-    return main(["quantise-onnx", str(folder / name), "--faces", pairs, "--bin", pairs, *options])
+    return main(["quantise-onnx", str(folder / name), pairs, "--bin", pairs, *options])
 
 
 def test_both_accuracies_and_the_cosine_are_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

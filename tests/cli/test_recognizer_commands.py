@@ -177,7 +177,7 @@ def test_exit_status_says_whether_a_model_is_compatible(
     output = tmp_path / "c.json"
 
     def check(new: str, *options: str) -> int:
-        argv = ["check-compatibility", "--old", model, "--new", new, "--faces", str(tmp_path / "p.bin")]
+        argv = ["check-compatibility", model, new, str(tmp_path / "p.bin")]
         return main([*argv, "-o", str(output), "--device", "cpu", *options])
 
     assert check(model, "--resolutions", "112") == 0

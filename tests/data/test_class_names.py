@@ -68,7 +68,7 @@ def packed(folder: Path) -> dict[str, Path]:
     for form, (start, text) in forms.items():
         (root / f"{form}.txt").write_bytes(os.fsencode(text))
         found[form] = root / f"{form}.rec"
-        pack("--list", root / f"{form}.txt", "--root", start, "-o", found[form])
+        pack(root / f"{form}.txt", "--root", start, "-o", found[form])
     found["shards"] = root / "shards.json"
     with tarfile.open(root / "a.tar", "w") as archive:
         for name, label in zip(files, faces.labels, strict=True):

@@ -92,7 +92,7 @@ def run(words: list[str]) -> None:
     if words[:2] in (["btnet", "train"], ["python", "train.py"]):
         extra = [word for key in SMALL for word in ("--set", key)]
     elif words[:2] == ["btnet", "build-classifier"]:
-        extra = ["--num-workers", "0"]  # as num_workers above
+        extra = ["--workers", "0"]  # as num_workers above
     if words[0] in PROGRAMS:
         status: Any = PROGRAMS[words[0]]([*words[1:], *extra])
     else:

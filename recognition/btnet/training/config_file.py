@@ -55,7 +55,7 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     if not base_file.is_file():
         raise FileNotFoundError(
             f"{base_file}: every config needs a base beside it; copy configs/base.py there, or have "
-            "`btnet configs FOLDER` write it"
+            "`btnet configs -o FOLDER` write it"
         )
     set_here = [(f"--set {text[:_SHOWN]}", dict([_parse(text)])) for text in overrides]
     likes = [values["like"] for _, values in set_here if "like" in values]
