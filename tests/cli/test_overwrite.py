@@ -27,8 +27,8 @@ from tiny_keys import TINY
 CONFIGS = Path(__file__).parents[2] / "configs"
 # They write measurements, pages, pictures or data sets; what they write can be had again.
 WITHOUT = {
-    "analyse", "check-compatibility", "configs", "demo", "evaluate", "evidence", "head-memory", "ijbc", "index-shards", "make-bin",
-    "make-rec", "model-cost", "native-test", "report", "scface", "survface", "tinyface",
+    "analyse", "check-compatibility", "configs", "demo", "evaluate", "evidence", "head-memory", "ijbc", "index-shards",
+    "make-bin", "make-rec", "model-cost", "native-test", "report", "scface", "survface", "tinyface",
 }  # fmt: skip
 FORMER = b"what was made before"
 
