@@ -8,18 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from btnet.cli.left_out import LEFT_OUT
-from btnet.cli.overwrite_option import add_overwrite_argument
+from btnet.cli import options
+from btnet.cli.images import LEFT_OUT
 from btnet.console import show, show_table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `btnet align`."""
     parser.add_argument(
-        "folder", nargs="?", type=Path, help="photographs or crops, in identity folders or not"
+        "folder", nargs="?", type=Path, metavar="FOLDER", help="photographs or crops, with subfolders or not"
     )
-    parser.add_argument("--output", "-o", type=Path, metavar="ALIGNED", help="folder to write")
-    add_overwrite_argument(parser)
+    options.add_output(parser, "ALIGNED", "folder to write", required=False)
+    options.add_overwrite(parser)
     parser.add_argument(
         "--detector",
         metavar="SOURCE",
@@ -64,16 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Align, or measure.
-
-    Returns:
-        0, or 3 if images were left out.
-
-    Raises:
-        ValueError: for a number out of range, a file that is no detector, or no face at all.
-        FileNotFoundError: if there is no detector.
-        FileExistsError: if the output is there and may not be replaced.
-    """
+    """Align, or measure; 3 if images were left out."""
     from btnet.detection.align_folder import align_folder, beside
     from btnet.detection.detector import open_detector
 
