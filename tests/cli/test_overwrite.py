@@ -112,7 +112,8 @@ def test_every_command_that_writes_a_model_has_the_option() -> None:
         elif "--output" in words:
             without.add(command)
     assert without <= WITHOUT
-    assert {words.split()[0] for words in WRITERS} == having
+    # align needs a detector: tests/detection tries it.
+    assert {words.split()[0] for words in WRITERS} == having - {"align"}
 
 
 @pytest.mark.parametrize(
