@@ -93,13 +93,10 @@ def run(args: argparse.Namespace) -> int:
     )
     if not done.left_out:
         return 0
-    [(reason, count), *others] = Counter(
-        reason.split(",")[0] for reason in done.left_out.values()
-    ).most_common()
-    more = f", {len(done.left_out) - count} for other reasons" if others else ""
+    reason = Counter(reason.split(",")[0] for reason in done.left_out.values()).most_common(1)[0][0]
     show(
-        f"btnet: {len(done.left_out)} images left out ({count}: {reason}{more}); "
-        f"see {beside(args.output, 'left_out.tsv')}",
+        f"btnet: {len(done.left_out)} images left out, most often: {reason}; see "
+        f"{beside(args.output, 'left_out.tsv')}",
         error=True,
     )
     return LEFT_OUT
@@ -115,29 +112,23 @@ def _report_recall(args: argparse.Namespace) -> int:
     ]
     portraits = load_portraits(args.folder, detectors[0]) if args.folder else rendered_portraits()
     measured = [measure_recall(portraits, detector) for detector in detectors]
+    table = [
+        [
+            str(row[0].size),
+            *(f"{value:.{digits}f}" for r in row for value, digits in zip(r[1:], (2, 2, 0), strict=True)),
+        ]
+        for row in zip(*measured, strict=True)
+    ]
     show_table(
         f"{detectors[0].name}: {len(portraits)} faces in frames of 640 x 480 px; false: detections a frame that are "
         "no face",
         ["px", *(f"{what} x{d.upscale:g}" for d in detectors for what in ("recall", "false", "ms"))],
-        [
-            [
-                str(row[0].size),
-                *(
-                    cell
-                    for r in row
-                    for cell in (f"{r.recall:.2f}", f"{r.false:.2f}", f"{r.milliseconds:.0f}")
-                ),
-            ]
-            for row in zip(*measured, strict=True)
-        ],
+        table,
         text=(),
     )
     for detector, rows in zip(detectors, measured, strict=True):
         smallest = smallest_found(rows)
-        below = f"under {smallest} px" if smallest else "of every size measured"
         if smallest != rows[0].size:
-            show(
-                f"btnet: with --upscale {detector.upscale:g} the detector misses most faces {below}",
-                error=True,
-            )
+            below = f"under {smallest} px" if smallest else "of every size measured"
+            show(f"btnet: with --upscale {detector.upscale:g} most faces {below} are missed", error=True)
     return 0

@@ -17,6 +17,7 @@ __all__ = ["FaceDetector", "open_detector"]
 
 _OVERLAP: Final = 0.3  # of two boxes, intersection over union, from which on they are one face
 _LARGE, _SMALL = 1280, 640  # longest side from which on an image is also looked at shrunk, and to what, in px
+_MOST: Final = 4096  # px, longest side that a network is shown: CenterFace takes 4 GB for it
 _MULTIPLE: Final = 32  # networks halve their input five times
 _ADVICE: Final = (
     "name an insightface pack (buffalo_l) or its folder, or a SCRFD, YuNet or CenterFace .onnx file, or install the "
@@ -40,15 +41,17 @@ class FaceDetector:
     def detect(self, image: NDArray[np.uint8]) -> Detections:
         """Find faces; see `Detector.detect`. Boxes end at the image; landmarks may lie outside.
 
-        A large image is looked at twice: as it is, for small faces, and shrunk, for large ones.
+        A large image is looked at twice: as it is, for small faces, and shrunk, for large ones. What the network sees
+        is 4096 px long at most.
 
         Raises:
             ValueError: if the image is not uint8 [H, W, 3].
         """
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"image is {image.dtype} {list(image.shape)}, expected uint8 RGB [H, W, 3]")
-        looks = [self._look(image, self.upscale)]
-        if (longest := max(image.shape)) * self.upscale > _LARGE:  # networks miss faces far larger than these
+        longest = max(image.shape)
+        looks = [self._look(image, min(self.upscale, _MOST / longest))]
+        if longest * self.upscale > _LARGE:  # networks miss faces far larger than these
             looks.append(self._look(image, _SMALL / longest))
         boxes, points, scores = (np.concatenate(found) for found in zip(*looks, strict=True))
         kept = _distinct(boxes, scores)
