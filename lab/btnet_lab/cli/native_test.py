@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from btnet.cli import options
-from btnet.cli.benchmark import add_model_arguments, load_models, show_too_few, views_of
+from btnet.cli.benchmark import add_model_arguments, finish, load_models, on_device, show_too_few, views_of
 from btnet.console import progress_bar, show, show_table
 from btnet_lab.native_test.scene import Conditions
 
@@ -68,8 +68,6 @@ def run(args: argparse.Namespace) -> None:
     from btnet.data.pairs import read_pairs
     from btnet.files.digest import sha256
     from btnet.serving.camera import apply_cameras
-    from btnet.serving.results import write_result
-    from btnet.training.distributed import distributed_context
     from btnet_lab.native_test.capture import capture_pairs
     from btnet_lab.native_test.native_set import NativeSet
     from btnet_lab.native_test.report import native_document, native_rows
@@ -95,7 +93,7 @@ def run(args: argparse.Namespace) -> None:
         checksum = pairs.digest()
         if args.make is not None:
             pairs.save(args.make)
-            show(f"{args.make}: {len(pairs.issame)} pairs")
+            show(f"{args.make}: {len(pairs.issame)} pairs", error=args.json)
     if not args.models:
         return
     selector = options.selector_of(args)
@@ -103,11 +101,10 @@ def run(args: argparse.Namespace) -> None:
     if args.camera is not None:
         for model in loaded.models:
             sizes = ", ".join(map(str, apply_cameras(model, args.camera)))
-            show(f"{model.name}: statistics of {args.camera} at {sizes} px")
+            show(f"{model.name}: statistics of {args.camera} at {sizes} px", error=args.json)
     scores = {}
-    with distributed_context(args.device or "") as context:
+    with on_device(args, loaded.models):
         for model in loaded.models:
-            model.to(context.device)
             with progress_bar(
                 model.name, len(pairs.issame) * (1 + len(model.native_resolutions))
             ) as progress:
@@ -120,19 +117,19 @@ def run(args: argparse.Namespace) -> None:
                 )
             choices = native_choices(pairs, embeddings.resolutions, selector)
             scores[model.name] = score_choices(embeddings, pairs, choices)
-    if args.output is not None:
-        document = native_document(
-            pairs,
-            scores,
-            loaded.models,
-            loaded.paths,
-            name=args.set.stem if args.set else Path(args.faces).name,
-            checksum=checksum,
-            interpolation=views_of(loaded.models),
-            mirror=args.mirror,
-            selector=None if selector is None else {"cuts": dict(selector.cuts), **selector.about},
-        )
-        write_result(args.output, document)
+    document = native_document(
+        pairs,
+        scores,
+        loaded.models,
+        loaded.paths,
+        name=args.set.stem if args.set else Path(args.faces).name,
+        checksum=checksum,
+        interpolation=views_of(loaded.models),
+        mirror=args.mirror,
+        selector=None if selector is None else {"cuts": dict(selector.cuts), **selector.about},
+    )
+    if not finish(args, document):
+        return
     for model in loaded.models:
         networks = " / ".join(map(str, model.native_resolutions))
         columns = ["choice", "accuracy", *(f"TAR @ {far:g}" for far in FARS)]

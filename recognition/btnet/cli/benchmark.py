@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +17,21 @@ from btnet.evaluation.rates import too_few
 from btnet.evaluation.summary import GainBaselines
 from btnet.public_sets.image_sets import ImageFiles
 from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
+from btnet.serving.results import write_result
+from btnet.serving.verify import Pair, answers
+from btnet.training.distributed import distributed_context
 
 __all__ = [
     "LoadedModels",
     "add_feature_arguments",
     "add_model_arguments",
     "add_network_argument",
+    "add_pairs_argument",
+    "finish",
     "load_models",
+    "on_device",
     "percent",
+    "refuse_unanswered",
     "settle_unreadable",
     "show_too_few",
     "views_of",
@@ -88,6 +97,30 @@ def add_network_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_pairs_argument(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Declare the pairs of sizes at which models are compared."""
+    parser.add_argument(
+        "--pairs",
+        default="112-112,112-14,14-14",
+        metavar="PX-PX,...",
+        help=f"pairs of sizes in px: {meaning} (default: %(default)s)",
+    )
+
+
+def refuse_unanswered(pairs: Iterable[Pair], models: Sequence[EvaluatedModel]) -> None:
+    """Refuse a pair for which no model has networks.
+
+    Raises:
+        ValueError: for the first one.
+    """
+    for pair in pairs:
+        if not any(answers(model, pair) for model in models):
+            raise ValueError(
+                f"pair {pair[0]}-{pair[1]}: no model given has networks for both sizes; leave it out, or give phi_hr "
+                "with --high-resolution"
+            )
+
+
 def add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare where embeddings are kept, and how images are read."""
     parser.add_argument(
@@ -150,6 +183,28 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
             by_path[args.high_resolution], by_path.get(args.phi_mr or ""), by_path.get(of_phi_mm or "")
         )
     return LoadedModels(models, paths, baselines)
+
+
+@contextmanager
+def on_device(args: argparse.Namespace, models: Iterable[EvaluatedModel]) -> Iterator[None]:
+    """Move the models to the device of `--device`; the command's networks run inside."""
+    with distributed_context(args.device or "") as context:
+        for model in models:
+            model.to(context.device)
+        yield
+
+
+def finish(args: argparse.Namespace, document: Mapping[str, Any]) -> bool:
+    """Write the result where `--output` says, before anything is shown; print it where `--json` is given.
+
+    Returns:
+        Whether tables are to be printed.
+    """
+    if args.output is not None:
+        write_result(args.output, document)
+    if args.json:
+        options.print_json(document)
+    return not args.json
 
 
 def settle_unreadable(

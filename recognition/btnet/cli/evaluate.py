@@ -1,4 +1,4 @@
-"""Verify models on .bin sets or LFW-style pairs of images, at one resolution and across resolutions."""
+"""Verify models on .bin sets or LFW-style lists of pairs, at and across resolutions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from btnet.cli.benchmark import (
     LoadedModels,
     add_model_arguments,
     add_network_argument,
+    add_pairs_argument,
+    finish,
     load_models,
+    on_device,
+    refuse_unanswered,
     settle_unreadable,
     views_of,
 )
@@ -27,7 +31,6 @@ from btnet.files.digest import sha256
 from btnet.public_sets.image_sets import read_lfw_pairs
 from btnet.serving.feature_pass import read_all
 from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.results import write_result
 from btnet.serving.verification_report import SetResults, print_gains, print_report, report
 from btnet.serving.verify import (
     Pair,
@@ -38,7 +41,6 @@ from btnet.serving.verify import (
     verify,
     verify_listed,
 )
-from btnet.training.distributed import distributed_context
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="SET.bin",
-        help="verification sets, or folders: all sets of a folder, or those that --sets names",
+        help="verification sets; of a folder all, or those that --sets names",
     )
     parser.add_argument(
-        "--sets", nargs="+", metavar="NAME", help="of the folder's sets, e.g. lfw cfp_fp agedb_30"
+        "--sets",
+        nargs="+",
+        metavar="NAME",
+        help="verify on these sets of the folder, such as lfw cfp_fp agedb_30",
     )
     parser.add_argument(
         "--pairs-file",
@@ -63,12 +68,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--root", type=Path, metavar="FOLDER", help="images of --pairs-file: ROOT/NAME/NAME_0001.jpg"
     )
-    parser.add_argument(
-        "--pairs",
-        default="112-112,112-14,14-14",
-        help="sizes of the first and the second image of each pair, in px, each embedded by the network that serving "
-        "selects for it; `native`: images in their own size; "
-        "`all`: every resolution against every one (default: %(default)s)",
+    add_pairs_argument(
+        parser,
+        "of the first and the second image, each embedded by the network that serving selects for it; `native`: in its "
+        "own size; `all`: every resolution against every one",
     )
     options.add_strategy(parser)
     add_network_argument(parser)
@@ -80,34 +83,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Verify each model on each set, print tables, write what was asked for.
-
-    Raises:
-        ValueError: for a pair that no model has networks for, or files that are damaged.
-        FileNotFoundError: if a model or set is not there.
-    """
+    """Verify each model on each set, print tables, write what was asked for."""
     loaded = load_models(args)
     strategy = options.strategy_of(args)
     models = [replace(model, rule=strategy.rule) for model in loaded.models]
     pairs = _every_pair(models) if args.pairs == "all" else _listed_pairs(args.pairs)
-    for pair in pairs:
-        if not any(answers(model, pair) for model in models):
-            raise ValueError(
-                f"pair {pair[0]}-{pair[1]}: no model given has networks for both sizes; leave it out, or "
-                "give phi_hr with --high-resolution"
-            )
+    refuse_unanswered(pairs, models)
     views = views_of(models)
     paths = _bin_paths(args)
-    with distributed_context(args.device or "") as context:
-        for model in models:
-            model.to(context.device)
+    with on_device(args, models):
         sets = [_verify_set(path, models, pairs, args) for path in paths]
         if args.pairs_file is not None:
             sets.append(_verify_files(models, pairs, args))
-    if args.output is not None:
-        write_result(args.output, report(sets, pairs, models, loaded.paths, views))
-    print_report(sets, pairs, views)
-    _print_gains(sets, pairs, loaded)
+    if finish(args, report(sets, pairs, models, loaded.paths, views)):
+        print_report(sets, pairs, views)
+        _print_gains(sets, pairs, loaded)
     if args.roc is not None:
         for results in sets:
             _draw(results, pairs, args.roc, views)

@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from btnet.backbones.registry import trunk_of
-from btnet.cli.benchmark import LoadedModels
-from btnet.cli.ijbc import _add_gains
 from btnet.evaluation.summary import GainBaselines, gain_text, gains
 from btnet.method.cost import model_costs
+from btnet.serving.ijb_run import add_ijb_gains
 from btnet_lab.report.published import published
 
 PAIRS = ("112&7", "112&14", "112&28", "7&7", "14&14", "28&28", "112&112")
@@ -101,7 +100,7 @@ def test_the_command_for_ijbc_gives_the_papers_models_the_papers_gains() -> None
         for model in MODELS
         for pair in PAIRS
     ]
-    _add_gains(entries, LoadedModels([], [], BASELINES))
+    add_ijb_gains(entries, BASELINES)
     found = {(entry["model"], tuple(entry["pair"])): entry["gain"] for entry in entries}
     at_14 = found["phi_bt", (112, 14)]
     assert (gain_text(at_14["tar_at_far"]), gain_text(at_14["tpir"])) == ("+1.87", "+1.66")
