@@ -110,7 +110,9 @@ def align_folder(
     """
     table = beside(output, "left_out.tsv")
     refuse_existing(
-        output, overwrite=overwrite and table.is_file(), option="--overwrite (of `btnet align` alone)"
+        output,
+        overwrite=overwrite and table.is_file(),
+        option="`btnet align --overwrite` (its own output alone)",
     )
     inner, outer = output.resolve(), folder.resolve()
     if inner.is_relative_to(outer) or outer.is_relative_to(inner):
