@@ -29,7 +29,7 @@ __all__ = [
 
 SIZES: Final = (10, 12, 14, 17, 20, 24, 28, 34, 40)
 _WIDTH, _HEIGHT, _CELL = 640, 480, 160  # px; one face in each cell of a frame
-_AROUND: Final = 1.0  # how much of a portrait is kept on each side of the face's middle, in face sizes
+_AROUND: Final = 1.6  # how much of a portrait is kept on each side of the face's middle, in face sizes
 _NEAR: Final = 0.25  # of the face's size: a face counts as found if the landmarks' mean is that close
 
 
