@@ -129,11 +129,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    keep_freed_memory()  # as a training process on a CPU does
     where = machine(torch.device("cpu"))
     print(where)
     num_images, num_batches = (64, 4) if options.quick else (1024, 60)
-    with tempfile.TemporaryDirectory() as folder:
+    # memory is kept as in a training process on a CPU
+    with keep_freed_memory(), tempfile.TemporaryDirectory() as folder:
         path = options.rec
         if path is None:
             path = Path(folder, "faces.rec")

@@ -26,7 +26,7 @@ from btnet import BTNet
 from btnet.backbones.registry import create
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import export_bundle
-from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import bundle_networks
 
 Run = Callable[[], object]
 Load = Callable[[Path, bool], list[Callable[[], Run]]]
@@ -70,7 +70,8 @@ def _write(folder: Path, name: str, resolutions: list[int]) -> str:
     for size in (model.trunk.canonical_size, *resolutions):
         path = export_onnx(model, folder / "separate" / f"embed_r{size}.onnx", resolution=size)
         separate += path.stat().st_size
-    bundle = export_bundle(model, folder / "bundle").num_bytes
+    export_bundle(model, folder / "bundle")
+    bundle = {path.name: path.stat().st_size for path in sorted((folder / "bundle").iterdir())}
     for file, num_bytes in bundle.items():
         print(f"{file:18} {num_bytes / 1e6:7.2f} MB")
     print(f"bundle {sum(bundle.values()) / 1e6:.1f} MB, separate files {separate / 1e6:.1f} MB\n")
@@ -107,7 +108,7 @@ def _onnxruntime(folder: Path, plain: bool) -> list[Callable[[], Run]]:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.add_session_config_entry("session.disable_prepacking", "1")
     if (folder / "btnet.json").is_file():
-        paths = list(OnnxBundle.load(folder).networks.values())
+        paths = list(bundle_networks(folder).values())
     else:
         paths = sorted(folder.glob("*.onnx"), key=lambda path: -int(path.stem[7:]))
 

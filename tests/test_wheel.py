@@ -1,4 +1,4 @@
-"""The wheel outside the repository, beside the environment's packages; `make wheel-test` makes fresh environments."""
+"""The wheels outside the repository, beside the environment's packages; `make wheel-test` makes fresh environments."""
 
 from __future__ import annotations
 
@@ -19,15 +19,24 @@ SMALL = [
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy: building leaves files beside the sources."""
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy: building leaves files beside the sources."""
     pytest.importorskip("setuptools", minversion="70.1", reason="older ones need the package wheel")
-    source = tmp_path_factory.mktemp("source")
-    for name in ("recognition", "configs"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, source / name, ignore=ignored)
+    copy = tmp_path_factory.mktemp("source")
+    for name in ("recognition", "configs", "lab"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info", "build")
+        shutil.copytree(ROOT / name, copy / name, ignore=ignored)
     for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path) -> Path:
+    return build(source)
+
+
+def build(source: Path) -> Path:
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     run([*pip, "--wheel-dir", str(source / "dist"), str(source)], source)
     [built] = (source / "dist").glob("*.whl")
@@ -42,18 +51,23 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_every_module_its_data_and_the_configs(wheel: Path) -> None:
+def held(wheel: Path) -> set[str]:
     with ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if ".dist-info/" not in name}
-    package = ROOT / "recognition"
-    modules = {path.relative_to(package).as_posix() for path in (package / "btnet").rglob("*.py")}
-    data = {
-        path.relative_to(package).as_posix()
-        for path in (package / "btnet").rglob("*")
-        if path.is_file() and path.suffix not in (".py", ".pyc")
-    }
+        return {name for name in archive.namelist() if ".dist-info/" not in name}
+
+
+def files_of(package: Path) -> set[str]:
+    files = (path for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return {path.relative_to(package.parent).as_posix() for path in files}
+
+
+def test_the_wheel_holds_the_product_its_data_and_the_configs_and_nothing_else(wheel: Path) -> None:
     configs = {f"btnet/configs/{path.name}" for path in (ROOT / "configs").glob("*.py")}
-    assert held == modules | data | configs
+    assert held(wheel) == files_of(ROOT / "recognition/btnet") | configs
+
+
+def test_the_laboratory_has_a_wheel_of_its_own(source: Path) -> None:
+    assert held(build(source / "lab")) == files_of(ROOT / "lab/btnet_lab")
 
 
 def test_the_wheel_trains_outside_the_repository(wheel: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_trunk_of_a_bundle_comes_back_bit_by_bit_without_faces(tmp_path: Pat
     model = with_branches(trained(iresnet(), X), 8)
     bundle = export_bundle(model, tmp_path / "bundle")
     output = tmp_path / "model.pt"
-    assert main(["import-onnx", str(bundle.networks[32]), "-o", str(output)]) == 0
+    assert main(["import-onnx", str(bundle[32]), "-o", str(output)]) == 0
     assert fingerprint(load_trunk(output).state_dict()) == model.trunk_fingerprint()
 
 

@@ -20,7 +20,7 @@ from btnet.method.btnet import BTNet
 from btnet.public_sets.ijb import read_ijb, read_template_pairs
 from btnet.public_sets.image_sets import ImageFiles, read_lfw_pairs
 from btnet.serving.camera import CameraSet
-from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import bundle_networks
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.report.results import read_results
@@ -84,7 +84,7 @@ def test_a_bundle_takes_no_file_of_another_folder(tmp_path: Path) -> None:
     for change in changes:
         (seed / "btnet.json").write_text(json.dumps({**manifest, "onnx": {**manifest["onnx"], **change}}))
         with pytest.raises(ValueError, match=r"btnet\.json: leads no ONNX bundle"):
-            OnnxBundle.load(seed)
+            bundle_networks(seed)
 
 
 @pytest.mark.parametrize(

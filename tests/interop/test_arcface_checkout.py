@@ -35,8 +35,7 @@ from btnet.images.codec import encode_png
 from btnet.interop.arcface_edits import Installed, installed
 from btnet.interop.arcface_setup import plan, write
 from btnet.interop.arcface_torch import merge_classifier_shards
-from btnet.interop.authors import import_authors
-from btnet.interop.checkpoints import export_checkpoints
+from btnet.interop.checkpoints import export_checkpoints, import_authors
 from btnet.loss import load_classifier, save_classifier
 from btnet.method.btnet import BTNet
 from btnet.serving.alignment import TEMPLATE

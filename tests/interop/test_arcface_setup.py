@@ -179,11 +179,10 @@ def test_undoing_leaves_the_users_own_edits(
 def test_a_check_changes_nothing_and_its_status_tells(
     checkout: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = checkout(module="import no_such_package\n")
+    folder = checkout()
     assert main(["arcface-setup", str(folder), "--check"]) == 1
     shown = capsys.readouterr().out
     assert "train_v2.py, line 9: trains a branch" in shown
-    assert "no_such_package is not installed: module.py" in shown
     assert text_of(folder, "train_v2") == LOOP
     assert main(["arcface-setup", str(folder)]) == 0
     assert main(["arcface-setup", str(folder), "--check"]) == 0

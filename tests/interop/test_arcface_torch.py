@@ -273,9 +273,7 @@ def test_missing_shards_are_noticed(tmp_path: Path) -> None:
         ValueError, match=r"2 shards hold 6 classes, expected 9; missing: checkpoint_gpu_2\.pt, of 3"
     ):
         merge_classifier_shards(tmp_path, num_classes=9)
-    with pytest.raises(
-        ValueError, match="2 shards hold 6 classes, expected 5; the run had another training set"
-    ):
+    with pytest.raises(ValueError, match=r"2 shards hold 6 classes, expected 5; .* another training set"):
         merge_classifier_shards(tmp_path, num_classes=5)
     save_checkpoints(tmp_path, [torch.zeros(3, 2)] * 3)
     (tmp_path / "checkpoint_gpu_1.pt").unlink()
@@ -291,11 +289,11 @@ def test_shards_of_different_runs_are_not_merged(tmp_path: Path) -> None:
         merge_classifier_shards(tmp_path)
     save_checkpoints(tmp_path, [torch.zeros(5, 2)], step=8)
     with pytest.raises(
-        ValueError, match=r"checkpoint_gpu_1\.pt: has global step 7, checkpoint_gpu_0\.pt has 8"
+        ValueError, match=r"checkpoint_gpu_1\.pt: has global step 7, checkpoint_gpu_0\.pt has global step 8"
     ):
         merge_classifier_shards(tmp_path)
     save_checkpoints(tmp_path, [torch.zeros(5, 2), torch.zeros(5, 3)])
-    with pytest.raises(ValueError, match=r"checkpoint_gpu_1\.pt: has embeddings of 3 values, .* of 2"):
+    with pytest.raises(ValueError, match=r"checkpoint_gpu_1\.pt: has embeddings of 3 values, .* of 2 values"):
         merge_classifier_shards(tmp_path)
     save_authors(tmp_path, [torch.zeros(5, 2)], sampled=False)
     with pytest.raises(ValueError, match=r"holds both checkpoint_gpu_\*\.pt and softmax_fc_gpu_\*\.pt"):

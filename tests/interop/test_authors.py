@@ -10,7 +10,7 @@ from torch import Tensor
 
 from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
-from btnet.interop.authors import export_authors, import_authors
+from btnet.interop.checkpoints import export_authors, import_authors
 from btnet.method.btnet import BTNet
 from btnet.method.overlay import Overlay
 

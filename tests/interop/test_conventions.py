@@ -38,8 +38,7 @@ def green(x: torch.Tensor) -> NDArray[np.float32]:
 def test_a_convention_that_another_one_beats_is_refused_and_the_other_named() -> None:
     judged = judge(red, people(), BGR, [RGB])
     assert [each.convention for each in judged] == [BGR, RGB]
-    assert judged[0].accuracy < 0.65
-    assert judged[1].accuracy > 0.9
+    assert judged[0].separation < 0.5
     difference = judged[1].difference
     assert difference is not None
     assert 1 < difference.low < difference.mean < difference.high

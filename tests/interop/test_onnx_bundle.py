@@ -12,7 +12,8 @@ import torch
 from btnet import BTNet
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
-from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import bundle_networks
+from btnet.serving.onnx_session import open_session
 from onnx_models import iresnet, trained, with_branches
 
 
@@ -31,12 +32,11 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[BTNet, Path]:
 
 def test_every_network_embeds_as_torch_does(written: tuple[BTNet, Path]) -> None:
     exported, folder = written
-    bundle = OnnxBundle.load(folder)
-    assert list(bundle.networks) == [32, 8, 4]
-    assert bundle.interpolation == "area"
-    for size in bundle.networks:
+    networks = bundle_networks(folder)
+    assert list(networks) == [32, 8, 4]
+    for size, path in networks.items():
         images = torch.rand(3, 3, size, size) * 2 - 1
-        [found] = bundle.open(size).run(None, {"data": images.numpy()})
+        [found] = open_session(path).run(None, {"data": images.numpy()})
         with torch.no_grad():
             np.testing.assert_allclose(found, exported(images).numpy(), rtol=1e-3, atol=1e-4)
 
@@ -52,8 +52,6 @@ def test_large_tensors_lie_on_disk_once(written: tuple[BTNet, Path]) -> None:
             content = tensor.numpy().tobytes()
             if len(content) >= 1024:
                 assert (content in overlay, content in trunk) == (key in owned, key not in owned), key
-    bundle = OnnxBundle.load(folder)
-    assert bundle.num_bytes[TRUNK_DATA] < sum(bundle.num_bytes.values()) < bundle.separate_bytes()
 
 
 def test_a_branch_of_another_trunk_and_damaged_files_are_refused(
@@ -67,23 +65,22 @@ def test_a_branch_of_another_trunk_and_damaged_files_are_refused(
 
     mixed = copy("mixed")
     shutil.copy(strange, mixed / "embed_r8.onnx")
-    with pytest.raises(
-        ValueError, match=r"embed_r8\.onnx: is for 8 px and trunk .* export the branch with its own"
-    ):
-        OnnxBundle.load(mixed)
+    with pytest.raises(ValueError, match=r"embed_r8\.onnx: .* of another bundle"):
+        bundle_networks(mixed)
     damaged = copy("damaged")
     content = bytearray((damaged / TRUNK_DATA).read_bytes())
     content[5000] ^= 1
     (damaged / TRUNK_DATA).write_bytes(content)
-    with pytest.raises(ValueError, match=r"trunk\.data: is not the file btnet\.json describes"):
-        OnnxBundle.load(damaged)
+    with pytest.raises(ValueError, match=r"trunk\.data: is not the file that btnet\.json lists"):
+        bundle_networks(damaged)
     corrupt = copy("corrupt")
     (corrupt / "embed_r4.onnx").write_bytes(b"no model")
-    with pytest.raises(ValueError, match=r"embed_r4\.onnx: not a whole ONNX file"):
-        OnnxBundle.load(corrupt)
-    (corrupt / "overlay_r8.data").unlink()
+    with pytest.raises(ValueError, match=r"embed_r4\.onnx: .* damaged"):
+        bundle_networks(corrupt)
+    absent = copy("absent")
+    (absent / "overlay_r8.data").unlink()
     with pytest.raises(FileNotFoundError, match=r"overlay_r8\.data: missing from the bundle"):
-        OnnxBundle.load(corrupt)
+        bundle_networks(absent)
 
 
 def test_a_run_folder_is_neither_a_bundle_nor_overwritten_by_one(tmp_path: Path) -> None:
@@ -91,7 +88,7 @@ def test_a_run_folder_is_neither_a_bundle_nor_overwritten_by_one(tmp_path: Path)
     run.save(tmp_path)
     before = (tmp_path / "btnet.json").read_bytes()
     with pytest.raises(ValueError, match="leads no ONNX bundle"):
-        OnnxBundle.load(tmp_path)
+        bundle_networks(tmp_path)
     with pytest.raises(ValueError, match="holds the manifest of a run"):
         export_bundle(run, tmp_path)
     assert (tmp_path / "btnet.json").read_bytes() == before

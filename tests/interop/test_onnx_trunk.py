@@ -302,7 +302,7 @@ def test_what_is_no_recognition_model_is_refused_with_the_place(tmp_path: Path) 
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "last")], "g", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
     with pytest.raises(
-        ValueError, match=r"expected the embedding made by a Gemm or MatMul.* found Relu 'last'"
+        ValueError, match=r"x\.onnx: expected an IResNet or a MobileFaceNet, found Relu 'last'"
     ):
         import_onnx(path)
     shrinking = build_graph(BTNet(trained(iresnet(), X), (8,)), resolution=8, input_size=32)

@@ -14,13 +14,13 @@ from torch.nn.functional import interpolate
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.tensor_file import read_tensors
 from btnet.data.views import resize_normalised
-from btnet.interop.authors import export_authors
-from btnet.interop.checkpoints import export_checkpoints
+from btnet.interop.checkpoints import export_authors, export_checkpoints
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import export_bundle
 from btnet.method.btnet import BTNet
 from btnet.method.cost import model_costs
 from btnet.method.overlay import Overlay
+from btnet.serving.onnx_session import open_session
 from tiny_trunks import faces, iresnet, mobilefacenet
 
 
@@ -97,7 +97,8 @@ def test_the_onnx_file_takes_small_faces_too(input_size: int | None, tmp_path: P
 
 def test_so_does_a_bundle(tmp_path: Path) -> None:
     model = BTNet(mobilefacenet(), [8], inner_size=16).eval()
-    [found] = export_bundle(model, tmp_path).open(8).run(None, {"data": faces(8).numpy()})
+    bundle = export_bundle(model, tmp_path)
+    [found] = open_session(bundle[8]).run(None, {"data": faces(8).numpy()})
     np.testing.assert_allclose(found, model(faces(8)).detach().numpy(), atol=1e-5)
 
 

@@ -59,7 +59,9 @@ def folder(model: BTNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def bundle(model: BTNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export_bundle(model, tmp_path_factory.mktemp("bundle")).folder
+    folder = tmp_path_factory.mktemp("bundle")
+    export_bundle(model, folder)
+    return folder
 
 
 @pytest.fixture(scope="module", params=["torch", "onnxruntime", "bundle"])

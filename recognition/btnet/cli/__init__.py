@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from typing import Final
 
 from btnet.cli.command_line import run_program
+from btnet.console import show
 
 __all__ = ["COMMANDS", "GROUPS", "main"]
 
@@ -71,4 +72,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     groups = GROUPS
     if find_spec("btnet_lab"):
         groups = {**GROUPS, "": {name: f"btnet_lab.cli.{name.replace('-', '_')}" for name in _MOVED}}
+    elif argv and argv[0] in _MOVED:
+        show(f"btnet: error: `{argv[0]}` needs the laboratory: pip install -e lab", error=True)
+        return 2
     return run_program("btnet", "Multi-resolution face recognition that keeps your gallery.", groups, argv)

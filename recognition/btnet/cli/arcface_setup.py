@@ -9,7 +9,7 @@ import torch
 
 from btnet.console import show
 from btnet.interop.arcface_edits import installed
-from btnet.interop.arcface_setup import PlannedFile, find_checkout, missing_packages, plan, undo, write
+from btnet.interop.arcface_setup import PlannedFile, find_checkout, plan, undo, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     files = plan(checkout, installed())
     left = [file for file in files if file.obstacle]
     if args.check:
-        _report(files, checkout)
+        _report(files)
         return int(bool(files))
     changed = [file for file in files if file.new != file.old]
     for file in changed:
@@ -51,14 +51,12 @@ def run(args: argparse.Namespace) -> int:
     return int(bool(left))
 
 
-def _report(files: list[PlannedFile], checkout: Path) -> None:
+def _report(files: list[PlannedFile]) -> None:
     for file in files:
         for finding in file.findings:
             show(f"{file.name}, {finding}")
         if file.obstacle:
             show(f"{file.name}: not as expected, {file.obstacle}; upstream has changed it")
-    for package, users in missing_packages(checkout).items():
-        show(f"{package} is not installed: {', '.join(users)}")
     if not torch.cuda.is_available():
         show(
             "no CUDA here: train_v2.py and eval_ijbc.py need a GPU; `btnet train` takes the same configs on a CPU"

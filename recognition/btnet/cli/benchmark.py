@@ -31,6 +31,7 @@ __all__ = [
     "load_models",
     "on_device",
     "percent",
+    "picture_path",
     "refuse_unanswered",
     "settle_unreadable",
     "show_too_few",
@@ -51,6 +52,13 @@ class LoadedModels:
     models: list[EvaluatedModel]
     paths: list[str]
     baselines: GainBaselines | None
+
+
+def picture_path(text: str) -> Path:
+    """Where a picture goes; without the package that draws it the command ends before it computes anything."""
+    import btnet.evaluation.style  # noqa: F401
+
+    return Path(text)
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:

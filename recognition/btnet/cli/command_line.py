@@ -16,6 +16,7 @@ from typing import Final
 from btnet import __version__
 from btnet.cli.former import translate
 from btnet.console import show, shown
+from btnet.optional import MissingExtraError
 
 __all__ = ["run_program"]
 
@@ -27,6 +28,7 @@ _USERS_MISTAKES: Final = (
     ValueError,
     OSError,  # a file that is not there, or may not be written; a disk that is full
     FloatingPointError,  # a loss that is not finite
+    MissingExtraError,
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli import options
 from btnet.console import show
-from btnet.interop.authors import ImportedAuthors, export_authors, import_authors
+from btnet.interop.checkpoints import ImportedAuthors, export_authors, import_authors
 from btnet.method.btnet import BTNet
 from btnet.model_folder.model_files import refuse_model
 

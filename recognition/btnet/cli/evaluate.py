@@ -18,6 +18,7 @@ from btnet.cli.benchmark import (
     finish,
     load_models,
     on_device,
+    picture_path,
     refuse_unanswered,
     settle_unreadable,
     views_of,
@@ -25,7 +26,6 @@ from btnet.cli.benchmark import (
 from btnet.console import progress_bar
 from btnet.data.aligned import need_aligned
 from btnet.data.bin_sets import read_bin
-from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
 from btnet.public_sets.image_sets import read_lfw_pairs
@@ -78,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     options.add_skip_unreadable(parser)
     parser.add_argument(
-        "--roc", type=Path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
+        "--roc", type=picture_path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
     )
 
 
@@ -217,8 +217,10 @@ def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:
+    from btnet.evaluation.plots import plot_roc
+
     for pair in pairs:
-        curves: dict[str, Curve] = {}
+        curves = {}
         for name, found in results.by_model.items():
             for result in found:
                 if result.pair == pair:

@@ -19,7 +19,6 @@ from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import NAME, leads_bundle
 from btnet.model_folder.model_files import record_files
 from btnet.serving.model_folder import load_model
-from btnet.serving.onnx_bundle import OnnxBundle
 from btnet.serving.onnx_folder import FOLDER, network_file
 from btnet.serving.onnx_session import open_session
 
@@ -68,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
                 f"{args.model}: --bundle is for a trunk and all its branches; leave it or --resolutions out"
             )
         refuse_existing(*(folder / network_file(size) for size in sizes), overwrite=args.overwrite)
-        _print_bundle(export_bundle(model, folder, input_size=args.input_size, precision=args.precision))
+        networks = export_bundle(model, folder, input_size=args.input_size, precision=args.precision)
+        _print_bundle(networks, folder)
         _record(args.model, [folder / NAME])
         return
     if leads_bundle(folder):
@@ -104,15 +104,13 @@ def _record(run: Path, paths: list[Path]) -> None:
         record_files(run.resolve(), inside)
 
 
-def _print_bundle(bundle: OnnxBundle) -> None:
-    for size, path in bundle.networks.items():
-        show(f"{path}: {size} px, {_milliseconds_per_face(bundle.open(size)):.2f} ms per face at batch 1")
-    for name, num_bytes in bundle.num_bytes.items():
-        show(f"  {name}: {num_bytes / 1e6:.2f} MB")
-    shared = sum(bundle.num_bytes.values())
-    show(
-        f"bundle: {shared / 1e6:.1f} MB; the same networks as separate files: {bundle.separate_bytes() / 1e6:.1f} MB"
-    )
+def _print_bundle(networks: dict[int, Path], folder: Path) -> None:
+    for size, path in networks.items():
+        show(f"{path}: {size} px, {_milliseconds_per_face(open_session(path)):.2f} ms per face at batch 1")
+    num_bytes = {path.name: path.stat().st_size for path in sorted(folder.iterdir()) if path.name != NAME}
+    for name, size in num_bytes.items():
+        show(f"  {name}: {size / 1e6:.2f} MB")
+    show(f"bundle: {sum(num_bytes.values()) / 1e6:.1f} MB")
 
 
 def _milliseconds_per_face(session: Any) -> float:

@@ -19,6 +19,7 @@ from btnet.cli.benchmark import (
     load_models,
     on_device,
     percent,
+    picture_path,
     refuse_unanswered,
     settle_unreadable,
     show_too_few,
@@ -84,7 +85,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "itself, as serving does (default: %(default)s)",
     )
     add_network_argument(parser)
-    parser.add_argument("--roc", type=Path, metavar="X.png", help="draw ROC curves: X_112-14.png per pair")
+    parser.add_argument(
+        "--roc", type=picture_path, metavar="X.png", help="draw ROC curves: X_112-14.png per pair"
+    )
     add_feature_arguments(parser)
 
 

@@ -16,8 +16,7 @@ from btnet.data.face_sample import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.files.atomic import refuse_existing
 from btnet.images.resize import resize
-from btnet.interop.onnx_embedding import embed_with_session, onnx_input_size
-from btnet.interop.quantisation import quantise_onnx
+from btnet.interop.onnx_int8 import embed_with_session, onnx_input_size, quantise_onnx
 from btnet.serving.gallery import unit
 from btnet.serving.onnx_session import open_session
 
@@ -60,14 +59,13 @@ def run(args: argparse.Namespace) -> None:
     quantise_onnx(args.model, target, faces)
 
     sides = {
-        path: embed_with_session(open_session(path), images, view_size=size, interpolation=interpolation)
-        for path in (args.model, target)
+        path: embed_with_session(open_session(path), images, interpolation) for path in (args.model, target)
     }
     first = None
     if args.gallery is not None:
         gallery = open_session(args.gallery)
-        gallery_size = onnx_input_size(gallery, str(args.gallery))
-        first = embed_with_session(gallery, images[::2], view_size=gallery_size, interpolation=interpolation)
+        onnx_input_size(gallery, str(args.gallery))
+        first = embed_with_session(gallery, images[::2], interpolation)
     for path, embeddings in sides.items():
         one = embeddings[::2] if first is None else first
         accuracy, std = kfold_accuracy(one, embeddings[1::2], issame)

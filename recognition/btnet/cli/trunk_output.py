@@ -67,8 +67,7 @@ def write_trunk(args: argparse.Namespace, trunk: Backbone) -> None:
 def show_judged(judged: Sequence[Judged], verdict: str) -> None:
     """A line for each convention, and the sentence."""
     for each in judged:
-        numbers = f"separation {each.separation:5.2f}, accuracy {100 * each.accuracy:5.1f} %"
-        show(f"  {each.convention!s:<26}{numbers}: {each.verdict}")
+        show(f"  {each.convention!s:<26}separation {each.separation:5.2f}: {each.verdict}")
     if verdict:
         show(verdict)
 

@@ -20,6 +20,7 @@ from btnet.data.class_names import read_class_names
 from btnet.data.shard_index import is_url, read_index
 from btnet.files.atomic import replacing
 from btnet.images.codec import decode_image
+from btnet.optional import extra
 
 __all__ = ["ShardFaces"]
 
@@ -151,13 +152,15 @@ def _copy(url: str, path: Path) -> None:
     """Fetch one file.
 
     Raises:
-        ValueError: for a kind of storage that is unknown, or whose package is missing.
+        ValueError: for an unknown kind of storage.
+        MissingExtraError: if its package is missing.
         OSError: for whatever else went wrong, which each storage says in its own way.
     """
     try:
-        storage, remote = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f"{url}: {error}; pip install 'btnet[remote]' brings https, S3 and GCS") from error
+        with extra("remote"):
+            storage, remote = fsspec.core.url_to_fs(url)
+    except ValueError as error:
+        raise ValueError(f"{url}: {error}; expected https, s3, gs or another protocol of fsspec") from error
     try:
         storage.get_file(remote, os.fspath(path))
     except Exception as error:

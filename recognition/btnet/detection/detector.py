@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from btnet.detection.detections import Detections, Find
 from btnet.detection.networks import bundled_centerface, open_centerface, open_scrfd, open_yunet
+from btnet.optional import extra
 
 __all__ = ["FaceDetector", "open_detector"]
 
@@ -120,7 +121,8 @@ def _find_file(source: str | Path | None) -> Path:
 
 
 def _open_file(path: Path, min_score: float) -> Find:
-    import onnx
+    with extra("detect"):
+        import onnx
 
     try:
         outputs = onnx.load(str(path), load_external_data=False).graph.output

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.detection.detections import Detections, Find
+from btnet.optional import extra
 
 __all__ = ["bundled_centerface", "open_centerface", "open_scrfd", "open_yunet"]
 
@@ -31,7 +32,8 @@ def open_scrfd(path: Path, min_score: float) -> Find:
     Raises:
         ValueError: if insightface does not take the file, or it gives no landmarks.
     """
-    from insightface.model_zoo import get_model
+    with extra("insightface"):
+        from insightface.model_zoo import get_model
 
     try:
         model: Any = get_model(str(path), providers=["CPUExecutionProvider"])
@@ -89,7 +91,8 @@ def open_centerface(path: Path, min_score: float) -> Find:
     Raises:
         ValueError: if the file cannot be read.
     """
-    import onnx
+    with extra("detect"):
+        import onnx
 
     from btnet.serving.onnx_session import open_session
 

@@ -9,6 +9,7 @@ from importlib import metadata
 from packaging.requirements import InvalidRequirement, Requirement
 
 from btnet.doctor.finding import Finding
+from btnet.optional import EXTRAS
 
 NAME = "btnet"
 
@@ -39,12 +40,17 @@ def _of(text: str) -> Iterator[Finding]:
     except InvalidRequirement as error:
         yield Finding(text, "unreadable", f"{error}; install btnet again")
         return
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+    marker = requirement.marker
+    extras = [name for name in ("", *EXTRAS) if marker is None or marker.evaluate({"extra": name})]
+    if not extras:
         return
     stated = f"{requirement.name}{requirement.specifier}"
     try:
         version = metadata.version(requirement.name)
     except metadata.PackageNotFoundError:
+        if extras[0]:
+            yield Finding(requirement.name, f"not there: pip install 'btnet[{extras[0]}]'")
+            return
         yield Finding(requirement.name, "not installed", f"pip install '{stated}'")
         return
     fits = requirement.specifier.contains(version, prereleases=True)

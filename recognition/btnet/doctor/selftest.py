@@ -11,7 +11,6 @@ import math
 import zlib
 from collections.abc import Iterator
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,6 +25,7 @@ from btnet.doctor.finding import Finding
 from btnet.images.codec import decode_image
 from btnet.images.resize import resize
 from btnet.method.btnet import BTNet
+from btnet.optional import MissingExtraError
 
 GOLDEN = "golden.json"
 RESOLUTION = 14
@@ -41,10 +41,11 @@ def selftest() -> Iterator[Finding]:
         worst = float(np.max(differences))  # Python's max would lose a NaN
         yield _verdict(f"embeddings on {device}", worst, TOLERANCES[device], "install torch and numpy again")
     model.cpu()
-    if not find_spec("onnx") or not find_spec("onnxruntime"):
-        yield Finding("embedding by ONNX", "not tried: onnx or onnxruntime is not installed")
+    try:
+        worst = _difference(_by_onnx(model), golden[RESOLUTION])
+    except MissingExtraError as error:
+        yield Finding("embedding by ONNX", f"not tried: {error}")
         return
-    worst = _difference(_by_onnx(model), golden[RESOLUTION])
     yield _verdict("embedding by ONNX", worst, TOLERANCES["cpu"], "install onnx and onnxruntime again")
 
 

@@ -10,12 +10,15 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
 from btnet.images.resize import resize
+from btnet.optional import extra
+
+with extra("plots"):
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
 __all__ = ["draw_roc_panels", "plot_faces_and_roc", "plot_roc"]
 

@@ -7,13 +7,12 @@ import inspect
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import torch
 
-__all__ = ["HOOKS", "Insertion", "Installed", "Replacement", "UnfamiliarError", "compatibility", "installed"]
+__all__ = ["HOOKS", "Edit", "Installed", "UnfamiliarError", "compatibility", "installed"]
 
 _ALIASES: Final = ("bool", "complex", "float", "int", "object", "str")  # builtins that numpy once had as well
 
@@ -22,31 +21,16 @@ class UnfamiliarError(Exception):
     """The file does not read as arcface_torch's does; what is missing is the message."""
 
 
-@dataclass(frozen=True)
-class Insertion:
-    """A line put before line `line` (counted from 1)."""
+class Edit(NamedTuple):
+    """Text in place of `columns` (in UTF-8 bytes) of line `line` (from 1); where these are None, a line before it."""
 
     line: int
     text: str
     why: str
+    columns: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True)
-class Replacement:
-    """Text put in the place of columns `start` to `end` (in UTF-8 bytes) of line `line` (counted from 1)."""
-
-    line: int
-    start: int
-    end: int
-    text: str
-    why: str
-
-
-Edit = Insertion | Replacement
-
-
-@dataclass(frozen=True)
-class Installed:
+class Installed(NamedTuple):
     """What of upstream's code the installed packages no longer run.
 
     Attributes:
@@ -73,7 +57,7 @@ def installed() -> Installed:
         repeated_x = True
     except ValueError:
         repeated_x = False
-    # In a process of its own: where it does not fit the others, its import takes them down in many ways.
+    # In a process of its own: an MXNet that does not fit the other packages may crash on import.
     mxnet = subprocess.run([sys.executable, "-c", "import mxnet"], capture_output=True, check=False)
     dynamo = inspect.signature(torch.onnx.export).parameters.get("dynamo")
     return Installed(
@@ -91,13 +75,15 @@ def compatibility(tree: ast.Module, packages: Installed) -> Iterator[Edit]:
     Raises:
         UnfamiliarError: if something that does not run is written in a way that cannot be edited by rule.
     """
-    numpy = _numpy_names(tree)
+    imports = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    numpy = {alias.asname or alias.name for alias in imports if alias.name == "numpy"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             if node.value.id in numpy and node.attr in packages.numpy_removed:
                 yield _replace(node, node.attr, f"numpy {np.__version__} has no np.{node.attr}")
         elif isinstance(node, ast.ClassDef) and not packages.scheduler_verbose:
-            yield from _without_verbose(node)
+            if any(ast.unparse(base).endswith("LRScheduler") for base in node.bases):
+                yield from _without_verbose(node)
         elif isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             if not packages.repeated_x and name.rpartition(".")[2] == "interp1d":
@@ -108,31 +94,20 @@ def compatibility(tree: ast.Module, packages: Installed) -> Iterator[Edit]:
             yield from _mxnet_import(node)
 
 
-def _numpy_names(tree: ast.Module) -> set[str]:
-    imports = [alias for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    return {alias.asname or alias.name for alias in imports if alias.name == "numpy"}
-
-
 def _without_verbose(scheduler: ast.ClassDef) -> Iterator[Edit]:
-    if not any(ast.unparse(base).endswith("LRScheduler") for base in scheduler.bases):
-        return
     for call in ast.walk(scheduler):
         if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"):
             continue
-        arguments = sorted(_arguments(call), key=lambda node: (node.lineno, node.col_offset))
+        arguments = _arguments(call)
         for before, found in zip([None, *arguments], arguments, strict=False):
             if isinstance(found, ast.keyword) and found.arg == "verbose":
                 if before is None:
                     raise UnfamiliarError("`verbose` is the first argument of super().__init__")
-                one_line = before.end_lineno == found.lineno
-                start = before.end_col_offset if one_line else found.col_offset
-                assert start is not None
-                yield _replace(
-                    found,
-                    "" if one_line else "**{}",
-                    "torch's schedulers take no verbose since 2.7",
-                    start=start,
-                )
+                why = "torch's schedulers take no verbose since 2.7"
+                if before.end_lineno == found.lineno:
+                    yield _replace(found, "", why, start=_end(before))
+                else:
+                    yield _replace(found, "**{}", why)
 
 
 def _interpolation(call: ast.Call, numpy: set[str]) -> Edit:
@@ -144,22 +119,16 @@ def _interpolation(call: ast.Call, numpy: set[str]) -> Edit:
     return _replace(call.func, text, "scipy's interp1d refuses an x that holds a value twice")
 
 
-def _arguments(call: ast.Call) -> list[ast.expr | ast.keyword]:
-    return [*call.args, *call.keywords]
-
-
 def _with_older_exporter(call: ast.Call) -> Iterator[Edit]:
-    if any(keyword.arg == "dynamo" for keyword in call.keywords):
-        return
-    last = max(_arguments(call), key=lambda node: (node.end_lineno or 0, node.end_col_offset or 0))
-    assert last.end_col_offset is not None
-    why = "torch's newer exporter writes opset 18 and a batch of one"
-    yield _replace(last, ", dynamo=False", why, start=last.end_col_offset)
+    if all(keyword.arg != "dynamo" for keyword in call.keywords):
+        last = _arguments(call)[-1]
+        why = "torch's newer exporter writes opset 18 and a batch of one"
+        yield _replace(last, ", dynamo=False", why, start=_end(last))
 
 
 def _mxnet_import(node: ast.Import | ast.ImportFrom) -> Iterator[Edit]:
-    module = node.module or "" if isinstance(node, ast.ImportFrom) else ""
-    names = [f"{module}.{alias.name}" if module else alias.name for alias in node.names]
+    module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+    names = [f"{module}{alias.name}" for alias in node.names]
     if not any(name == "mxnet" or name.startswith("mxnet.") for name in names):
         return
     if len(names) != 1 or node.lineno != node.end_lineno:
@@ -180,25 +149,23 @@ def _backbones(tree: ast.Module) -> Iterator[Edit]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and node.name == "get_model":
             line = min([node.lineno, *(part.lineno for part in node.decorator_list)])
-            yield Insertion(line, "from btnet.interop.arcface_torch import with_btnet", why)
-            yield Insertion(line, "@with_btnet", why)
+            yield Edit(line, "from btnet.interop.arcface_torch import with_btnet", why)
+            yield Edit(line, "@with_btnet", why)
             return
     raise UnfamiliarError("no function get_model")
 
 
 def _loop(tree: ast.Module) -> Iterator[Edit]:
     """Branch training where the configuration names a resolution."""
-    why = "trains a branch where the config names a resolution"
-    imported = next((node for node in tree.body if isinstance(node, ast.Import)), None)
+    imported = [node for node in tree.body if isinstance(node, ast.Import)]
     config = _assigned(tree, lambda call: call.endswith("get_config"))
     wrapped = _assigned(tree, lambda call: call.endswith("DistributedDataParallel"))
     heads = _assigned(tree, lambda call: call.endswith("PartialFC_V2"))
     losses = _assigned(tree, lambda call: call in {name for name, _ in heads})
     for what, found in (("get_config", config), ("DistributedDataParallel", wrapped), ("PartialFC_V2", heads),
-                        ("the head's loss", losses), ("import", [imported] if imported else [])):  # fmt: skip
+                        ("the head's loss", losses), ("import", imported)):  # fmt: skip
         if not found:
             raise UnfamiliarError(f"nothing is assigned from {what}")
-    assert imported is not None
     (cfg, _), (backbone, wrap), (head, _), (loss, step) = config[0], wrapped[0], heads[0], losses[0]
     loops = [
         n for n in ast.walk(tree) if isinstance(n, ast.For) and n.lineno < step.lineno <= (n.end_lineno or 0)
@@ -206,16 +173,15 @@ def _loop(tree: ast.Module) -> Iterator[Edit]:
     if not loops:
         raise UnfamiliarError("the head's loss is in no loop")
     epochs = min(loops, key=lambda loop: loop.lineno)
-
-    def before(node: ast.stmt, text: str, line: int | None = None) -> Insertion:
-        return Insertion(line or node.lineno, " " * node.col_offset + text, why)
-
-    yield before(imported, "from btnet.interop import branch_training", (imported.end_lineno or 0) + 1)
-    yield before(wrap, f"{backbone} = branch_training.branch_or({backbone}, {cfg})")
-    yield before(epochs, f"branch_training.freeze_classifier({backbone}, {head}, {cfg})")
-    yield before(
-        step, f"{loss} = {loss} + branch_training.distillation({backbone})", (step.end_lineno or 0) + 1
-    )
+    for line, beside, text in (
+        ((imported[0].end_lineno or 0) + 1, imported[0], "from btnet.interop import branch_training"),
+        (wrap.lineno, wrap, f"{backbone} = branch_training.branch_or({backbone}, {cfg})"),
+        (epochs.lineno, epochs, f"branch_training.freeze_classifier({backbone}, {head}, {cfg})"),
+        ((step.end_lineno or 0) + 1, step, f"{loss} = {loss} + branch_training.distillation({backbone})"),
+    ):
+        yield Edit(
+            line, " " * beside.col_offset + text, "trains a branch where the config names a resolution"
+        )
 
 
 def _assigned(tree: ast.Module, wanted: Callable[[str], bool]) -> list[tuple[str, ast.stmt]]:
@@ -229,15 +195,23 @@ def _assigned(tree: ast.Module, wanted: Callable[[str], bool]) -> list[tuple[str
     return sorted(found, key=lambda pair: pair[1].lineno)
 
 
+def _arguments(call: ast.Call) -> list[ast.expr | ast.keyword]:
+    return sorted([*call.args, *call.keywords], key=lambda node: (node.lineno, node.col_offset))
+
+
+def _end(node: ast.expr | ast.stmt | ast.keyword) -> int:
+    assert node.end_col_offset is not None
+    return node.end_col_offset
+
+
 def _replace(
     node: ast.expr | ast.stmt | ast.keyword, text: str, why: str, *, start: int | None = None
-) -> Replacement:
+) -> Edit:
     assert node.end_lineno is not None
-    assert node.end_col_offset is not None
     column = node.col_offset if start is None else start
-    if node.lineno != node.end_lineno and column != node.end_col_offset:
+    if node.lineno != node.end_lineno and column != _end(node):
         raise UnfamiliarError(f"line {node.lineno} goes on below")
-    return Replacement(node.end_lineno, column, node.end_col_offset, text, why)
+    return Edit(node.end_lineno, text, why, (column, _end(node)))
 
 
 HOOKS: Final[dict[str, Callable[[ast.Module], Iterator[Edit]]]] = {

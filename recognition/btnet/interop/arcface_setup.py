@@ -10,26 +10,16 @@ import ast
 import difflib
 import io
 import re
-import sys
 import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from btnet.files.atomic import replacing
-from btnet.interop.arcface_edits import (
-    HOOKS,
-    Edit,
-    Insertion,
-    Installed,
-    Replacement,
-    UnfamiliarError,
-    compatibility,
-)
+from btnet.interop.arcface_edits import HOOKS, Edit, Installed, UnfamiliarError, compatibility
 
-__all__ = ["PlannedFile", "find_checkout", "missing_packages", "plan", "undo", "write"]
+__all__ = ["PlannedFile", "find_checkout", "plan", "undo", "write"]
 
 _MARK: Final = "# btnet"
 _WAS: Final = re.compile(r"(?P<indent>\s*)# btnet was: (?P<line>.*)")
@@ -58,9 +48,8 @@ class PlannedFile:
 
     def difference(self) -> str:
         """What changes, as a unified diff."""
-        lines = difflib.unified_diff(
-            self.old.splitlines(keepends=True), self.new.splitlines(keepends=True), self.name, self.name
-        )
+        old, new = self.old.splitlines(keepends=True), self.new.splitlines(keepends=True)
+        lines = difflib.unified_diff(old, new, self.name, self.name)
         return "".join(line if line.endswith("\n") else f"{line}\n" for line in lines)
 
 
@@ -79,57 +68,36 @@ def find_checkout(path: Path) -> Path:
 
 
 def plan(checkout: Path, packages: Installed) -> list[PlannedFile]:
-    """Look at every Python file of a checkout; nothing is written.
+    """The Python files of a checkout that something is to be done in, by name; nothing is written.
 
     Args:
         checkout: from `find_checkout`.
         packages: from `btnet.interop.arcface_edits.installed`.
-
-    Returns:
-        The files that something is to be done in, in order of their names.
     """
-    paths = {path.relative_to(checkout).as_posix(): path for path in checkout.rglob("*.py")}
-    planned = (_plan_file(path, name, packages) for name, path in sorted(paths.items()))
+    planned = (_plan_file(path, checkout, packages) for path in sorted(checkout.rglob("*.py")))
     return [file for file in planned if file.findings or file.obstacle]
-
-
-def write(file: PlannedFile) -> None:
-    """Write a planned file, whole or not at all, with its permissions."""
-    _write(file.path, file.new)
 
 
 def undo(checkout: Path) -> list[PlannedFile]:
     """What taking all changes back makes of the files that hold some; `write` does it."""
-    found = []
-    for path in sorted(checkout.rglob("*.py")):
-        text = _read(path)
-        restored = "".join(_restored(text))
-        if restored != text:
-            found.append(PlannedFile(path, path.relative_to(checkout).as_posix(), text, restored))
-    return found
+    texts = {path: _read(path) for path in sorted(checkout.rglob("*.py"))}
+    return [
+        PlannedFile(path, path.relative_to(checkout).as_posix(), text, restored)
+        for path, text in texts.items()
+        if (restored := "".join(_restored(text))) != text
+    ]
 
 
-def missing_packages(checkout: Path) -> dict[str, list[str]]:
-    """Packages that the checkout's code needs and that are not installed, each with the files that import it.
-
-    MXNet is not among them: `plan` puts our readers in its place.
-    """
-    missing: dict[str, list[str]] = {}
-    own = (
-        {"mxnet"}
-        | {path.stem for path in checkout.glob("*.py")}
-        | {path.name for path in checkout.iterdir() if path.is_dir()}
-    )
-    for path in sorted(checkout.rglob("*.py")):
-        tree = _parsed(_read(path))
-        for package in sorted(_imported(tree) if tree else ()):
-            if package not in own and package not in sys.stdlib_module_names and find_spec(package) is None:
-                missing.setdefault(package, []).append(path.relative_to(checkout).as_posix())
-    return dict(sorted(missing.items()))
+def write(file: PlannedFile) -> None:
+    """Write a planned file, whole or not at all, with its permissions."""
+    mode = file.path.stat().st_mode
+    with replacing(file.path) as temporary:
+        temporary.write_bytes(file.new.encode("utf-8", errors="surrogateescape"))
+    file.path.chmod(mode)
 
 
-def _plan_file(path: Path, name: str, packages: Installed) -> PlannedFile:
-    old = _read(path)
+def _plan_file(path: Path, checkout: Path, packages: Installed) -> PlannedFile:
+    name, old = path.relative_to(checkout).as_posix(), _read(path)
     tree = _parsed(old)
     if tree is None:
         obstacle = "is no Python of this version" if name in HOOKS else ""
@@ -141,43 +109,32 @@ def _plan_file(path: Path, name: str, packages: Installed) -> PlannedFile:
         new = _edited(old, edits) if edits else old
     except UnfamiliarError as error:
         return PlannedFile(path, name, old, old, obstacle=str(error))
-    findings = dict.fromkeys(f"line {edit.line}: {edit.why}" for edit in sorted(edits, key=lambda e: e.line))
-    return PlannedFile(path, name, old, new, tuple(findings))
+    edits.sort(key=lambda edit: edit.line)
+    return PlannedFile(path, name, old, new, tuple(dict.fromkeys(f"line {e.line}: {e.why}" for e in edits)))
 
 
 def _edited(text: str, edits: list[Edit]) -> str:
-    lines = text.splitlines(keepends=True)
-    inserted: dict[int, list[str]] = {}
-    replaced: dict[int, list[Replacement]] = {}
-    for edit in edits:
-        if isinstance(edit, Insertion):
-            inserted.setdefault(edit.line, []).append(edit.text)
-        else:
-            replaced.setdefault(edit.line, []).append(edit)
-    out = []
-    for number, line in enumerate(lines, 1):
+    out: list[str] = []
+    num_marks = 0
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
         body = line.rstrip("\r\n")
-        ending = line[len(body) :] or "\n"
-        out += [f"{added}  {_MARK}{ending}" for added in inserted.get(number, ())]
-        if number in replaced:
+        ending = line[len(body) :]
+        here = [edit for edit in edits if edit.line == number]
+        added = [edit.text for edit in here if edit.columns is None]
+        replaced = [(*edit.columns, edit.text) for edit in here if edit.columns is not None]
+        if replaced:
             content = body.encode()
-            for edit in sorted(replaced[number], key=lambda edit: edit.start, reverse=True):
-                content = content[: edit.start] + edit.text.encode() + content[edit.end :]
-            out.append(f"{content.decode()}  {_MARK}{ending}")
+            for start, end, new_text in sorted(replaced, reverse=True):
+                content = content[:start] + new_text.encode() + content[end:]
+            added.append(content.decode())
             indent = body[: len(body) - len(body.lstrip())]
-            out.append(f"{indent}{_MARK} was: {body[len(indent) :]}{line[len(body) :]}")
-        else:
-            out.append(line)
+            line = f"{indent}{_MARK} was: {body[len(indent) :]}{ending}"
+        out += [f"{each}  {_MARK}{ending or chr(10)}" for each in added]
+        out.append(line)
+        num_marks += len(added) + bool(replaced)
     new = "".join(out)
     # In a text of several lines a mark would be no comment, and behind a backslash it would be an error.
-    marks = (
-        len(inserted_lines) if (inserted_lines := [t for texts in inserted.values() for t in texts]) else 0
-    )
-    if (
-        _parsed(new) is None
-        or _num_marks(new) != marks + 2 * len(replaced)
-        or "".join(_restored(new)) != text
-    ):
+    if _parsed(new) is None or _num_marks(new) != num_marks or "".join(_restored(new)) != text:
         raise UnfamiliarError("a line to be changed is part of a longer text or statement")
     return new
 
@@ -197,17 +154,6 @@ def _restored(text: str) -> Iterator[str]:
             yield line
 
 
-def _imported(tree: ast.Module) -> set[str]:
-    """First names of the modules that a file imports when it is read."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
-
-
 def _parsed(text: str) -> ast.Module | None:
     try:
         return ast.parse(text)
@@ -218,10 +164,3 @@ def _parsed(text: str) -> ast.Module | None:
 def _read(path: Path) -> str:
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         return file.read()
-
-
-def _write(path: Path, text: str) -> None:
-    mode = path.stat().st_mode
-    with replacing(path) as temporary:
-        temporary.write_bytes(text.encode("utf-8", errors="surrogateescape"))
-    path.chmod(mode)

@@ -32,23 +32,18 @@ _CHECKPOINT, _SOFTMAX_FC = "checkpoint_gpu_{}.pt", "softmax_fc_gpu_{}.pt"
 _FORMS = (_CHECKPOINT, _SOFTMAX_FC, "rank_{}_softmax_weight.pt", "rank:{}_softmax_weight.pt")
 
 
-def as_margin_softmax(margin: Margin, group: dist.ProcessGroup | None = None) -> MarginSoftmax:
-    """Wrap a margin for `PartialFC_V2(margin_loss, embedding_size, num_classes, ...)`.
+class MarginSoftmax(nn.Module):
+    """A margin for `PartialFC_V2(margin_loss, embedding_size, num_classes, ...)`.
 
         head = PartialFC_V2(as_margin_softmax(CurricularFace()), 512, num_classes)
 
-    PartialFC hands each rank its own columns only. CurricularFace needs more, every row's positive cosine: it
-    is summed over the ranks here. What PartialFC does around it stays: it samples negatives per rank.
+    PartialFC hands each rank its own columns only. CurricularFace needs every row's positive cosine, which is summed
+    over the ranks here. PartialFC still samples negatives per rank.
 
     Args:
         margin: one of `btnet.loss.MARGINS`.
         group: the ranks of the head; None for all.
     """
-    return MarginSoftmax(margin, group)
-
-
-class MarginSoftmax(nn.Module):
-    """A margin with the signature of arcface_torch's losses, see `as_margin_softmax`."""
 
     def __init__(self, margin: Margin, group: dist.ProcessGroup | None = None) -> None:
         super().__init__()
@@ -96,6 +91,10 @@ class MarginSoftmax(nn.Module):
         self._norms = Ranks.of(self._group).gather(embeddings.detach().to(dtype).norm(dim=1))
 
 
+as_margin_softmax = MarginSoftmax
+"""The name that other code calls it by."""
+
+
 def shard_sizes(num_classes: int, world_size: int) -> list[int]:
     """Classes per rank as arcface_torch deals them out: the remainder goes to the first ranks.
 
@@ -125,16 +124,16 @@ def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = Non
         ValueError: for a damaged or other file, shards of several runs or world sizes, embedding sizes that
             differ, or another number of classes than `num_classes`.
     """
-    paths = _shard_paths(Path(folder))
+    form, paths = _shard_paths(Path(folder))
     shards, steps = zip(*(_read_shard(path) for path in paths), strict=True)
     for path, shard, step in zip(paths, shards, steps, strict=True):
-        if shard.shape[1] != shards[0].shape[1] or step != steps[0]:
-            what = (
-                f"embeddings of {shard.shape[1]} values, {paths[0].name} of {shards[0].shape[1]}"
-                if shard.shape[1] != shards[0].shape[1]
-                else f"global step {step}, {paths[0].name} has {steps[0]}"
+        found, first = (f"embeddings of {each.shape[1]} values" for each in (shard, shards[0]))
+        if found == first:
+            found, first = f"global step {step}", f"global step {steps[0]}"
+        if found != first:
+            raise ValueError(
+                f"{path}: has {found}, {paths[0].name} has {first}; keep only the files of one run in the folder"
             )
-            raise ValueError(f"{path}: has {what}; keep only the files of one run in the folder")
     sizes = [len(shard) for shard in shards]
     expected = shard_sizes(sum(sizes), len(sizes))
     if sizes != expected:
@@ -142,8 +141,16 @@ def merge_classifier_shards(folder: str | Path, *, num_classes: int | None = Non
             f"{folder}: shards of {sizes} classes, but {len(sizes)} ranks with {sum(sizes)} classes have "
             f"{expected}; files of another world size are among them, or some are missing"
         )
-    if num_classes not in (None, sum(sizes)):
-        raise ValueError(_wrong_count(paths, sizes, num_classes))
+    if num_classes is not None and num_classes != sum(sizes):
+        counts = range(len(sizes) + 1, num_classes + 1)
+        fitting = (n for n in counts if shard_sizes(num_classes, n)[: len(sizes)] == sizes)
+        why = "the run had another training set"
+        if world_size := next(fitting, None):
+            missing = ", ".join(form.format(rank) for rank in range(len(sizes), world_size))
+            why = f"missing: {missing}, of {world_size} ranks; copy the files of all ranks"
+        raise ValueError(
+            f"{folder}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; {why}"
+        )
     return torch.cat(shards)
 
 
@@ -189,48 +196,32 @@ def write_classifier_shards(
     return paths
 
 
-def _shard_paths(folder: Path) -> list[Path]:
-    """The files of rank 0, 1, ... of the one kind that is there."""
+def _shard_paths(folder: Path) -> tuple[str, list[Path]]:
+    """The one form of file that is there, and the files of rank 0, 1, ..."""
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder; give the output of an arcface_torch run")
-    ranks = {
-        pattern: sorted(int(match[1]) for path in folder.iterdir() if (match := regex.fullmatch(path.name)))
-        for pattern in _FORMS
-        for regex in [re.compile(re.escape(pattern).replace(r"\{\}", r"(\d+)"))]
-    }
-    kinds = [pattern for pattern, found in ranks.items() if found]
-    if not kinds:
+    names = [path.name for path in folder.iterdir()]
+    ranks: dict[str, list[int]] = {}
+    for form in _FORMS:
+        pattern = re.compile(re.escape(form).replace(r"\{\}", r"(\d+)"))
+        if found := sorted(int(match[1]) for name in names if (match := pattern.fullmatch(name))):
+            ranks[form] = found
+    if not ranks:
         raise FileNotFoundError(
             f"{folder}: holds no {', '.join(form.format('0') for form in _FORMS[:-2])} or {_FORMS[-2].format('0')}; "
             "arcface_torch writes the first with `config.save_all_states = True`"
         )
-    if len(kinds) > 1:
-        raise ValueError(
-            f"{folder}: holds both {kinds[0].format('*')} and {kinds[1].format('*')}; which are meant? "
-            "Move the others elsewhere"
-        )
-    [pattern] = kinds
-    found = ranks[pattern]
+    if len(ranks) > 1:
+        both = " and ".join(form.format("*") for form in ranks)
+        raise ValueError(f"{folder}: holds both {both}; which are meant? Move the others elsewhere")
+    [(form, found)] = ranks.items()
     missing = sorted(set(range(found[-1])) - set(found))
     if missing:
         raise FileNotFoundError(
-            f"{folder / pattern.format(missing[0])}: missing, and there are {len(found)} others up to rank "
+            f"{folder / form.format(missing[0])}: missing, and there are {len(found)} others up to rank "
             f"{found[-1]}; copy the files of all ranks"
         )
-    return [folder / pattern.format(rank) for rank in found]
-
-
-def _wrong_count(paths: list[Path], sizes: list[int], num_classes: int | None) -> str:
-    """Names the files that are missing behind the last one, if a number of ranks explains the sizes."""
-    text = f"{paths[0].parent}: {len(sizes)} shards hold {sum(sizes)} classes, expected {num_classes}; "
-    for world_size in range(len(sizes) + 1, (num_classes or 0) + 1):
-        if shard_sizes(num_classes or 0, world_size)[: len(sizes)] == sizes:
-            first = paths[0].name
-            missing = [
-                re.sub(r"(?<=[_:])0(?=[_.])", str(rank), first) for rank in range(len(sizes), world_size)
-            ]
-            return f"{text}missing: {', '.join(missing)}, of {world_size} ranks; copy the files of all ranks"
-    return f"{text}the run had another training set"
+    return form, [folder / form.format(rank) for rank in found]
 
 
 def _read_shard(path: Path) -> tuple[Tensor, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -20,12 +20,14 @@ from btnet.method.btnet import BTNet
 
 __all__ = ["BranchTraining", "branch_or", "distillation", "freeze_classifier"]
 
+_WEIGHT: Final = 0.5  # of the branch distillation (BTNet eq. 3)
+
 
 def branch_or(backbone: nn.Module, config: Mapping[str, Any]) -> nn.Module:
     """The branch that arcface_torch's loop is to train, or its own backbone if the config names no `resolution`.
 
     Args:
-        backbone: what the loop has built, on its device.
+        backbone: what the loop has built; the branch goes to its device.
         config: of the loop; `resolution` in px, `trunk` (see `BranchTraining`), `fp16`.
     """
     if not config.get("resolution"):
@@ -35,13 +37,7 @@ def branch_or(backbone: nn.Module, config: Mapping[str, Any]) -> nn.Module:
 
 
 def freeze_classifier(backbone: nn.Module, head: nn.Module, config: Mapping[str, Any]) -> None:
-    """Give the head the old classifier that `config["classifier"]` names, and freeze it, where a branch is trained.
-
-    Args:
-        backbone: of `branch_or`, in DistributedDataParallel or not.
-        head: `PartialFC_V2`, see `BranchTraining.freeze_classifier`.
-        config: of the loop.
-    """
+    """Give `PartialFC_V2` the old classifier `config["classifier"]`, and freeze it, where a branch is trained."""
     branch = _branch(backbone)
     if branch is not None:
         branch.freeze_classifier(head, config["classifier"])
@@ -69,30 +65,19 @@ class BranchTraining(nn.Module):
     Args:
         trunk: file of the trunk, or the folder with its `model.pt`.
         resolution: r in px.
-        distillation_weight: of the branch distillation (eq. 3: 0.5); 0: no teacher is run.
         fp16: forward under float16 autocast, as arcface_torch's networks.
-        interpolation: how views are made.
 
     Raises:
         FileNotFoundError: if there is no trunk.
         ValueError: for a damaged trunk, or a resolution it has no coupling layer for.
     """
 
-    def __init__(
-        self,
-        trunk: str | Path,
-        resolution: int,
-        *,
-        distillation_weight: float = 0.5,
-        fp16: bool = False,
-        interpolation: str = "bilinear",
-    ) -> None:
+    def __init__(self, trunk: str | Path, resolution: int, *, fp16: bool = False) -> None:
         super().__init__()
-        self.model = BTNet(load_trunk(trunk), (resolution,), interpolation=interpolation)
+        self.model = BTNet(load_trunk(trunk), (resolution,))
         check_measured(self.model.network(resolution), trunk)
         self.resolution = resolution
         self.coupling = self.model.trunk.coupling_layer(resolution)
-        self.distillation_weight = distillation_weight
         self.fp16 = fp16
         self._distillation: Tensor | None = None
         self.train()
@@ -111,14 +96,14 @@ class BranchTraining(nn.Module):
             )
         views = resize_normalised(images, self.resolution, self.model.interpolation)
         with torch.autocast(images.device.type, torch.float16, enabled=self.fp16 and images.is_cuda):
-            if not (self.training and self.distillation_weight):
+            if not self.training:
                 embedding: Tensor = self.network(views)
                 return embedding
             with torch.no_grad():
                 teacher = self.model.trunk.forward_to(images, self.coupling)
             embedding, taps = self.network(views, taps=(self.coupling,))
         student = taps[self.coupling]
-        self._distillation = self.distillation_weight * branch_distillation(student, teacher)
+        self._distillation = _WEIGHT * branch_distillation(student, teacher)
         return embedding
 
     def distillation(self) -> Tensor:
@@ -127,8 +112,6 @@ class BranchTraining(nn.Module):
         Raises:
             RuntimeError: if no batch was seen in train mode since.
         """
-        if not self.distillation_weight:
-            return next(self.network.parameters()).new_zeros(())
         found, self._distillation = self._distillation, None
         if found is None:
             raise RuntimeError("no batch in train mode since the last call; call it once after each forward")

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from btnet.data.faces import FaceSet
 from btnet.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from btnet.evaluation.verification import fold_accuracies, kfold_correct, pair_scores
+from btnet.evaluation.verification import pair_scores
 from btnet.images.resize import resize
 
 __all__ = ["RANGES", "Convention", "Judged", "Labelled", "judge", "labelled_faces", "told"]
@@ -57,20 +57,17 @@ class Judged:
 
     Attributes:
         convention: the one.
-        separation: mean cosine of matched pairs minus that of impostor pairs, in standard deviations of the latter;
-            accuracies of good models on easy faces are all near 1.
-        accuracy: of ten folds, in [0, 1].
+        separation: mean cosine of matched pairs minus that of impostor pairs, in standard deviations of the latter.
         difference: its separation minus that of the convention that was stated; None for that one itself.
     """
 
     convention: Convention
     separation: float
-    accuracy: float
     difference: PairedDifference | None
 
     @property
     def verdict(self) -> str:
-        """Against the one that was stated, as the interval over people has it."""
+        """Against the one that was stated, by the interval over people."""
         if self.difference is None:
             return "as stated"
         low, high = self.difference.low, self.difference.high
@@ -84,11 +81,11 @@ def judge(
     stated: Convention,
     others: Sequence[Convention],
 ) -> list[Judged]:
-    """Compare conventions on the same pairs of faces; people are drawn for the intervals.
+    """Compare conventions on the same pairs of faces; intervals are a bootstrap over people.
 
     Args:
         embed: float32 [N, 3, S, S], as a convention has it, to [N, D].
-        labelled: of a size that `embed` takes; aligned.
+        labelled: aligned faces of a size that `embed` takes.
         stated: the convention that is asked about.
         others: what it could be instead.
 
@@ -102,27 +99,17 @@ def judge(
     same = labelled.labels[first] == labelled.labels[second]
     people = np.stack([labelled.labels[first], labelled.labels[second]], axis=1)
     levels = torch.from_numpy(np.ascontiguousarray(labelled.images.transpose(0, 3, 1, 2)))
-    values, accuracies = {}, {}
+    values = {}
     for convention in (stated, *others):
         # Where a range makes float16 overflow, nobody is recognised.
-        embeddings = np.nan_to_num(
-            np.asarray(embed(convention.apply(levels)), np.float64), posinf=0, neginf=0
-        )
-        scores = pair_scores(embeddings[first], embeddings[second])
-        accuracies[convention] = float(fold_accuracies(kfold_correct(scores, same)).mean())
-        values[convention] = _values(scores, same)
+        found = np.nan_to_num(np.asarray(embed(convention.apply(levels)), np.float64), posinf=0, neginf=0)
+        values[convention] = _values(pair_scores(found[first], found[second]), same)
     confidence = 1 - _SIGNIFICANT / max(len(others), 1)
-    return [
-        Judged(
-            convention,
-            float(values[convention].mean()),
-            accuracies[convention],
-            None
-            if convention == stated
-            else paired_bootstrap(values[convention], values[stated], same, people, confidence=confidence),
-        )
-        for convention in values
-    ]
+    differences = {
+        each: paired_bootstrap(values[each], values[stated], same, people, confidence=confidence)
+        for each in others
+    }
+    return [Judged(each, float(values[each].mean()), differences.get(each)) for each in values]
 
 
 def told(judged: Sequence[Judged], where: str) -> str:

@@ -27,11 +27,8 @@ class RecognitionModel:
 
     Attributes:
         recognizer: does the work.
-        taskname: "recognition".
-        input_size: the trunk's, (width, height); crops of any other size are taken too.
-        input_shape: likewise as [N, 3, height, width].
-        input_mean: 127.5; `input_std` too: subtracted and divided by inside.
-        output_shape: [N, D].
+        taskname, input_size, input_shape, input_mean, input_std, output_shape: as `ArcFaceONNX` has them, of the
+            trunk. Crops of any other size are taken too.
     """
 
     taskname = "recognition"

@@ -30,18 +30,18 @@ _OTHERS: Final = {
 
 
 def translate(part: Part, path: Path) -> Translated | None:
-    """Recognise and rename; nothing is computed but the layers that these repositories do without.
+    """Recognise and rename; layers that these repositories do without are added such that nothing changes.
 
-    A unit of equal widths that strides has a max-pooling of kernel 1 as its shortcut: here a 1 x 1 convolution, the
-    identity, and a BatchNorm that changes nothing. Where no BatchNorm stands between a unit's convolutions
-    (face.evoLVe), one that changes nothing is put there. Both have no statistics yet: see `btnet.backbones.unmeasured`.
+    Their shortcut of a striding unit of equal widths is a max-pooling of kernel 1: here a 1 x 1 convolution (the
+    identity) and a BatchNorm. face.evoLVe has no BatchNorm between a unit's convolutions: here it has one. The added
+    BatchNorms have no statistics yet: see `btnet.backbones.unmeasured`.
 
     Args:
         part: names and tensors, and what stood before the names.
-        path: of the file; what lies beside it may state colour order and licence.
+        path: of the file; files beside it may state colour order and licence.
 
     Returns:
-        None if the names are those of none of these repositories.
+        None if the names are of none of these repositories.
 
     Raises:
         ValueError: for a network of theirs that is none of ours: squeeze and excitation, bottlenecks, transformers.

@@ -33,20 +33,19 @@ def export_package(
 ) -> Path:
     """Write a folder that `insightface.model_zoo.get_model(folder, model_task="recognition")` loads.
 
-    `ArcFaceONNX.get(img, face)` aligns faces to multiples of 112 or 128 px and stops at any other size; `get_feat`
-    resizes crops to the file's size without antialiasing. So the file of a smaller network takes 112 px and shrinks
-    them inside, as the branch's training did.
+    `ArcFaceONNX.get(img, face)` aligns faces to multiples of 112 or 128 px and stops at any other size. So the file of
+    a smaller network takes 112 px and shrinks them inside, as the branch's training did.
 
-    The manifest names `MODEL.LICENSE` because it must; none is written: insightface accepts only licences it
-    signed itself, and takes a package without one for non-commercial.
+    The manifest names `MODEL.LICENSE` because it must. None is written: insightface accepts only licences it signed
+    itself, and takes a package without one for non-commercial.
 
     Args:
         network: one network, or a BTNet of which one is chosen.
         folder: of the package, created if absent; a package that is there is replaced.
         resolution: as `btnet.interop.export_onnx`.
         input_size: of the faces, in px. Default: the network's where insightface aligns to it, else 112.
-        precision: as `btnet.interop.export_onnx`, and likewise
-        interpolation: of the resizing.
+        precision: as `btnet.interop.export_onnx`.
+        interpolation: as `btnet.interop.export_onnx`.
 
     Returns:
         The folder.
@@ -67,12 +66,12 @@ def export_package(
         if isinstance(network, BTNet)
         else network
     )
-    native = chosen.input_size if _is_aligned(chosen.input_size) else _ALIGNED[0]
-    size = native if input_size is None else input_size
-    if not _is_aligned(size):
+    if input_size is None:
+        input_size = chosen.input_size if _is_aligned(chosen.input_size) else _ALIGNED[0]
+    if not _is_aligned(input_size):
         raise ValueError(
-            f"input size {size} px: insightface's ArcFaceONNX.get(img, face) aligns faces to multiples of 112 or 128 "
-            "px only; take 112, which the file shrinks itself"
+            f"input size {input_size} px: insightface's ArcFaceONNX.get(img, face) aligns faces to multiples of 112 or "
+            "128 px only; take 112, which the file shrinks itself"
         )
     name = f"recognition/{network_file(chosen.input_size)}"
     with replacing_together(folder, MANIFEST) as draft:
@@ -81,7 +80,7 @@ def export_package(
             network,
             draft / name,
             resolution=chosen.input_size if isinstance(network, BTNet) else resolution,
-            input_size=size,
+            input_size=input_size,
             precision=precision,
             interpolation=interpolation,
         )
@@ -92,7 +91,7 @@ def export_package(
             "tasks": {
                 "recognition": {
                     "file": name,
-                    "input_size": [size, size],
+                    "input_size": [input_size, input_size],
                     "embedding_dimension": chosen.embedding_size,
                     "preprocessing": {"mean": 127.5, "std": 127.5},
                     "sha256": sha256(model),

@@ -47,9 +47,6 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
     """
     match = _BRANCH.fullmatch(name)
     trunk = match["trunk"] if match else name
-    arguments: dict[str, Any] = {"embedding_size": num_features}
-    if match:
-        arguments["input_size"] = int(match["resolution"])
     if trunk not in _TRUNKS:
         raise ValueError(
             f"network {name!r} is unknown; of arcface_torch's names there are {', '.join(_TRUNKS)}, and of "
@@ -57,9 +54,10 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
         )
     if dropout and trunk.startswith("mbf"):
         raise ValueError(f"dropout {dropout}: a MobileFaceNet has none; leave it out, or take an IResNet")
-    if dropout:
-        arguments["dropout"] = dropout
-    network = create(trunk, **arguments)
+    arguments: dict[str, Any] = {"dropout": dropout} if dropout else {}
+    if match:
+        arguments["input_size"] = int(match["resolution"])
+    network = create(trunk, embedding_size=num_features, **arguments)
     for module in network.modules():
         if type(module) is Convolution:  # equal results; counters of FLOPs know torch's own classes only
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
@@ -106,14 +104,7 @@ def trunk_name(network: Backbone) -> str | None:
 def branch_name(
     trunk: str, resolution: int, *, source: int | None = None, interpolation: str = "bilinear"
 ) -> str:
-    """Name of a branch's network, see `get_model`.
-
-    Args:
-        trunk: its trunk's name.
-        resolution: in px.
-        source: size of the faces it is given, if not its own.
-        interpolation: how it shrinks those.
-    """
+    """Name of a branch's network, see `get_model`; `source` is the size of the faces it is given, if not its own."""
     name = f"{_PREFIX}{trunk}_{resolution}"
     if source is None:
         return name

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import numpy as np
-import onnx
 import torch
 from packaging.version import Version
 from torch import nn
 
-__all__ = ["INPUT", "OUTPUT", "PRECISIONS", "convert", "to_half"]
+from btnet.optional import extra
+
+with extra("onnx"):
+    import onnx
+    from onnx_ir.passes import common as passes
+    from onnxscript import optimizer, rewriter
+    from onnxscript.rewriter.rules import common as rules
+
+__all__ = ["INPUT", "OUTPUT", "PRECISIONS", "convert", "quiet", "to_half"]
 
 INPUT, OUTPUT = "data", "embedding"
 PRECISIONS: Final = ("fp32", "fp16")
@@ -28,15 +35,14 @@ _NAMES_OF_A_SCALING_GRAPH = ("Sub", "_minus", "Mul", "_mul")
 _LARGEST_FOLDED = 1 << 16
 
 
-def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: str = "") -> onnx.ModelProto:
+def convert(module: nn.Module, input_size: int, *, fold: bool = True) -> onnx.ModelProto:
     """Trace a module that takes `INPUT` [N, 3, input_size, input_size] and gives `OUTPUT`, N free.
 
     Args:
         module: in eval mode, float32, on the CPU.
         input_size: in px.
         fold: merge each BatchNorm into the convolution or matrix product before it. Unfolded, the graph's
-            weights are the module's own, bit by bit, under their names in its state dict.
-        prefix: left out of these names.
+            weights are the module's own, bit by bit, under their names in the state dict of its `network`.
 
     Returns:
         The graph with its weights, float32.
@@ -50,7 +56,7 @@ def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: st
             "does not need it"
         )
     sizes = (2, 3, input_size, input_size)  # a batch of 1 would be taken for a constant
-    with _quiet(), torch.no_grad():
+    with quiet("torch.onnx", "onnxscript", "onnx_ir"), torch.no_grad():
         program = torch.onnx.export(
             module,
             (torch.zeros(sizes),),
@@ -71,7 +77,10 @@ def convert(module: nn.Module, input_size: int, *, fold: bool = True, prefix: st
     # The exporter notes for each node which line of which file of this machine it came from.
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         part.ClearField("metadata_props")
-    _strip_prefix(graph, prefix)
+    for tensor in graph.initializer:
+        tensor.name = tensor.name.removeprefix("network.")
+    for node in graph.node:
+        node.input[:] = [name.removeprefix("network.") for name in node.input]
     for node in graph.node[:_NUM_NODES_SEEN]:
         if node.name.startswith(_NAMES_OF_A_SCALING_GRAPH):
             node.name = f"node_{node.name}"
@@ -105,24 +114,12 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     return half
 
 
-def _strip_prefix(graph: onnx.GraphProto, prefix: str) -> None:
-    for tensor in graph.initializer:
-        tensor.name = tensor.name.removeprefix(prefix)
-    for node in graph.node:
-        for i, name in enumerate(node.input):
-            node.input[i] = name.removeprefix(prefix)
-
-
 def _cast(source: str, target: str, to: int) -> onnx.NodeProto:
     return onnx.helper.make_node("Cast", [source], [target], name=f"node_{target}", to=to)
 
 
 def _clean(program: torch.onnx.ONNXProgram) -> None:
     """What the exporter's own clean-up does, without the merging of BatchNorms."""
-    from onnx_ir.passes import common as passes
-    from onnxscript import optimizer, rewriter
-    from onnxscript.rewriter.rules import common as rules
-
     optimizer.fold_constants(
         program.model,
         input_size_limit=_LARGEST_FOLDED,
@@ -140,10 +137,10 @@ def _clean(program: torch.onnx.ONNXProgram) -> None:
     optimizer.remove_unused_nodes(program.model)
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on what it may not need (torchvision) and on torch's own code."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+@contextmanager
+def quiet(*names: str) -> Iterator[None]:
+    """Without warnings, and without what these loggers say below errors: advice that exports do not need."""
+    loggers = [logging.getLogger(name) for name in names]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.ERROR)

@@ -1,26 +1,32 @@
-"""A foreign ONNX graph read backwards, whatever its nodes are called: convolutions, normalisations, products."""
+"""A foreign recognition ONNX as the layers it computes, whatever its nodes are called and however they are sorted."""
 
 from __future__ import annotations
 
-import heapq
+import copy
+from collections.abc import Iterator
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from btnet.files.text import naming
+from btnet.optional import extra
 
-__all__ = ["FLATTENING", "Affine", "Convolution", "OnnxGraph", "Product"]
+with extra("onnx"):
+    import onnx
+
+__all__ = ["Affine", "Array", "Layer", "OnnxGraph"]
 
 Array = NDArray[np.float32]
-# What passes a tensor on unchanged in inference.
-_TRANSPARENT: Final = ("Identity", "Dropout", "Cast")
-# What makes a row of the last feature map.
-FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")
-_MOST_SCALES = 4  # elements of a constant by which images are scaled: one, or one a channel
-_QUANTISED: Final = ("DequantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear")
+_TRANSPARENT: Final = ("Identity", "Dropout", "Cast")  # pass a tensor on unchanged in inference
+_FLATTENING: Final = ("Flatten", "Reshape", "Squeeze")  # make a row of the last feature map
+_ARITHMETIC: Final = ("Add", "Sub", "Mul", "Div")
+_MOST_SCALES: Final = 4  # elements of a constant by which images are scaled: one, or one a channel
+_QUANTISED: Final = {"DequantizeLinear", "QLinearConv", "ConvInteger", "DynamicQuantizeLinear"}
+_IMAGES, _EMBEDDING = "images", "embedding"
 
 
 class Affine(NamedTuple):
@@ -33,34 +39,38 @@ class Affine(NamedTuple):
     eps: float
 
 
-class Convolution(NamedTuple):
-    """A Conv: weight [out, in / groups, k, k], bias [out] or None."""
+@dataclass
+class Layer:
+    """A Conv and what follows it.
+
+    Attributes:
+        weight: [out, in / groups, k, k].
+        bias: [out], or None.
+        stride: in both directions.
+        norm: a BatchNormalization, unless it was merged.
+        slopes: of a PRelu, [1] or [out]; None if linear.
+    """
 
     weight: Array
     bias: Array | None
     stride: int
-    padding: int
-    groups: int
-
-
-class Product(NamedTuple):
-    """A Gemm, or MatMul and Add: weight [out, in], bias [out] or None."""
-
-    weight: Array
-    bias: Array | None
+    norm: Affine | None = None
+    slopes: Array | None = None
 
 
 class OnnxGraph:
-    """The graph of one input and one output, read from the output to the input.
-
-    Each `take_*` looks at the node that makes a tensor and returns what it is and the tensor it is made of.
+    """The layers of a file between one input and one output; nodes beside these are not looked at.
 
     Attributes:
         path: for messages.
-        input: name of the images' tensor.
-        output: name of the embeddings' tensor.
         dtype: "float16" if any weight is, else "float32".
         metadata: what its maker wrote into it.
+        slope, zero: the first layer sees slope * (input - zero); convolutions pad with `zero`.
+        layers: in order of execution.
+        norms: BatchNorms that follow no layer, in order.
+        product: weight [D, F] of the Gemm or MatMul that makes the embedding.
+        product_bias: [D], or None.
+        last_norm: the BatchNorm behind it, or None.
     """
 
     def __init__(self, path: Path) -> None:
@@ -68,7 +78,8 @@ class OnnxGraph:
 
         Raises:
             FileNotFoundError: if there is none.
-            ValueError: if it is no ONNX file, is quantised, or has several inputs or outputs.
+            ValueError: if it is no ONNX file, is quantised, has several inputs or outputs, or computes something that
+                an IResNet or MobileFaceNet does not; the node is named.
         """
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such ONNX file")
@@ -79,179 +90,168 @@ class OnnxGraph:
         except Exception as error:  # protobuf's and the checker's errors have no common base
             reason = " ".join(str(error).split())[:200]
             raise ValueError(f"{path}: not a whole ONNX file ({reason}); copy it again") from error
-        graph = model.graph
-        self.path, self._model = path, model
-        self._looked_at: dict[str, None] = {}
-        with naming(path, TypeError, LookupError, NotImplementedError):
-            self._constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
-            for node in graph.node:
-                if node.op_type == "Constant" and any(a.name == "value" for a in node.attribute):
-                    self._constants[node.output[0]] = onnx.numpy_helper.to_array(_attributes(node)["value"])
-        self._producers = {output: node for node in graph.node for output in node.output}
-        quantised = sorted({node.op_type for node in graph.node} & set(_QUANTISED))
-        if quantised:
-            raise ValueError(f"{path}: quantised ({quantised[0]}); give the float file it was made from")
-        inputs = [value for value in graph.input if value.name not in self._constants]
-        if len(inputs) != 1 or len(graph.output) != 1:
-            raise ValueError(
-                f"{path}: {len(inputs)} inputs and {len(graph.output)} outputs, a recognition model has one of "
-                "each; is it a detector?"
-            )
-        self.input, self.output = inputs[0].name, graph.output[0].name
-        half = any(weight.dtype == np.float16 for weight in self._constants.values())
-        self.dtype = "float16" if half else "float32"
+        self.path, self._model, self._nodes = path, model, list(model.graph.node)
         self.metadata = {entry.key: entry.value for entry in model.metadata_props}
+        self.slope, self.zero = 1.0, 0.0
+        self.layers: list[Layer] = []
+        self.norms: list[Affine] = []
+        self.product: Array | None = None
+        self.product_bias: Array | None = None
+        self.last_norm: Affine | None = None
+        # A damaged graph can fail in as many ways as it is read.
+        with naming(
+            path, TypeError, LookupError, AttributeError, ArithmeticError, AssertionError, NotImplementedError
+        ):
+            self._read()
 
     def understood(self) -> bytes:
-        """The model of those nodes alone that were taken, to be run; a file may hold others, which would run too."""
+        """The model of the nodes that were read, and no others: what a file holds beside them is not run."""
         nodes = []
-        for node in self._model.graph.node:
-            if self._looked_at.keys().isdisjoint(node.output) or node.op_type == "Constant":
-                continue
-            if node.op_type in FLATTENING:
+        for node in (self._nodes[i] for i in sorted(self._used)):
+            if node.op_type in _FLATTENING:
                 node = onnx.helper.make_node("Flatten", node.input[:1], node.output[:1], axis=1)
             nodes.append(node)
-        needed = {name for node in nodes for name in node.input}
-        constants = [
-            onnx.numpy_helper.from_array(value, name)
-            for name, value in self._constants.items()
-            if name in needed
-        ]
-        inputs = [value for value in self._model.graph.input if value.name == self.input]
-        graph = onnx.helper.make_graph(nodes, "understood", inputs, self._model.graph.output, constants)
+        needed = {name for node in nodes for name in node.input} & self._constants.keys()
+        constants = [onnx.numpy_helper.from_array(self._constants[name], name) for name in sorted(needed)]
+        graph = onnx.helper.make_graph(
+            nodes, "understood", [self._input], self._model.graph.output, constants
+        )
         imports = [each for each in self._model.opset_import if each.domain in ("", "ai.onnx")]
         model = onnx.helper.make_model(graph, opset_imports=imports, ir_version=self._model.ir_version)
         return bytes(model.SerializeToString())
 
-    def refuse(self, tensor: str, expected: str) -> ValueError:
-        """An error that names the node where the graph is not of the kind it should be."""
-        node = self._producer(tensor)
-        found = "the input" if node is None else f"{node.op_type} {node.name!r}".strip()
+    def refuse(self, found: str) -> ValueError:
+        """An error that says what the graph has in the place of a layer of ours."""
         return ValueError(
-            f"{self.path}: expected {expected}, found {found}; IResNets and MobileFaceNets can be read, "
-            "in float32 or float16, with or without BatchNorms merged into convolutions"
+            f"{self.path}: expected an IResNet or a MobileFaceNet, found {found}; these can be read in float32 or "
+            "float16, with or without BatchNorms merged into convolutions"
         )
 
-    def take(self, tensor: str, *op_types: str) -> str | None:
-        """First input of the node that makes `tensor`, if it is one of these kinds."""
-        node = self._producer(tensor)
-        return None if node is None or node.op_type not in op_types else node.input[0]
+    def _read(self) -> None:
+        graph = self._model.graph
+        self._constants = {t.name: onnx.numpy_helper.to_array(t) for t in graph.initializer}
+        for node in self._nodes:
+            if node.op_type == "Constant" and "value" in (values := _attributes(node)):
+                self._constants[node.output[0]] = onnx.numpy_helper.to_array(values["value"])
+        self._producers = {output: i for i, node in enumerate(self._nodes) for output in node.output}
+        half = any(weight.dtype == np.float16 for weight in self._constants.values())
+        self.dtype = "float16" if half else "float32"
+        inputs = [value for value in graph.input if value.name not in self._constants]
+        if quantised := sorted({node.op_type for node in self._nodes} & _QUANTISED):
+            raise ValueError(f"{self.path}: quantised ({quantised[0]}); give the float file it was made from")
+        if len(inputs) != 1 or len(graph.output) != 1:
+            raise ValueError(
+                f"{self.path}: {len(inputs)} inputs and {len(graph.output)} outputs, a recognition model has one of "
+                "each; is it a detector?"
+            )
+        self._input = inputs[0]
+        made_by: dict[str, Any] = {self._input.name: _IMAGES}
+        self._used: set[int] = set()
+        for node in self._path(graph.output[0].name):
+            [data, *_] = [*self._data_inputs(node), ""]
+            made_by[node.output[0]] = self._read_node(node, made_by.get(data))
+        if made_by.get(graph.output[0].name) is not _EMBEDDING:
+            raise self.refuse("an output that no Gemm or MatMul makes")
 
-    def take_affine(self, tensor: str) -> tuple[Affine | None, str]:
-        """A BatchNormalization, or nothing and the tensor itself."""
-        node = self._producer(tensor)
-        if node is None or node.op_type != "BatchNormalization":
-            return None, tensor
-        weight, bias, mean, var = (self._weight(name) for name in node.input[1:5])
-        return Affine(weight, bias, mean, var, float(_attributes(node).get("epsilon", 1e-5))), node.input[0]
+    def _path(self, output: str) -> Iterator[Any]:
+        """The nodes between images and embedding, in order."""
+        wanted = [output]
+        while wanted:
+            index = self._producers.get(wanted.pop())
+            if index is not None and index not in self._used:
+                self._used.add(index)
+                wanted += self._data_inputs(self._nodes[index])
+        return (self._nodes[i] for i in sorted(self._used))
 
-    def take_convolution(self, tensor: str) -> tuple[Convolution, str] | None:
-        """A square Conv with equal strides and symmetric padding."""
-        node = self._producer(tensor)
-        if node is None or node.op_type != "Conv":
+    def _data_inputs(self, node: Any) -> list[str]:
+        names = node.input[: 2 if node.op_type in _ARITHMETIC else 1]
+        return [name for name in names if self._constant(name) is None]
+
+    def _read_node(self, node: Any, source: Any) -> Any:
+        """Record what a node does; returns what its output is made by: a layer, the images, the embedding."""
+        kind = node.op_type
+        if kind in _TRANSPARENT or kind in _FLATTENING:
+            return source
+        if kind == "Conv":
+            self.layers.append(self._convolution(node))
+            return self.layers[-1]
+        if kind == "BatchNormalization":
+            weight, bias, mean, variance = (self._weight(name) for name in node.input[1:5])
+            norm = Affine(weight, bias, mean, variance, float(_attributes(node).get("epsilon", 1e-5)))
+            if source is _EMBEDDING and self.last_norm is None:
+                self.last_norm = norm
+                return source
+            if isinstance(source, Layer) and source.norm is None:
+                source.norm = norm
+                return source
+            self.norms.append(norm)
             return None
+        if kind == "PRelu" and isinstance(source, Layer):
+            source.slopes = self._weight(node.input[1]).reshape(-1)
+            return None
+        if kind in ("Gemm", "MatMul") and self.product is None:
+            values = {"transA": 0, "transB": 0, "alpha": 1.0, "beta": 1.0} | _attributes(node)
+            if (values["transA"], values["alpha"], values["beta"]) == (0, 1.0, 1.0):
+                weight = self._weight(node.input[1])
+                self.product = weight if values["transB"] else np.ascontiguousarray(weight.T)
+                self.product_bias = self._row(node.input[2]) if "".join(node.input[2:]) else None
+                return _EMBEDDING
+        if kind in _ARITHMETIC:
+            constants = [i for i, name in enumerate(node.input) if self._constant(name) is not None]
+            if kind == "Add" and not constants:
+                return None
+            if kind == "Add" and constants and source is _EMBEDDING and self.product_bias is None:
+                self.product_bias = self._row(node.input[constants[0]])
+                return source
+            if source is _IMAGES and (constants == [1] or (constants == [0] and kind in ("Add", "Mul"))):
+                scale = self._weight(node.input[constants[0]])
+                # A large tensor of one number would blow the images up to its shape.
+                if scale.size <= _MOST_SCALES and len(set(scale.flat)) == 1:
+                    self._scale(kind, float(scale.flat[0]))
+                    return source
+        raise self.refuse(f"{kind} {node.name!r}")
+
+    def _scale(self, kind: str, by: float) -> None:
+        if kind in ("Add", "Sub"):
+            self.zero -= (by if kind == "Add" else -by) / self.slope
+        else:
+            self.slope *= by if kind == "Mul" else 1 / by
+
+    def _convolution(self, node: Any) -> Layer:
         values, weight = _attributes(node), self._weight(node.input[1])
         strides, pads = values.get("strides", [1, 1]), values.get("pads", [0, 0, 0, 0])
-        is_square = weight.ndim == 4 and weight.shape[2] == weight.shape[3]
-        is_even = len(set(strides)) == 1 and len(set(pads)) == 1 and set(values.get("dilations", [1])) == {1}
         if (
-            not is_square
-            or not is_even
+            weight.ndim != 4
+            or weight.shape[2] != weight.shape[3]
+            or set(strides) not in ({1}, {2})
+            or len(set(pads)) != 1
             or not 0 <= pads[0] <= weight.shape[2] // 2
-            or strides[0] not in (1, 2)
+            or set(values.get("dilations", [1])) != {1}
         ):
-            raise self.refuse(tensor, "square convolutions with equal strides and padding")
-        bias = self._weight(node.input[2]) if len(node.input) > 2 and node.input[2] else None
-        return Convolution(weight, bias, strides[0], pads[0], values.get("group", 1)), node.input[0]
+            raise self.refuse(f"Conv {node.name!r} that is not square, with equal strides and padding")
+        bias = self._weight(node.input[2]) if "".join(node.input[2:]) else None
+        return Layer(weight, bias, strides[0])
 
-    def take_slopes(self, tensor: str) -> tuple[Array, str] | None:
-        """Slopes of a PRelu as [1] or [C]."""
-        node = self._producer(tensor)
-        return (
-            None
-            if node is None or node.op_type != "PRelu"
-            else (self._weight(node.input[1]).reshape(-1), node.input[0])
-        )
+    def _constant(self, name: str) -> NDArray[Any] | None:
+        passed = []
+        while name not in self._constants:
+            index = self._producers.get(name)
+            if index is None or self._nodes[index].op_type not in _TRANSPARENT:
+                return None
+            passed.append(index)
+            name = self._nodes[index].input[0]
+        self._used.update(passed)
+        found: NDArray[Any] = self._constants[name]
+        return found
 
-    def take_product(self, tensor: str) -> tuple[Product, str] | None:
-        """A Gemm, a MatMul, or a MatMul and the Add of a constant."""
-        node, bias = self._producer(tensor), None
-        if (
-            node is not None
-            and node.op_type == "Add"
-            and (constant := self._constant_input(node)) is not None
-        ):
-            bias = self._row(node.input[constant])
-            node = self._producer(node.input[1 - constant])
-        if (
-            node is None
-            or node.op_type not in ("Gemm", "MatMul")
-            or (node.op_type == "Gemm" and bias is not None)
-        ):
-            return None
-        weight = self._weight(node.input[1])
-        if node.op_type == "MatMul":
-            return Product(np.ascontiguousarray(weight.T), bias), node.input[0]
-        values = _attributes(node)
-        if values.get("transA", 0):
-            raise self.refuse(tensor, "a Gemm of embeddings by weights")
-        weight = weight if values.get("transB", 0) else np.ascontiguousarray(weight.T)
-        if len(node.input) > 2 and node.input[2]:
-            bias = np.float32(values.get("beta", 1.0)) * self._row(node.input[2])
-        return Product(np.float32(values.get("alpha", 1.0)) * weight, bias), node.input[0]
-
-    def take_sum(self, tensor: str) -> tuple[str, str] | None:
-        """The two summands of an Add of tensors."""
-        node = self._producer(tensor)
-        if node is None or node.op_type != "Add" or self._constant_input(node) is not None:
-            return None
-        return node.input[0], node.input[1]
-
-    def take_scaling(self, tensor: str) -> tuple[str, float, str] | None:
-        """A Sub, Add, Mul or Div by one number: kind, number, input."""
-        node = self._producer(tensor)
-        if node is None or node.op_type not in ("Sub", "Add", "Mul", "Div"):
-            return None
-        constant = self._constant_input(node)
-        if constant is None or (constant == 0 and node.op_type in ("Sub", "Div")):
-            return None
-        weight = self._weight(node.input[constant])
-        values = np.unique(weight)
-        # A large tensor of one number would blow the images up to its shape.
-        return (
-            None
-            if values.size != 1 or weight.size > _MOST_SCALES
-            else (node.op_type, float(values[0]), node.input[1 - constant])
-        )
-
-    def same(self, first: str, second: str) -> bool:
-        """Whether two names mean the same tensor."""
-        return self._through(first) == self._through(second)
-
-    def is_input(self, tensor: str) -> bool:
-        """Whether it is the images' tensor."""
-        source: str = self.input
-        return self._through(tensor) == source
-
-    def _through(self, tensor: str) -> str:
-        for _ in range(len(self._producers) + 1):
-            node = self._producers.get(tensor)
-            if node is None or node.op_type not in _TRANSPARENT or not node.input:
-                return tensor
-            self._looked_at[tensor] = None
-            tensor = node.input[0]
-        raise ValueError(
-            f"{self.path}: {tensor[:80]!r} is made of itself; the file is damaged: copy it again"
-        )
-
-    def _producer(self, tensor: str) -> Any:
-        source = self._through(tensor)
-        self._looked_at[source] = None
-        return self._producers.get(source)
-
-    def _constant_input(self, node: Any) -> int | None:
-        found = [i for i, name in enumerate(node.input[:2]) if self._through(name) in self._constants]
-        return found[0] if found else None
+    def _weight(self, name: str) -> Array:
+        value = self._constant(name)
+        if value is None:
+            raise ValueError(
+                f"{self.path}: {name!r} is computed where a stored weight is expected; simplify the file first "
+                "(constants folded), then give it again"
+            )
+        return value.astype(np.float32)
 
     def _row(self, name: str) -> Array:
         """A weight that is added to each row."""
@@ -260,39 +260,16 @@ class OnnxGraph:
             raise ValueError(f"{self.path}: {name[:80]!r} has shape {list(weight.shape)}, expected one row")
         return weight.reshape(-1)
 
-    def _weight(self, name: str) -> Array:
-        tensor = self._through(name)
-        if tensor not in self._constants:
-            raise ValueError(
-                f"{self.path}: {name!r} is computed where a stored weight is expected; simplify the file first "
-                "(constants folded), then give it again"
-            )
-        return self._constants[tensor].astype(np.float32)
-
 
 def _sort(graph: Any) -> None:
-    """Put each node behind those it needs; onnxruntime's float16 converter appends. An order that is right stays."""
-    nodes = list(graph.node)
-    made_by = {output: i for i, node in enumerate(nodes) for output in node.output if output}
-    needs = [{made_by[name] for name in node.input if name in made_by} for node in nodes]
-    needed_by: dict[int, list[int]] = {}
-    for i, others in enumerate(needs):
-        for other in others:
-            needed_by.setdefault(other, []).append(i)
-    ready = [i for i, others in enumerate(needs) if not others]
-    order = []
-    while ready:
-        i = heapq.heappop(ready)
-        order.append(i)
-        for other in needed_by.get(i, ()):
-            needs[other].discard(i)
-            if not needs[other]:
-                heapq.heappush(ready, other)
-    # In a circle none comes first: the checker says so.
-    if len(order) == len(nodes) and order != list(range(len(nodes))):
-        copies = [onnx.NodeProto.FromString(nodes[i].SerializeToString()) for i in order]
-        del graph.node[:]
-        graph.node.extend(copies)
+    """Put each node behind those it needs, which onnx's checker asks for and some converters do not."""
+    made_by = {output: i for i, node in enumerate(graph.node) for output in node.output if output}
+    needs = {
+        i: {made_by[name] for name in node.input if name in made_by} for i, node in enumerate(graph.node)
+    }
+    nodes = [copy.deepcopy(graph.node[i]) for i in TopologicalSorter(needs).static_order()]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _attributes(node: Any) -> dict[str, Any]:

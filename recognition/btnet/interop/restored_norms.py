@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -42,21 +41,16 @@ def restore_norms(
             f"faces of shape {list(faces.shape)}: expected at least 2 of {size} x {size} px, aligned as the "
             "network expects"
         )
-    moments = {name: _Moments() for name in names}
-    hooks = [
-        network.get_submodule(name).register_forward_pre_hook(partial(_observe, moments[name]))
-        for name in names
-    ]
+    moments = {network.get_submodule(name): _Moments() for name in names}
+    hooks = [norm.register_forward_pre_hook(seen) for norm, seen in moments.items()]
     try:
         embed_images(network, faces, batch_size=batch_size, mirror=False)
     finally:
         for hook in hooks:
             hook.remove()
     with torch.no_grad():
-        for name in names:
-            norm = network.get_submodule(name)
-            assert isinstance(norm, nn.modules.batchnorm._BatchNorm)
-            _compensate(norm, moments[name])
+        for norm, seen in moments.items():
+            _compensate(norm, seen)
 
 
 class _Moments:
@@ -64,36 +58,24 @@ class _Moments:
 
     def __init__(self) -> None:
         self.count = 0
-        self.mean = torch.zeros(())
-        self.squares = torch.zeros(())
+        self.mean = self.squares = torch.zeros(())
 
-    def add(self, x: Tensor) -> None:
+    def __call__(self, _norm: nn.Module, args: tuple[Tensor, ...]) -> None:
         """Count a batch, [N, C] or [N, C, H, W]."""
-        values = x.detach().transpose(0, 1).flatten(1).double()
+        values = args[0].detach().transpose(0, 1).flatten(1).double()
         count, mean = values.shape[1], values.mean(1)
-        squares = (values - mean[:, None]).square().sum(1)
         delta, total = mean - self.mean, self.count + count
-        self.squares = self.squares + squares + delta.square() * (self.count * count / total)
+        spread = (values - mean[:, None]).square().sum(1)
+        self.squares = self.squares + spread + delta.square() * (self.count * count / total)
         self.mean = self.mean + delta * (count / total)
         self.count = total
 
-    @property
-    def variance(self) -> Tensor:
-        """Unbiased, as torch keeps it."""
-        return self.squares / max(self.count - 1, 1)
 
-
-def _observe(moments: _Moments, norm: nn.Module, args: tuple[Any, ...]) -> None:
-    moments.add(args[0])
-
-
-def _compensate(norm: nn.modules.batchnorm._BatchNorm, moments: _Moments) -> None:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+def _compensate(norm: Any, seen: _Moments) -> None:
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale
-    norm.running_mean.copy_(moments.mean)
-    norm.running_var.copy_(moments.variance)
+    norm.running_mean.copy_(seen.mean)
+    norm.running_var.copy_(seen.squares / max(seen.count - 1, 1))  # unbiased, as torch keeps it
     # from the statistics as stored, in float32
     norm.weight.copy_(scale * (norm.running_var.double() + norm.eps).sqrt())
     norm.bias.copy_(shift + scale * norm.running_mean.double())

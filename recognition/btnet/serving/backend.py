@@ -88,8 +88,7 @@ class OnnxBackend:
                 network that the run has now (see `btnet.serving.onnx_folder`).
         """
         from btnet.serving.onnx_folder import check_belonging, find_networks, model_folder_of
-        from btnet.serving.onnx_operators import check_operators
-        from btnet.serving.onnx_session import open_session
+        from btnet.serving.onnx_session import check_operators, open_session
 
         if device != "cpu":
             raise ValueError(

@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -92,8 +91,6 @@ class Checkpoints:
             self._mesh = DeviceMesh(context.device.type, list(range(context.world_size)))
             # The writing thread's own: its messages must not mix with those of the training step.
             self._group = dist.new_group(backend="gloo")
-        # Without a process group, which is as it should be for a single process.
-        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
 
     def save(self, step: int) -> None:
         """Begin to save the state after `step` steps; when this returns, training may go on and change it.

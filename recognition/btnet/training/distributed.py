@@ -6,7 +6,7 @@ import ctypes
 import os
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -91,8 +91,6 @@ def distributed_context(
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     chosen = _device(device)
-    if chosen.type == "cpu":
-        keep_freed_memory()
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         # Unless asked for --standalone or c10d, torchrun keeps one store over its restarts, in which ranks that are
@@ -102,22 +100,39 @@ def distributed_context(
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=world_size, timeout=_TIMEOUT)
     try:
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        yield Context(rank, world_size, chosen, _precision(precision, chosen), layout)
+        with keep_freed_memory() if chosen.type == "cpu" else nullcontext():
+            yield Context(rank, world_size, chosen, _precision(precision, chosen), layout)
     finally:
         if world_size > 1:
             dist.destroy_process_group()
 
 
-def keep_freed_memory() -> None:
+@contextmanager
+def keep_freed_memory() -> Iterator[None]:
     """Let freed activations serve the next step, instead of going back to the system and coming as zeroed pages.
 
     A step on a CPU allocates the same few gigabytes again and again; asking the system for them took a third of
     the time of the demo's steps. Where malloc is another than glibc's, nothing is done.
     """
-    if platform.libc_ver()[0] == "glibc":
-        libc = ctypes.CDLL(None)
-        for option, value in ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, -1), (_M_TOP_PAD, 64 << 20)):
-            libc.mallopt(option, value)
+    if platform.libc_ver()[0] != "glibc":
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    _set_malloc(libc, mmap_max=0, trim_threshold=-1, top_pad=64 << 20)
+    try:
+        yield
+    finally:  # glibc's defaults, which cannot be asked for
+        _set_malloc(libc, mmap_max=1 << 16, trim_threshold=128 << 10, top_pad=128 << 10)
+        libc.malloc_trim(0)
+
+
+def _set_malloc(libc: ctypes.CDLL, *, mmap_max: int, trim_threshold: int, top_pad: int) -> None:
+    for option, value in (
+        (_M_MMAP_MAX, mmap_max),
+        (_M_TRIM_THRESHOLD, trim_threshold),
+        (_M_TOP_PAD, top_pad),
+    ):
+        libc.mallopt(option, value)
 
 
 def _device(name: str) -> torch.device:

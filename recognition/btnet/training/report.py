@@ -71,6 +71,7 @@ class Report:
         self._busy, self._done = 0.0, 0
 
     def __enter__(self) -> Report:
+        self._logger_before = logger.level, logger.propagate
         logger.setLevel(logging.DEBUG)
         logger.propagate = False
         logger.addHandler(self._file)
@@ -84,6 +85,8 @@ class Report:
         for handler in (self._file, self._console):
             logger.removeHandler(handler)
             handler.close()
+        level, logger.propagate = self._logger_before
+        logger.setLevel(level)
 
     def losses(self, step: int, epoch: int, rate: float, means: dict[str, float]) -> None:
         """Tell the mean losses of the steps since the last call, up to and including `step`."""

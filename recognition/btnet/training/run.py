@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -75,7 +76,10 @@ def train(config: Any) -> Path:
     with (
         distributed_context(config.device, config.precision, channels_last=config.channels_last) as context,
         prepared_folder(config, context),
+        warnings.catch_warnings(),
     ):
+        # torch.distributed.checkpoint warns of every run of a single process.
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         return _Run(config, context, folder).run()
 
 

@@ -17,7 +17,8 @@ from btnet.files.digest import sha256
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.model_folder.manifest import write_manifest
 from btnet.serving.backend import OnnxBackend
-from btnet.serving.onnx_bundle import OnnxBundle
+from btnet.serving.onnx_folder import bundle_networks
+from btnet.serving.onnx_session import open_session
 from fuzzing.mutators import damage, damage_json
 from fuzzing.target import Change, Target, WrongAnswerError, plain
 from fuzzing.weights import tiny_trunk
@@ -146,11 +147,10 @@ def _make_bundle(folder: Path) -> None:
 
 
 def _read_bundle(folder: Path) -> Any:
-    bundle = OnnxBundle.load(folder)
     answers = {}
-    for size in bundle.networks:
-        [answers[size]] = bundle.open(size).run(None, {"data": np.zeros((1, 3, size, size), np.float32)})
-    return plain(answers), bundle.trunk_fingerprint, bundle.interpolation
+    for size, path in bundle_networks(folder).items():
+        [answers[size]] = open_session(path).run(None, {"data": np.zeros((1, 3, size, size), np.float32)})
+    return (plain(answers),)
 
 
 def _judge_bundle(original: Any, found: Any, change: Change) -> None:

@@ -1,25 +1,26 @@
-"""int8: an exported file quantised with calibration faces."""
+"""int8: an exported file quantised with calibration faces, and what both files make of faces."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import torch
 from numpy.typing import NDArray
 
 from btnet.data.views import normalise
 from btnet.files.atomic import replacing
-from btnet.interop.onnx_embedding import onnx_input_size
+from btnet.images.resize import resize
+from btnet.interop.onnx_convert import quiet
+from btnet.optional import extra
 from btnet.serving.onnx_session import open_session
 
-__all__ = ["quantise_onnx"]
+with extra("onnx"):
+    import onnx
+
+__all__ = ["embed_with_session", "onnx_input_size", "quantise_onnx"]
 
 _BATCH = 16
 
@@ -33,8 +34,8 @@ def quantise_onnx(source: str | Path, target: str | Path, faces: NDArray[np.uint
     Args:
         source: float32 file of `export_onnx`.
         target: ends in `.onnx`; replaced if it exists.
-        faces: uint8 RGB [N, S, S, 3] at the file's input size; some hundred, of the resolution that the file will
-            meet. Whole batches of 16 are used.
+        faces: uint8 RGB [N, S, S, 3] at the file's input size; a few hundred, of the resolution the file will meet.
+            Whole batches of 16 are used.
 
     Returns:
         `target`.
@@ -67,7 +68,7 @@ def quantise_onnx(source: str | Path, target: str | Path, faces: NDArray[np.uint
             batch = next(self._batches, None)
             return None if batch is None else {name: batch}
 
-    with replacing(target) as temporary, _quiet():
+    with replacing(target) as temporary, quiet(""):
         quantize_static(
             str(source),
             str(temporary),
@@ -92,14 +93,38 @@ def _batches(faces: NDArray[np.uint8]) -> Iterator[Any]:
         yield normalise(batch).numpy()
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the quantiser's advice to preprocess: exported files have shapes and merged BatchNorms."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.root.setLevel(level)
+def onnx_input_size(session: Any, where: str) -> int:
+    """Size in px of the square faces a session takes.
+
+    Raises:
+        ValueError: if it does not take [N, 3, S, S] and give one output.
+    """
+    shape = session.get_inputs()[0].shape
+    if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3] or not isinstance(shape[2], int):
+        raise ValueError(f"{where}: takes {shape}, expected faces [N, 3, S, S]; it is no recognition model")
+    if len(session.get_inputs()) != 1 or len(session.get_outputs()) != 1:
+        raise ValueError(f"{where}: a recognition model has one input and one output; is it a detector?")
+    return int(shape[2])
+
+
+def embed_with_session(
+    session: Any, images: NDArray[np.uint8], interpolation: str = "bilinear"
+) -> NDArray[np.float32]:
+    """Embed faces and their mirror images, resized to the session's size.
+
+    Args:
+        session: onnxruntime's, of a recognition file that takes RGB in [-1, 1].
+        images: uint8 RGB [N, H, W, 3], N at least 1.
+        interpolation: one of `btnet.data.INTERPOLATIONS`.
+
+    Returns:
+        float32 [N, D], the sum of both, not normalised.
+    """
+    size = onnx_input_size(session, "session")
+    [door] = session.get_inputs()
+    embeddings = []
+    for batch in torch.split(torch.from_numpy(np.ascontiguousarray(images)), _BATCH):
+        x = normalise(resize(batch.permute(0, 3, 1, 2), size, interpolation))
+        seen, mirrored = (session.run(None, {door.name: view.numpy()})[0] for view in (x, x.flip(-1)))
+        embeddings.append(seen + mirrored)
+    return np.concatenate(embeddings)

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from btnet.interop.onnx import export_onnx
-from btnet.interop.onnx_embedding import embed_with_session
-from btnet.interop.quantisation import quantise_onnx
+from btnet.interop.onnx_int8 import embed_with_session, quantise_onnx
 from btnet.serving.onnx_session import open_session
 from onnx_models import iresnet, trained
 
@@ -45,7 +44,7 @@ def test_weights_and_ranges_are_what_the_formulas_of_int8_say(path: Path, tmp_pa
 
 def test_int8_embeddings_are_near_and_stored_in_bytes(path: Path, tmp_path: Path) -> None:
     target = quantise_onnx(path, tmp_path / "q.onnx", FACES)
-    first, second = (embed_with_session(open_session(p), FACES, view_size=32) for p in (path, target))
+    first, second = (embed_with_session(open_session(p), FACES) for p in (path, target))
     unit = [e / np.linalg.norm(e, axis=1, keepdims=True) for e in (first, second)]
     cosine = (unit[0] * unit[1]).sum(axis=1)
     # Pictures of noise differ little, and the last BatchNorm magnifies what differs to variance 1, rounding
