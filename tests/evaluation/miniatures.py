@@ -37,8 +37,8 @@ def trained_models(folder: Path) -> dict[str, Path]:
     common = ["rec=synthetic:40:10", "batch_size=32", "num_workers=0", "device=cpu"]
     special = {
         "phi_hr": ("demo_hr", ["num_epoch=6", network]),
-        "phi_8": ("demo_r14", ["num_epoch=6", network, "input_size=8", "role=phi_8"]),
-        "phi_bt": ("demo_btnet_r14", ["num_epoch=4", "branches=[8]", f"trunk={folder / 'phi_hr'}"]),
+        "phi_8": ("demo_r14", ["num_epoch=1", network, "input_size=8", "role=phi_8"]),
+        "phi_bt": ("demo_btnet_r14", ["num_epoch=1", "branches=[8]", f"trunk={folder / 'phi_hr'}"]),
     }
     return {
         role: train(load_config(CONFIGS / name, [*common, *changes, f"output={folder / role}"]))

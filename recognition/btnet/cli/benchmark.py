@@ -18,7 +18,7 @@ from btnet.evaluation.summary import GainBaselines
 from btnet.public_sets.image_sets import ImageFiles
 from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
 from btnet.serving.results import write_result
-from btnet.serving.verify import Pair, answers
+from btnet.serving.verify import Pair, answers, parse_pair
 from btnet.training.distributed import distributed_context
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "finish",
     "load_models",
     "on_device",
+    "parse_pairs",
     "percent",
     "picture_path",
     "refuse_unanswered",
@@ -113,6 +114,15 @@ def add_pairs_argument(parser: argparse.ArgumentParser, meaning: str) -> None:
         metavar="PX-PX,...",
         help=f"pairs of sizes in px: {meaning} (default: %(default)s)",
     )
+
+
+def parse_pairs(text: str) -> list[Pair]:
+    """What `add_pairs_argument` declared, each once.
+
+    Raises:
+        ValueError: as `parse_pair`.
+    """
+    return list(dict.fromkeys(parse_pair(word) for word in text.split(",")))
 
 
 def refuse_unanswered(pairs: Iterable[Pair], models: Sequence[EvaluatedModel]) -> None:

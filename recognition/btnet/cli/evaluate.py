@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from btnet.cli import options
 from btnet.cli.benchmark import (
-    LoadedModels,
     add_model_arguments,
     add_network_argument,
     add_pairs_argument,
@@ -19,6 +19,7 @@ from btnet.cli.benchmark import (
     load_models,
     on_device,
     picture_path,
+    parse_pairs,
     refuse_unanswered,
     settle_unreadable,
     views_of,
@@ -37,7 +38,6 @@ from btnet.serving.verify import (
     VerificationResult,
     answers,
     pair_label,
-    parse_pair,
     verify,
     verify_listed,
 )
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     loaded = load_models(args)
     strategy = options.strategy_of(args)
     models = [replace(model, rule=strategy.rule) for model in loaded.models]
-    pairs = _every_pair(models) if args.pairs == "all" else _listed_pairs(args.pairs)
+    pairs = _every_pair(models) if args.pairs == "all" else parse_pairs(args.pairs)
     refuse_unanswered(pairs, models)
     views = views_of(models)
     paths = _bin_paths(args)
@@ -97,14 +97,12 @@ def run(args: argparse.Namespace) -> None:
             sets.append(_verify_files(models, pairs, args))
     if finish(args, report(sets, pairs, models, loaded.paths, views)):
         print_report(sets, pairs, views)
-        _print_gains(sets, pairs, loaded)
+        for each in [[results] for results in sets] + [sets] * (len(sets) > 1):
+            if loaded.baselines is not None:
+                print_gains(each, pairs, loaded.baselines)
     if args.roc is not None:
         for results in sets:
             _draw(results, pairs, args.roc, views)
-
-
-def _listed_pairs(text: str) -> list[Pair]:
-    return list(dict.fromkeys(parse_pair(word) for word in text.split(",")))
 
 
 def _every_pair(models: Iterable[EvaluatedModel]) -> list[Pair]:
@@ -137,22 +135,9 @@ def _verify_set(
     path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
     images, issame = read_bin(path, size=_aligned_size(models, pairs))
-    strategy = options.strategy_of(args)
-
-    def one(
-        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
-    ) -> list[VerificationResult]:
-        return verify(
-            model,
-            images,
-            issame,
-            known,
-            strategy=strategy,
-            batch_size=args.batch_size,
-            progress=progress,
-        )
-
-    return SetResults(path, sha256(path), issame, _by_model(path.stem, models, pairs, len(images), one))
+    one = partial(verify, images=images, issame=issame)
+    by_model = _by_model(path.stem, one, models, pairs, len(images), args)
+    return SetResults(path, sha256(path), issame, by_model)
 
 
 def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
@@ -166,25 +151,10 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
                 need_aligned(image, str(listed.images.root / listed.images.names[index]), size)
     there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
     first, second, issame = listed.first[there], listed.second[there], listed.issame[there]
-    strategy = options.strategy_of(args)
-
-    def one(
-        model: EvaluatedModel, known: list[Pair], progress: Callable[[int], None]
-    ) -> list[VerificationResult]:
-        return verify_listed(
-            model,
-            images,
-            first,
-            second,
-            issame,
-            known,
-            strategy=strategy,
-            batch_size=args.batch_size,
-            num_folds=listed.num_folds,
-            progress=progress,
-        )
-
-    by_model = _by_model(listed.name, models, pairs, len(images), one)
+    one = partial(
+        verify_listed, images=images, first=first, second=second, issame=issame, num_folds=listed.num_folds
+    )
+    by_model = _by_model(listed.name, one, models, pairs, len(images), args)
     return SetResults(args.pairs_file, listed.checksum, issame, by_model, listed.num_folds, skipped)
 
 
@@ -195,25 +165,22 @@ def _aligned_size(models: list[EvaluatedModel], pairs: list[Pair]) -> int | None
 
 def _by_model(
     name: str,
+    one: Callable[..., list[VerificationResult]],
     models: list[EvaluatedModel],
     pairs: list[Pair],
     num_images: int,
-    one: Callable[[EvaluatedModel, list[Pair], Callable[[int], None]], list[VerificationResult]],
+    args: argparse.Namespace,
 ) -> dict[str, list[VerificationResult]]:
+    strategy = options.strategy_of(args)
     found = {}
     for model in models:
         known = [pair for pair in pairs if answers(model, pair)]
         num_views = len({side for pair in known for side in pair})
         with progress_bar(f"{name}: {model.name}", num_images * num_views) as progress:
-            found[model.name] = one(model, known, progress)
+            found[model.name] = one(
+                model, pairs=known, strategy=strategy, batch_size=args.batch_size, progress=progress
+            )
     return found
-
-
-def _print_gains(sets: list[SetResults], pairs: list[Pair], loaded: LoadedModels) -> None:
-    if loaded.baselines is None:
-        return
-    for each in [[results] for results in sets] + ([sets] if len(sets) > 1 else []):
-        print_gains(each, pairs, loaded.baselines)
 
 
 def _draw(results: SetResults, pairs: Iterable[Pair], path: Path, interpolation: str) -> None:

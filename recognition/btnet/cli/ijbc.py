@@ -18,6 +18,7 @@ from btnet.cli.benchmark import (
     finish,
     load_models,
     on_device,
+    parse_pairs,
     percent,
     picture_path,
     refuse_unanswered,
@@ -32,7 +33,7 @@ from btnet.serving.ijb_features import ALIGNMENTS
 from btnet.serving.ijb_run import IjbProtocol, IjbTasks, add_ijb_gains, run_ijb
 from btnet.serving.ijb_scores import FARS, FPIRS, RANKS
 from btnet.serving.results import describe_model, result_document
-from btnet.serving.verify import answers, pair_label, parse_pair
+from btnet.serving.verify import answers, pair_label
 
 if TYPE_CHECKING:
     from btnet.evaluation.templates import TemplateOptions
@@ -167,10 +168,11 @@ def _template_options(args: argparse.Namespace) -> TemplateOptions:
 
 def _sized_pairs(text: str) -> list[tuple[int, int]]:
     pairs = []
-    for word in dict.fromkeys(text.split(",")):
-        first, second = parse_pair(word)
+    for first, second in parse_pairs(text):
         if first is None or second is None:
-            raise ValueError(f"resolution pair {word!r}: templates are seen at sizes in px such as 112-14")
+            raise ValueError(
+                f"--pairs {text}: templates are seen at sizes in px such as 112-14, not natively"
+            )
         pairs.append((first, second))
     return pairs
 
