@@ -470,7 +470,7 @@ def test_rates_that_a_set_cannot_carry_are_dashes_with_a_reason(
 def test_phi_hr_collapses_on_real_14_px_faces_as_measured(tmp_path: Path) -> None:
     """The whole path on real input: decoding, shrinking, enlarging, mirror, folds.
 
-    Every fifteenth pair, at the resolutions that a wrong detail moves (112&112 is 99.8 whatever happens to small faces).
+    Every fifteenth pair, at the sizes that a wrong detail moves (112&112 is 99.8 whatever happens to small faces).
     All 3,000 pairs give 77.53; measured elsewhere, with a finer grid of thresholds: 77.73.
     """
     trunk, pairs = SHARED / "weights" / "mobilefacenet_s1_128.pt", SHARED / "faces" / "val_pairs.txt"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,8 @@ from torch import nn
 from btnet.backbones.iresnet import IResNet
 from btnet.data.bin_sets import write_bin
 from btnet.data.pairs import draw_pairs
-from btnet.images.codec import encode_png
+from btnet.data.record_faces import write_record_faces
+from btnet.images.codec import encode_jpeg, encode_png
 from btnet.images.resize import resize
 from btnet.method.btnet import BTNet
 from btnet.synthetic.faces import SyntheticFaces
@@ -34,7 +36,11 @@ def trained_models(folder: Path) -> dict[str, Path]:
     """phi_hr of 32 px, phi_mm of 8 px, and phi_hr with a branch of 8 px, trained for seconds on other people."""
     arch = {"blocks": [1, 1, 1, 1], "widths": [8, 16, 32, 64], "canonical_size": 32}
     network = f"network_args={arch}"
-    common = ["rec=synthetic:40:10", "batch_size=32", "num_workers=0", "device=cpu"]
+    known, rec = SyntheticFaces(30, 10), folder / "faces.rec"
+    folder.mkdir(parents=True, exist_ok=True)
+    rendered = [encode_jpeg(known[i][0]) for i in range(len(known))]  # once, not in every epoch
+    write_record_faces(rec, known.labels.tolist(), rendered, class_names=known.class_names)
+    common = [f"rec={rec}", "batch_size=32", "num_workers=0", "device=cpu"]
     special = {
         "phi_hr": ("demo_hr", ["num_epoch=6", network]),
         "phi_8": ("demo_r14", ["num_epoch=1", network, "input_size=8", "role=phi_8"]),
@@ -60,9 +66,12 @@ def tiny_model(folder: Path) -> Path:
 
 
 def face(person: int, shot: int, size: tuple[int, int] = (112, 112)) -> NDArray[np.uint8]:
-    faces = SyntheticFaces(PEOPLE + 4, SHOTS, first_identity=FIRST_PERSON)
-    image, _ = faces[person * SHOTS + shot]
-    return resize(image, size)
+    return resize(_rendered(person * SHOTS + shot), size)
+
+
+@cache
+def _rendered(index: int) -> NDArray[np.uint8]:
+    return SyntheticFaces(PEOPLE + 4, SHOTS, first_identity=FIRST_PERSON)[index][0]
 
 
 def write(path: Path, image: NDArray[np.uint8]) -> None:
@@ -151,9 +160,10 @@ def bin_sets(folder: Path, names: Sequence[str] = ("lfw", "cfp_fp", "agedb_30"),
     """Sets of the field's names in InsightFace's format: more people than elsewhere, for folds of both kinds."""
     folder.mkdir(parents=True)
     faces = SyntheticFaces(12, 8, first_identity=FIRST_PERSON)
+    images = [faces[i][0] for i in range(len(faces))]
     for seed, name in enumerate(names):
         positions, issame = draw_pairs(faces.labels, num_pairs, seed=seed)
-        write_bin(folder / f"{name}.bin", [faces[int(i)][0] for i in positions], issame)
+        write_bin(folder / f"{name}.bin", [images[i] for i in positions], issame)
     return folder
 
 
