@@ -98,13 +98,16 @@ def _parse(prog: str, description: str, groups: Groups, argv: list[str]) -> argp
     chosen = next((word for word in argv if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
         prog=prog,
+        usage=f"{prog} COMMAND ...   ({prog} COMMAND --help: what it takes)",
         description=description,
         epilog="" if chosen else _listed(groups),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"{prog} {__version__}")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, help=argparse.SUPPRESS)
+    commands = parser.add_subparsers(
+        dest="command", prog=prog, metavar="COMMAND", required=True, help=argparse.SUPPRESS
+    )
     for name, module in ((name, module) for group in groups.values() for name, module in group.items()):
         command = commands.add_parser(name, description=_summary(module) if name == chosen else "")
         # Accepted behind the command too; without a default, which would undo `btnet --debug COMMAND`.
