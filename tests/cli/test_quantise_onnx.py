@@ -20,6 +20,7 @@ FACES = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Files of the trunk, of a branch and of a branch that shrinks inside; pairs."""
+    torch.manual_seed(0)
     tmp_path = tmp_path_factory.mktemp("onnx")
     model = with_branches(trained(iresnet(), torch.rand(16, 3, 32, 32) * 2 - 1), 8)
     export_onnx(model, tmp_path / "r32.onnx", resolution=32)
@@ -41,7 +42,7 @@ def test_both_accuracies_and_the_cosine_are_printed(folder: Path, capsys: pytest
         str(folder / "r32.onnx"),
         str(folder / "r32_int8.onnx"),
     ]
-    assert re.search(r"mean 0\.\d{4}, lowest", lines[2])
+    assert re.search(r"mean [01]\.\d{4}, lowest", lines[2])
 
 
 def test_a_branch_is_scored_against_the_trunks_gallery_whether_it_shrinks_inside_or_not(
