@@ -22,14 +22,11 @@ def class_names_path(set_path: Path) -> Path:
 
 
 def name_classes(faces: Iterable[tuple[str, int]]) -> list[str] | None:
-    """Name each label after the folder of its images.
-
-    Args:
-        faces: `archive/identity/name.jpg` and label of each image; labels from 0 without a gap.
+    """Name each label after the folder of its images, `archive/identity/name.jpg`; labels from 0 without a gap.
 
     Returns:
-        `identity` for each label; with what stands before it for those that would have one name; None where some have
-        one name even so, or no folder. Of several folders of one label the first by name counts.
+        `identity` for each label, `archive/identity` where two labels would have one name; None where two have one name
+        even so, or there is no folder. Of several folders of one label the first by name counts.
     """
     folders: dict[int, str] = {}
     for name, label in faces:
@@ -45,13 +42,17 @@ def name_classes(faces: Iterable[tuple[str, int]]) -> list[str] | None:
     return names if all(names) and len(set(names)) == len(names) else None
 
 
-def check_class_names(names: Sequence[str], where: str) -> list[str]:
+def check_class_names(names: Sequence[str], where: str, *, one_a_line: bool = False) -> list[str]:
     """The names in their one form.
 
     Raises:
-        ValueError: if two classes have one name: it could not lead back to a label.
+        ValueError: if two classes have one name: it could not lead back to a label; or, where they will be written one
+            a line, if one holds a line break.
     """
     plain = [plain_name(name) for name in names]
+    for name in plain:
+        if one_a_line and ("\n" in name or "\r" in name):
+            raise ValueError(f"{where}: class name {name!r} holds a line break; rename that class")
     seen: dict[str, int] = {}
     for label, name in enumerate(plain):
         if seen.setdefault(name, label) != label:

@@ -34,10 +34,7 @@ class RecordFaces:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Open a record file and find its images.
-
-        Args:
-            path: the `.rec`; its `.idx` lies beside it, and `NAME.classes.txt` if there are names.
+        """Open a `.rec` with its `.idx` beside it, and `NAME.classes.txt` if there are names.
 
         Raises:
             FileNotFoundError: if a file is missing.
@@ -99,12 +96,7 @@ class RecordFaces:
         return len(self._keys)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """Decode one image.
-
-        Raises:
-            CorruptImageError: if it does not decode.
-            ValueError: if its label is no class, or the record is damaged.
-        """
+        """Decode one image: CorruptImageError if it does not; ValueError for a damaged record or a wrong label."""
         header, payload = self._reader.read(int(self._keys[index]))
         label = header.label if isinstance(header.label, float) else float(header.label[0])
         if not (0 <= label < self._label_end and label.is_integer()):
@@ -150,9 +142,13 @@ class RecordFaces:
         """Names in the order of the labels: from `NAME.classes.txt`, else the labels themselves."""
         return read_class_names(self._path, self.num_classes)
 
-    def __reduce__(self) -> tuple[object, ...]:
-        # What a worker needs stands in the files: not the index, which it reads itself, and not the labels.
-        return _reopen, (self._path, self.num_classes, self._label_end)
+    # A worker reads the index itself, and does not count the classes again.
+    def __getstate__(self) -> tuple[Path, int, int]:
+        return self._path, self.num_classes, self._label_end
+
+    def __setstate__(self, state: tuple[Path, int, int]) -> None:
+        path, self.num_classes, self._label_end = state
+        self._open(path)
 
     def describe(self, index: int) -> str:
         """File and key of an image, for error texts."""
@@ -178,14 +174,6 @@ class RecordFaces:
         )
 
 
-def _reopen(path: Path, num_classes: int, label_end: int) -> RecordFaces:
-    """A set that is known already: its classes are not counted again."""
-    faces = RecordFaces.__new__(RecordFaces)
-    faces._open(path)
-    faces.num_classes, faces._label_end = num_classes, label_end
-    return faces
-
-
 def write_record_faces(
     path: str | os.PathLike[str],
     labels: Sequence[int],
@@ -207,7 +195,12 @@ def write_record_faces(
     path = Path(path)
     starts = _class_starts(path, labels)
     num_images, num_classes = len(labels), len(starts)
-    names = None if class_names is None else _check_names(path, class_names, num_classes)
+    if class_names is not None:
+        if len(class_names) != num_classes:
+            raise ValueError(
+                f"{path}: {len(class_names)} class names for {num_classes} classes; give one for each"
+            )
+        class_names = check_class_names(class_names, str(path), one_a_line=True)
     end_of_images = num_images + 1
     with RecordWriter(path) as writer:
         writer.write(0, Header(2, np.array([end_of_images, end_of_images + num_classes], np.float32)), b"")
@@ -217,16 +210,7 @@ def write_record_faces(
             stop = starts[label + 1] if label + 1 < num_classes else num_images
             key = end_of_images + label
             writer.write(key, Header(2, np.array([start + 1, stop + 1], np.float32), key), b"")
-    write_class_names(path, names)
-
-
-def _check_names(path: Path, names: Sequence[str], num_classes: int) -> list[str]:
-    if len(names) != num_classes:
-        raise ValueError(f"{path}: {len(names)} class names for {num_classes} classes; give one for each")
-    for name in names:
-        if "\n" in name or "\r" in name:
-            raise ValueError(f"{path}: class name {name!r} holds a line break; rename that class")
-    return check_class_names(names, str(path))
+    write_class_names(path, class_names)
 
 
 def _class_starts(path: Path, labels: Sequence[int]) -> list[int]:

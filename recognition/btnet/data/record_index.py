@@ -3,9 +3,10 @@
 import logging
 import mmap
 import os
+import re
+import warnings
 from array import array
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,7 @@ __all__ = ["RecordIndex", "index_path", "rebuild_index", "write_index"]
 
 _logger = logging.getLogger(__name__)
 
-_CHUNK_BYTES = 64 << 20  # bounds the temporary arrays of a parse; whole lines are cut from it
-_TAB, _NEWLINE, _ZERO, _NINE = b"\t"[0], b"\n"[0], b"0"[0], b"9"[0]
+_LINE = re.compile(rb"\d{1,18}\t\d{1,18}\r?\n?")
 
 
 def index_path(rec_path: Path) -> Path:
@@ -27,23 +27,13 @@ def index_path(rec_path: Path) -> Path:
 
 
 class RecordIndex:
-    """Keys of a record file in ascending order, each with the offset of its first part.
+    """Keys of a record file in ascending order, each with the byte offset of its first part.
 
-    Held as numpy arrays: 8 bytes a record where the keys run without a gap, as they do in face
-    data sets, and 16 bytes otherwise.
+    8 bytes a record where the keys run without a gap, as they do in face data sets, and 16 bytes otherwise.
     """
 
     def __init__(self, keys: NDArray[np.int64], offsets: NDArray[np.int64], *, where: str) -> None:
-        """Sort by key where needed.
-
-        Args:
-            keys: record keys, [N], in any order.
-            offsets: byte offsets of the same records, [N].
-            where: the file's name, for error texts.
-
-        Raises:
-            ValueError: if a key stands twice.
-        """
+        """Take keys and offsets [N] in any order; ValueError names `where` if a key stands twice."""
         if not bool((keys[1:] > keys[:-1]).all()):
             order = np.argsort(keys, kind="stable")
             keys, offsets = keys[order], offsets[order]
@@ -61,11 +51,7 @@ class RecordIndex:
 
     @classmethod
     def load(cls, rec_path: Path, rec_size: int) -> "RecordIndex":
-        """Read the `.idx` of a `.rec`.
-
-        Args:
-            rec_path: the record file (not the index).
-            rec_size: its size in bytes: no record may start beyond it.
+        """Read the `.idx` of a `.rec` of `rec_size` bytes.
 
         Raises:
             FileNotFoundError: if there is no `.idx` beside it.
@@ -105,11 +91,7 @@ class RecordIndex:
         return self._keys
 
     def offsets_of(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Byte offsets of many records at once.
-
-        Raises:
-            ValueError: naming the first key that is not in the index.
-        """
+        """Byte offsets of many records at once; ValueError names the first key that is not in the index."""
         if self._keys is None:
             positions = keys - self._first
             found = (positions >= 0) & (positions < len(self))
@@ -122,12 +104,8 @@ class RecordIndex:
 
     def offset_of(self, key: int) -> int:
         """Byte offset of one record; ValueError if there is none with this key."""
-        position = key - self._first
-        if self._keys is not None:
-            position = int(np.searchsorted(self._keys, key))
-            if position < len(self) and self._keys[position] != key:
-                raise self._missing(key)
-        if not 0 <= position < len(self):
+        position = key - self._first if self._keys is None else int(np.searchsorted(self._keys, key))
+        if not 0 <= position < len(self) or (self._keys is not None and self._keys[position] != key):
             raise self._missing(key)
         return int(self._offsets[position])
 
@@ -141,13 +119,7 @@ class RecordIndex:
 
 
 def write_index(rec_path: Path, keys: NDArray[np.int64], offsets: NDArray[np.int64]) -> None:
-    """Write the `.idx` of a `.rec` as MXNet does, in the order given, whole or not at all.
-
-    Args:
-        rec_path: the record file (not the index).
-        keys: record keys, [N].
-        offsets: byte offsets, [N].
-    """
+    """Write keys and offsets [N] as the `.idx` of a `.rec`, as MXNet does, in the order given, whole or not at all."""
     with replacing(index_path(rec_path)) as temporary, open(temporary, "wb") as file:
         for start in range(0, len(keys), 1 << 20):
             part = slice(start, start + (1 << 20))
@@ -159,10 +131,8 @@ def rebuild_index(path: str | os.PathLike[str]) -> int:
     """Scan a `.rec` and write the `.idx` that is missing beside it.
 
     Keys are the ids in the record headers, which face data sets set to the key; where these are not distinct
-    (some tools leave them 0), the records are counted from 0 in file order, as MXNet's `rec2idx` does.
-
-    Returns:
-        The number of records.
+    (some tools leave them 0), the records are counted from 0 in file order, as MXNet's `rec2idx` does. Returns the
+    number of records.
 
     Raises:
         ValueError: if the file is damaged, naming the offset. An index that exists is then left alone.
@@ -195,50 +165,26 @@ def rebuild_index(path: str | os.PathLike[str]) -> int:
 
 def _parse(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Keys and offsets of an index file, in file order."""
-    parts: list[NDArray[np.int64]] = []
-    num_lines = 0
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
-        while file.tell() < size:
-            text = file.read(_CHUNK_BYTES) + file.readline()
-            # Files that went through Windows, or lost their last newline, mean the same.
-            text = text.replace(b"\r\n", b"\n").rstrip(b"\n") + b"\n"
-            if text == b"\n":
-                continue
-            parts.append(_parse_lines(text, path, num_lines))
-            num_lines += len(parts[-1])
-    if not parts:
+    if not path.stat().st_size:
         return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate([part[:, 0] for part in parts]), np.concatenate([part[:, 1] for part in parts])
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of fractions, which numpy would round
+            table = np.loadtxt(path, np.int64, comments=None, delimiter="\t", ndmin=2, encoding="latin-1")
+    except (ValueError, OverflowError, Warning) as error:
+        raise _malformed(path) from error
+    if table.shape[1] != 2 or int(table.min()) < 0:
+        raise _malformed(path)
+    return table[:, 0].copy(), table[:, 1].copy()
 
 
-def _parse_lines(text: bytes, path: Path, num_lines_before: int) -> NDArray[np.int64]:
-    """Lines `key<TAB>offset` -> [lines, 2]."""
-    characters = np.frombuffer(text, np.uint8)
-    ends = np.flatnonzero(characters < _ZERO)  # of the fields: tab, newline, tab, newline ...
-    well_formed = (
-        int(characters.max()) <= _NINE
-        and len(ends) % 2 == 0
-        and bool((characters[ends[0::2]] == _TAB).all())
-        and bool((characters[ends[1::2]] == _NEWLINE).all())
-        # 18 digits always fit an int64; and no field is empty.
-        and _all_between(np.diff(ends, prepend=-1), 2, 19)
-    )
-    if not well_formed:
-        raise _malformed(text, path, num_lines_before)
-    return np.fromstring(text, np.int64, sep=" ").reshape(-1, 2)  # type: ignore[call-overload, unused-ignore]
-
-
-def _all_between(values: NDArray[Any], low: int, high: int) -> bool:
-    return int(values.min()) >= low and int(values.max()) <= high
-
-
-def _malformed(text: bytes, path: Path, num_lines_before: int) -> ValueError:
-    for number, line in enumerate(text.split(b"\n"), start=num_lines_before + 1):
-        fields = line.split(b"\t")
-        if len(fields) != 2 or not all(field.isdigit() and len(field) <= 18 for field in fields):
-            return ValueError(
-                f"{path}:{number}: {line[:60]!r}, expected `key<TAB>offset`; delete the file and "
-                "rebuild it with tools/make_rec.py --index"
-            )
-    raise AssertionError("every line is well formed, yet the fast check refused the text")
+def _malformed(path: Path) -> ValueError:
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not _LINE.fullmatch(line):
+                shown = line.rstrip(b"\r\n")[:60]
+                return ValueError(
+                    f"{path}:{number}: {shown!r}, expected `key<TAB>offset`; delete the file and "
+                    "rebuild it with tools/make_rec.py --index"
+                )
+    return ValueError(f"{path}: not an index; delete it and rebuild it with tools/make_rec.py --index")

@@ -32,10 +32,6 @@ class Header(NamedTuple):
 def unpack_record(record: bytes, where: str) -> tuple[Header, bytes]:
     """The header of an image record (label: a float if flag is 0, else float32 [flag]) and the payload behind it.
 
-    Args:
-        record: as `RecordReader.read_raw` gives it.
-        where: file and key, for the error text.
-
     Raises:
         ValueError: naming `where`, if the record is shorter than its header says.
     """
@@ -58,7 +54,7 @@ def unpack_record(record: bytes, where: str) -> tuple[Header, bytes]:
 
 
 def pack_record(header: Header, payload: bytes) -> bytes:
-    """An image record; `header.flag` is ignored: a number as label is stored as scalar, else a vector of float32."""
+    """An image record, as `RecordWriter.write` stores it."""
     if isinstance(header.label, (int, float, np.number)):
         return HEADER.pack(0, header.label, header.id, header.id2) + payload
     labels = np.asarray(header.label, "<f4")
@@ -107,27 +103,20 @@ class RecordReader:
         Raises:
             ValueError: if there is no such key or the record is damaged.
         """
-        return unpack_record(self.read_raw(key), self._where(key))
+        offset = self._index.offset_of(key)
+        return unpack_record(self._read_at(offset, key), f"{self.path}: record {key} at offset {offset}")
 
     def read_raw(self, key: int) -> bytes:
         """Read one record as it is, its header included if it has one."""
-        offset = self._index.offset_of(key)
+        return self._read_at(self._index.offset_of(key), key)
+
+    def _read_at(self, offset: int, key: int) -> bytes:
         source = self._source()
         parts, _ = find_parts(source, offset, self._size, f"{self.path}: record {key}")
         return MAGIC.join([source[start:end] for start, end in parts])
 
     def read_first_labels(self, keys: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Labels of many image records (the scalar, or the first of the vector), without their payloads.
-
-        Args:
-            keys: [N], any keys of the file.
-
-        Returns:
-            float32 [N].
-
-        Raises:
-            ValueError: as `read` does.
-        """
+        """Labels of many image records (the scalar, or the first of the vector), float32 [N]; errors as `read`."""
         labels = np.empty(len(keys), np.float32)
         for start in range(0, len(keys), 1 << 20):  # bounds the temporaries
             part = slice(start, start + (1 << 20))
@@ -157,9 +146,6 @@ class RecordReader:
         if self._map is None or self._map.closed:
             raise ValueError(f"{self.path}: this reader is closed; open a new RecordReader")
         return self._map
-
-    def _where(self, key: int) -> str:
-        return f"{self.path}: record {key} at offset {self._index.offset_of(key)}"
 
     def close(self) -> None:
         """Unmap the file; reading afterwards is an error. Closing twice is not."""
@@ -194,12 +180,9 @@ class RecordWriter:
         self._offsets = array("q")
 
     def write(self, key: int, header: Header, payload: bytes) -> None:
-        """Append an image record; `header.flag` is ignored: the label's kind says it.
+        """Append an image record under a key, each once; errors as `write_raw`.
 
-        Args:
-            key: what the record is read by; each once.
-            header: a number as label is stored as scalar, anything else as vector of float32.
-            payload: usually an encoded image.
+        `header.flag` is ignored: a number as label is stored as scalar, anything else as vector of float32.
         """
         self.write_raw(key, pack_record(header, payload))
 

@@ -96,7 +96,7 @@ def write_index(
         )
     names = name_classes(named)
     if names is not None:  # names that somebody wrote stay where the shards have none
-        write_class_names(output, check_class_names(names, str(output)))
+        write_class_names(output, check_class_names(names, str(output), one_a_line=True))
     with replacing(output.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
         np.save(file, table)
     text = {"format": FORMAT, "num_classes": len(labels), "shards": [shard._asdict() for shard in listed]}
