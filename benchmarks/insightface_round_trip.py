@@ -20,7 +20,7 @@ from torch import nn
 from btnet import BTNet, load_trunk
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.registry import create
-from btnet.data.face_sample import sample_faces
+from btnet.data.pairs import sample_faces
 from btnet.data.views import normalise
 from btnet.images.resize import resize
 from btnet.interop.insightface import export_package

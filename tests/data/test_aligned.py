@@ -10,8 +10,7 @@ from btnet.backbones.iresnet import IResNet
 from btnet.cli import main
 from btnet.data.aligned import need_aligned
 from btnet.data.bin_sets import read_bin, write_bin
-from btnet.data.face_sample import sample_faces
-from btnet.data.pairs import read_pairs
+from btnet.data.pairs import read_pairs, sample_faces
 from btnet.images.codec import encode_png
 from btnet.method.btnet import BTNet
 from btnet_lab.analysis import sample_faces as analysis_faces

@@ -303,8 +303,8 @@ def test_skipping_does_not_hide_a_wrong_label(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "error", "message"),
     [
-        ("absent.rec", FileNotFoundError, r"absent\.rec: nothing lies there; expected a \.rec file"),
-        ("list.lst", ValueError, r"list\.lst: cannot tell a training set from the ending '\.lst'"),
+        ("absent.rec", FileNotFoundError, r"absent\.rec: no such file or folder; expected a \.rec file"),
+        ("list.lst", ValueError, r"list\.lst: the ending '\.lst' names no training set"),
         ("synthetic:3", ValueError, "synthetic:3: expected synthetic:IDS:PER_ID"),
         ("synthetic:3:x", ValueError, "expected synthetic:IDS:PER_ID"),
     ],

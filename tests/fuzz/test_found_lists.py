@@ -15,7 +15,7 @@ import pytest
 
 from btnet.data.class_names import class_names_path, read_class_names
 from btnet.data.face_list import read_face_list
-from btnet.data.pairs import read_pair_list
+from btnet.data.pair_list import read_pairs_of_list
 from btnet.method.btnet import BTNet
 from btnet.public_sets.ijb import read_ijb, read_template_pairs
 from btnet.public_sets.image_sets import ImageFiles, read_lfw_pairs
@@ -32,7 +32,7 @@ from fuzzing.weights import tiny_trunk
     ("name", "read"),
     [
         ("lfw.txt", lambda path: read_lfw_pairs(path, path.parent / "people")),
-        ("pairs.txt", read_pair_list),
+        ("pairs.txt", read_pairs_of_list),
         ("faces.txt", lambda path: read_face_list(path, path.parent)),
     ],
 )

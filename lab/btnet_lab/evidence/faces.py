@@ -25,7 +25,7 @@ from btnet.data.bin_sets import write_bin
 from btnet.data.face_list import list_folder, read_face_list
 from btnet.data.faces import open_faces
 from btnet.data.packing import pack_faces, pack_pairs
-from btnet.data.pairs import read_pair_list
+from btnet.data.pair_list import read_pairs_of_list
 from btnet.data.record_faces import RecordFaces, write_record_faces
 from btnet.files.atomic import replacing
 from btnet.files.text import plain_name
@@ -147,7 +147,7 @@ def identities_of_pairs(names: Sequence[str]) -> NDArray[np.int64]:
 
 def _of_lists(source: Source, train_list: Path, test_pairs: Path, sets: Sets) -> None:
     pack_faces(read_face_list(train_list, source.faces), sets.rec("train"))
-    names, issame = read_pair_list(test_pairs, source.faces)
+    names, issame, _ = read_pairs_of_list(test_pairs, source.faces)
     pack_pairs(names, issame, sets.bin("test"), root=source.faces, source=test_pairs)
     np.save(sets.identities("test"), identities_of_pairs(names))
     _build_classifier(source, sets, "train")

@@ -14,7 +14,7 @@ from btnet.backbones.trunk_file import load_trunk
 from btnet.backbones.unmeasured import unmeasured_norms
 from btnet.cli.trunk_output import add_trunk_options, labelled_of, refuse_output, show_judged, write_trunk
 from btnet.console import show
-from btnet.data.face_sample import sample_faces
+from btnet.data.pairs import sample_faces
 from btnet.interop.conventions import Convention, judge, told
 from btnet.interop.restored_norms import restore_norms
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from btnet.cli.trunk_output import add_trunk_options, labelled_of, refuse_output, show_judged, write_trunk
 from btnet.console import show
-from btnet.data.face_sample import sample_faces
+from btnet.data.pairs import sample_faces
 from btnet.interop.onnx_trunk import import_onnx
 
 

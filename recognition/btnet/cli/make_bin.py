@@ -8,7 +8,8 @@ from btnet.cli.images import tell_left_out
 from btnet.console import show
 from btnet.data.folder_faces import FolderFaces
 from btnet.data.packing import pack_pairs
-from btnet.data.pairs import draw_pairs, read_pair_list
+from btnet.data.pair_list import read_pairs_of_list
+from btnet.data.pairs import draw_pairs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     root = args.root or (args.source.parent if args.draw is None else args.source)
     faces = FolderFaces(root) if args.draw is not None else None
     if faces is None:
-        names, issame = read_pair_list(args.source, root)
+        names, issame, _ = read_pairs_of_list(args.source, root)
     else:
         positions, same = draw_pairs(faces.labels, args.draw, seed=args.seed)
         names, issame = [faces.found.names[i] for i in positions.tolist()], same.tolist()

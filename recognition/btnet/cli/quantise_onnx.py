@@ -12,7 +12,7 @@ from btnet.cli import options
 from btnet.console import show
 from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.bin_sets import read_bin
-from btnet.data.face_sample import sample_faces
+from btnet.data.pairs import sample_faces
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.files.atomic import refuse_existing
 from btnet.images.resize import resize

@@ -29,6 +29,9 @@ __all__ = [
 
 _logger = logging.getLogger(__name__)
 
+_KINDS = (
+    "a .rec file, the .json index of shards, a folder of identity folders, or synthetic:IDS:PER_ID[:SEED]"
+)
 _SYNTHETIC = re.compile(r"synthetic(?::(\d+):(\d+)(?::(\d+))?)?")
 
 
@@ -78,7 +81,7 @@ def open_faces(
         FileNotFoundError: if nothing lies there.
         ValueError: if the name is none of these kinds, or an image in the folder cannot be taken.
     """
-    faces = _open(spec)
+    faces = _open(os.fspath(spec))
     if isinstance(faces, FolderFaces):
         if corrupt == "raise":
             faces.found.need_all()
@@ -89,41 +92,34 @@ def open_faces(
     return NativeCrops(faces) if native_crops else faces
 
 
-def _open(spec: str | os.PathLike[str]) -> FaceSet:
-    text = os.fspath(spec)
-    if text.startswith("synthetic"):
-        match = _SYNTHETIC.fullmatch(text)
+def _open(spec: str) -> FaceSet:
+    if spec.startswith("synthetic"):
+        match = _SYNTHETIC.fullmatch(spec)
         if match is None:
             raise ValueError(
-                f"{text}: expected synthetic:IDS:PER_ID or synthetic:IDS:PER_ID:SEED, all whole numbers"
+                f"{spec}: expected synthetic:IDS:PER_ID or synthetic:IDS:PER_ID:SEED, all whole numbers"
             )
         # Only here: rendering pulls in more than reading files does.
         from btnet.synthetic.faces import SyntheticFaces
 
         return SyntheticFaces(int(match[1] or 64), int(match[2] or 16), seed=int(match[3] or 0))
-    path = Path(text)
+    path = Path(spec)
     if path.is_dir():
         return FolderFaces(path)
     if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: nothing lies there; expected a .rec file, the .json index of shards, a folder "
-            "of identity folders, or synthetic:IDS:PER_ID"
-        )
+        raise FileNotFoundError(f"{path}: no such file or folder; expected {_KINDS}")
     if path.suffix == ".json":
         # Only here: fsspec is for those who have shards.
         from btnet.data.shard_faces import ShardFaces
 
         return ShardFaces(path)
     if path.suffix != ".rec":
-        raise ValueError(
-            f"{path}: cannot tell a training set from the ending {path.suffix!r}; expected a .rec file, "
-            "the .json index of shards, a folder of identity folders, or synthetic:IDS:PER_ID"
-        )
+        raise ValueError(f"{path}: the ending {path.suffix!r} names no training set; expected {_KINDS}")
     return RecordFaces(path)
 
 
 class _Set:
-    """A set that stands before another one, and says of itself what that one says."""
+    """A set that wraps another one, whose answers it gives."""
 
     def __init__(self, faces: FaceSet) -> None:
         """Wrap `faces`."""
@@ -137,25 +133,20 @@ class _Set:
 
     @property
     def num_classes(self) -> int:
-        """Number of identities."""
         return self._faces.num_classes
 
     @property
     def class_names(self) -> list[str]:
-        """Names of the identities in the order of the labels."""
         return self._faces.class_names
 
     @property
     def labels(self) -> NDArray[np.int64]:
-        """Labels as listed, those of unreadable images included."""
         return self._faces.labels
 
     def describe(self, index: int) -> str:
-        """Where the image that is listed at `index` comes from."""
         return self._faces.describe(index)
 
     def fingerprint(self) -> str:
-        """That of the wrapped set."""
         return self._faces.fingerprint()
 
 
@@ -164,11 +155,7 @@ class NativeCrops(_Set):
 
 
 def face_for(faces: FaceSet, index: int, size: int) -> tuple[NDArray[np.uint8], int]:
-    """An image and its label, for a network of this canonical size.
-
-    Raises:
-        ValueError: if it is no aligned face, and the set is none of `NativeCrops`.
-    """
+    """An image and its label for a network of canonical size `size`; ValueError if it is neither aligned nor native."""
     image, label = faces[index]
     if not isinstance(faces, NativeCrops):
         need_aligned(image, faces.describe(index), size)
@@ -176,11 +163,9 @@ def face_for(faces: FaceSet, index: int, size: int) -> tuple[NDArray[np.uint8], 
 
 
 class SkipCorrupt(_Set):
-    """A set whose unreadable images are replaced by the next readable one, and counted.
+    """A set whose unreadable images are replaced by the next readable one, logged and counted, once per process.
 
-    Only images that do not decode are skipped: a damaged record file or a wrong label still raises. Each
-    loader worker holds its own copy, so `num_skipped` counts what this process met, and every process logs
-    each image once.
+    Only images that do not decode are skipped: a damaged record file or a wrong label still raises.
     """
 
     def __init__(self, faces: FaceSet) -> None:
@@ -194,11 +179,7 @@ class SkipCorrupt(_Set):
         return len(self._corrupt)
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """The image, or the next readable one behind it, with its own label.
-
-        Raises:
-            CorruptImageError: if the set has no readable image at all.
-        """
+        """The image or the next readable one, with its own label; CorruptImageError if the set has none at all."""
         first = range(len(self))[index]
         for step in range(len(self)):
             candidate = (first + step) % len(self)

@@ -42,7 +42,7 @@ def pack_faces(
         size: px that squares of other sizes are resized to; None: they are refused (`need_aligned`).
         keep_size: take images of any size and shape as they are.
         interpolation: of a resize.
-        quality: of the JPEG of what is encoded anew.
+        quality: JPEG quality of images that are encoded anew.
 
     Raises:
         ValueError: for an image that does not decode, has another size, or is not square.
@@ -75,12 +75,8 @@ def pack_pairs(
         output: X.bin.
         root: where the names start.
         source: who lists the pairs, for errors.
-        size: as in `pack_faces`.
+        size: as in `pack_faces`, and so are the errors.
         interpolation: of a resize.
-
-    Raises:
-        ValueError: for an image that does not decode, has another size, or is not square.
-        FileNotFoundError: for a face that is not there.
     """
     images: list[bytes] = []
     with FaceFiles(root) as files:

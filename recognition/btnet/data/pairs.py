@@ -1,7 +1,8 @@
-"""Verification pairs: drawn from a labelled set of faces, as a `.bin` has them, or as a list names them."""
+"""Faces of a set as arrays: a sample of them, or verification pairs, drawn or as a `.bin` has them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ from numpy.typing import NDArray
 from btnet.data.aligned import CANONICAL_SIZE, need_aligned
 from btnet.data.bin_sets import read_bin
 from btnet.data.faces import FaceSet, open_faces
-from btnet.data.pair_list import read_pairs_of_list
+from btnet.images.resize import resize
 
-__all__ = ["draw_pairs", "read_pair_list", "read_pairs", "stack_faces"]
+__all__ = ["draw_pairs", "read_pairs", "sample_faces", "stack_faces"]
 
 
 def read_pairs(
@@ -42,11 +43,7 @@ def read_pairs(
 def stack_faces(
     faces: FaceSet, positions: NDArray[np.int64], size: int = CANONICAL_SIZE
 ) -> NDArray[np.uint8]:
-    """Some images of a set, uint8 RGB [N, H, H, 3].
-
-    Raises:
-        ValueError: if they are not aligned faces, differ in size, or there is none.
-    """
+    """Some images of a set, uint8 RGB [N, H, H, 3]; ValueError if they are not aligned, differ in size, or are none."""
     if not len(positions):
         raise ValueError("no face was asked for; expected at least one")
     first = faces[int(positions[0])][0]
@@ -109,14 +106,37 @@ def draw_pairs(
     return positions.reshape(-1), np.arange(num_pairs) % 2 == 0
 
 
-def read_pair_list(path: Path, root: Path | None = None) -> tuple[list[str], list[bool]]:
-    """Read a list of pairs, of any kind that `read_pairs_of_list` knows.
+def sample_faces(
+    spec: str | os.PathLike[str],
+    num_faces: int,
+    *,
+    size: int,
+    canonical_size: int = CANONICAL_SIZE,
+    interpolation: str = "bilinear",
+) -> NDArray[np.uint8]:
+    """Draw faces without replacement, always the same, for calibration.
+
+    Args:
+        spec: a `.bin` verification set, or what `open_faces` takes (`.rec`, folder, `synthetic:...`).
+        num_faces: at most; fewer if the set has fewer.
+        size: in px they are resized to.
+        canonical_size: which they have, beside 112 px (`need_aligned`).
+        interpolation: one of `btnet.data.INTERPOLATIONS`.
 
     Returns:
-        Names, those of pair i at 2 i and 2 i + 1; and whether it is the same person.
+        uint8 RGB [N, size, size, 3].
 
     Raises:
-        ValueError, NotADirectoryError: as `read_pairs_of_list`.
+        ValueError, FileNotFoundError: as `read_bin` and `open_faces`, for fewer than one face, or one not aligned.
     """
-    pairs = read_pairs_of_list(path, root)
-    return pairs.names, pairs.issame
+    if num_faces < 1:
+        raise ValueError(f"{num_faces} faces: expected at least 1")
+    generator = np.random.default_rng(0)
+    if os.fspath(spec).endswith(".bin"):
+        images = read_bin(spec, size=canonical_size)[0]
+        chosen = [images[i] for i in generator.permutation(len(images))[:num_faces]]
+    else:
+        faces = open_faces(spec)
+        drawn = generator.permutation(len(faces))[:num_faces]
+        chosen = [need_aligned(faces[int(i)][0], faces.describe(int(i)), canonical_size) for i in drawn]
+    return np.stack([resize(image, size, interpolation) for image in chosen])

@@ -7,7 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from btnet.data.face_list import read_face_list
-from btnet.data.pairs import read_pair_list
+from btnet.data.pair_list import read_pairs_of_list
 from btnet.public_sets.ijb import read_galleries_and_probes, read_ijb, read_template_pairs
 from btnet.public_sets.image_sets import read_lfw_pairs
 from fuzzing.mutators import damage
@@ -61,7 +61,7 @@ def _make_pairs(folder: Path) -> None:
 def _read_pairs(folder: Path) -> Any:
     """All three, each of which is judged alone: two of them are whole."""
     pairs = read_lfw_pairs(folder / "lfw.txt", folder / "people")
-    names, issame = read_pair_list(folder / "pairs.txt")
+    names, issame, _ = read_pairs_of_list(folder / "pairs.txt")
     faces = read_face_list(folder / "faces.txt", folder)
     if len(names) != 2 * len(issame) or not len(pairs.first) == len(pairs.second) == len(pairs.issame):
         raise WrongAnswerError(f"{len(names)} names for {len(issame)} pairs")
