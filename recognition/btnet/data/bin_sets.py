@@ -28,11 +28,7 @@ _MOST_BYTES, _MOST_GROWTH = 1 << 28, 100
 def read_bin(
     path: str | os.PathLike[str], *, size: int | None = None
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Read a verification set.
-
-    Args:
-        path: the `.bin` file.
-        size: canonical size of the network that shall see the faces, which must be aligned then (`need_aligned`).
+    """Read a verification set; with a `size`, faces must be aligned for a network of that canonical size.
 
     Returns:
         images: uint8 RGB, [2 P, H, W, 3]; pair i is images 2i and 2i + 1.
@@ -78,11 +74,8 @@ def write_bin(
 ) -> None:
     """Write a verification set, whole or not at all.
 
-    Args:
-        path: the `.bin` file.
-        images: 2 P images: encoded bytes are stored as they are, arrays (uint8 RGB [H, W, 3]) as PNG, so
-            that reading gives the same pixels.
-        issame: P flags.
+    Of 2 P images, encoded bytes are stored as they are, arrays (uint8 RGB [H, W, 3]) as PNG, so that reading gives
+    the same pixels.
 
     Raises:
         ValueError: if the counts do not fit, or an array is no image.

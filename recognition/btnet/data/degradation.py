@@ -1,8 +1,7 @@
 """Faces degraded as surveillance cameras do it: light, lens, few pixels, noise, JPEG.
 
-The order of the classical model of blind super-resolution, blur, shrink, noise, JPEG (BSRGAN, arXiv 2103.14006;
-Real-ESRGAN, arXiv 2107.10833; for faces GFPGAN, arXiv 2101.04061), here in front of it a tone curve, and behind it back
-to the size it came from, as GFPGAN does.
+The classical model of blind super-resolution, blur, shrink, noise, JPEG (BSRGAN, arXiv 2103.14006; Real-ESRGAN, arXiv
+2107.10833; for faces GFPGAN, arXiv 2101.04061), after a tone curve; then back to the original size, as in GFPGAN.
 """
 
 from __future__ import annotations

@@ -21,11 +21,7 @@ class FaceFiles:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        """Read names relative to `root`.
-
-        Raises:
-            NotADirectoryError: if there is no such folder.
-        """
+        """Read names relative to `root`; NotADirectoryError if there is no such folder."""
         self.root = Path(root)
         if not self.root.is_dir():
             raise NotADirectoryError(f"{self.root}: not a folder; give the one that the names start from")
@@ -54,16 +50,7 @@ class FaceFiles:
         return place if os.path.isfile(self.root / place) else None
 
     def read(self, name: str, where: str) -> bytes:
-        """The bytes of one image.
-
-        Args:
-            name: path below the root, separated by slashes.
-            where: who asks for it (list file and line), for the error text.
-
-        Raises:
-            FileNotFoundError: naming both places that were looked at.
-            ValueError: as `find`.
-        """
+        """The bytes of one image; FileNotFoundError names `where` it is listed and both places that were looked at."""
         stored = self.find(name)
         folder, _, member = (stored or name).partition("/")
         if stored is None:
@@ -77,7 +64,7 @@ class FaceFiles:
         return self._archives[archive].read(self._members[archive][member])
 
     def _step(self, place: Path, name: str) -> str | None:
-        """What is called so in a folder or an archive."""
+        """The stored form of a name in a folder or an archive."""
         if place not in self._listings:
             listing = self._listings.setdefault(place, {})
             for stored in self._list(place):
@@ -116,10 +103,10 @@ def _member_name(member: zipfile.ZipInfo) -> str:
 
 
 def stored_name(files: FaceFiles | None, name: str, line: Line) -> str:
-    """The name under which a list's image is stored; the name itself where there is none such.
+    """The name under which a list's image is stored, else the name itself.
 
     Raises:
-        ValueError: for a name that is not in UTF-8 and no stored one: which letters it has cannot be told.
+        ValueError: for a name that is not stored and not in UTF-8: its letters cannot be told.
     """
     found = None if files is None else files.find(name)
     if found is None and not is_utf8(name):

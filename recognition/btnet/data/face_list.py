@@ -18,7 +18,7 @@ __all__ = ["FaceList", "ListedFace", "list_folder", "read_face_list"]
 
 
 class ListedFace(NamedTuple):
-    """One line: the name under a root, the label, and where it is said, for errors."""
+    """The name of an image under a root, its label, and where it is listed, for errors."""
 
     name: str
     label: int
@@ -33,7 +33,7 @@ class FaceList:
         faces: as they are packed.
         class_names: one for each label, as `name_classes` gives them.
         root: folder where the names start.
-        found: the walk they are from, if it was one.
+        found: the walk that found them, for a folder.
     """
 
     faces: list[ListedFace]
@@ -48,11 +48,7 @@ class FaceList:
 
 
 def list_folder(folder: Path) -> FaceList:
-    """The images of FOLDER/IDENTITY/IMAGE.
-
-    Raises:
-        ValueError, FileNotFoundError: as `FolderFaces`.
-    """
+    """The images of FOLDER/IDENTITY/IMAGE; errors as `FolderFaces`."""
     faces = FolderFaces(folder)
     labelled = zip(faces.found.names, faces.labels.tolist(), strict=True)
     listed = [ListedFace(name, label, str(folder)) for name, label in labelled]

@@ -24,7 +24,7 @@ class FolderFaces:
     Attributes:
         class_names: folder names in the order of the labels, in the form of `plain_name`.
         labels: label of every image, int64 [N].
-        found: what was taken below the root, and what was not.
+        found: the images below the root, and what was not taken.
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
@@ -66,15 +66,12 @@ class FolderFaces:
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
         """Read and decode one image; CorruptImageError if it does not decode."""
-        return decode_image(self.path(index).read_bytes(), self.describe(index)), int(self.labels[index])
-
-    def path(self, index: int) -> Path:
-        """The file of an image."""
-        return self._root / self.found.names[index]
+        path = self._root / self.found.names[index]
+        return decode_image(path.read_bytes(), str(path)), int(self.labels[index])
 
     def describe(self, index: int) -> str:
         """The file of an image, for error texts."""
-        return str(self.path(index))
+        return str(self._root / self.found.names[index])
 
     def fingerprint(self) -> str:
         """Sha256 over the names of identities and images, wherever the root lies.

@@ -1,7 +1,7 @@
-"""The image files below a folder, and the files that were not taken: the one walk of every command.
+"""The image files below a folder, and the files that were not taken: one walk for every command.
 
-Links are followed, and each folder is entered once. Files of the usual endings are taken unread; of all others the
-first bytes decide, so that an image is taken whatever it is called.
+Links are followed, and each folder is entered once. Files of the usual endings are taken unread; for all others the
+first bytes decide, so that an image is taken whatever its name.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ def _by_reason() -> dict[str, list[str]]:
 
 @dataclass
 class FoundImages:
-    """What a walk found.
+    """The result of a walk.
 
     Attributes:
         root: where it began.
-        names: of the images, below it, separated by slashes, in order.
-        folders: those directly in it, in order.
-        left_out: images that were not taken, and what may hide some: names by reason.
-        passed_over: whatever else was not taken; no image is lost by it.
+        names: of the images below it, separated by slashes, sorted.
+        folders: directly in it, sorted.
+        left_out: names by reason of images that were not taken, and of folders that could not be read.
+        passed_over: names by reason of other files that were not taken.
     """
 
     root: Path
@@ -52,11 +52,11 @@ class FoundImages:
 
     def at_depth(self, depth: int, layout: str) -> FoundImages:
         """The images that lie `depth` folders below the root; the rest are left out, not being in `layout`."""
-        outside = [name for name in self.names if name.count("/") != depth]
-        if not outside:
+        inside = [name for name in self.names if name.count("/") == depth]
+        if len(inside) == len(self.names):
             return self
-        names = [name for name in self.names if name.count("/") == depth]
-        return replace(self, names=names, left_out={**self.left_out, f"not in {layout}": outside})
+        outside = [name for name in self.names if name.count("/") != depth]
+        return replace(self, names=inside, left_out={**self.left_out, f"not in {layout}": outside})
 
     def report(self) -> list[str]:
         """A line for what was left out and one for what was passed over, each only where there is something."""
@@ -71,11 +71,7 @@ class FoundImages:
         ]
 
     def need_all(self) -> FoundImages:
-        """Itself, if no image was left out.
-
-        Raises:
-            ValueError: naming the first of them, and why.
-        """
+        """Itself; ValueError if an image was left out, naming the first and why."""
         if self.left_out:
             raise ValueError(
                 f"{self.report()[0]}; save them as JPEG or PNG in their place, or take them away"
@@ -83,18 +79,14 @@ class FoundImages:
         return self
 
     def need_some(self) -> FoundImages:
-        """Itself, if there is an image.
-
-        Raises:
-            ValueError: if there is none.
-        """
+        """Itself; ValueError if there is no image."""
         if not self.names:
             others = "".join(f"; {line}" for line in self.report())
             raise ValueError(f"{self.root}: no image ({', '.join(IMAGE_ENDINGS)}) in this folder{others}")
         return self
 
     def sort_in(self, name: str, start: bytes) -> bool:
-        """Whether a file of no usual ending is taken, by its first bytes; it is noted where it is not."""
+        """Whether a file without a usual ending is taken, by its first bytes; records it where it is not."""
         kind = image_kind(start)
         if kind in READABLE:
             return True
@@ -108,11 +100,7 @@ class FoundImages:
 
 
 def walk_images(root: Path) -> FoundImages:
-    """Look at every file below `root`.
-
-    Raises:
-        NotADirectoryError: if it is no folder.
-    """
+    """Look at every file below `root`; NotADirectoryError if it is no folder."""
     if not root.is_dir():
         raise NotADirectoryError(f"{root}: not a folder; give one that holds face images")
     found = FoundImages(root)

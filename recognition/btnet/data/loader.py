@@ -21,8 +21,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from btnet.data.faces import FaceSet, face_for
 from btnet.images.resize import resize
 
-# per worker
-_BATCHES_AHEAD = 2
+_BATCHES_AHEAD = 2  # per worker
 _Decoded = tuple[int, list[int], list[int]]  # slot, indices, labels
 
 
@@ -101,10 +100,9 @@ class Batches(Iterable[Batch]):
     """The batches of a run, decoded in worker processes; iterating starts the workers.
 
     Workers decode into a ring of batches in shared memory that is laid out once per iteration: fresh shared memory for
-    every batch would be zeroed and faulted in page by page, which takes as long as decoding half of it. What is
-    sent back is labels alone. A batch is copied out of the ring before the next one is asked for, so it may be
-    kept. The ring has one slot more than there are batches under way, and the loader hands out batches in order: no
-    worker writes where the caller is reading.
+    every batch would be zeroed and faulted in page by page, which takes as long as decoding half of it. Only labels
+    are sent back. A batch is copied out of the ring before the next one is asked for, so it may be kept. The ring has
+    one slot more than there are batches under way, and batches come in order: no worker writes where the caller reads.
 
     Args:
         faces: the set.
@@ -150,7 +148,7 @@ class Batches(Iterable[Batch]):
             _Ring(ring, self.faces, self.interpolation),
             sampler=_Numbered(self.order, num_slots),
             batch_size=None,
-            collate_fn=_as_it_is,  # type: ignore[arg-type]
+            collate_fn=_unchanged,  # type: ignore[arg-type]
             num_workers=self.num_workers,
             prefetch_factor=_BATCHES_AHEAD if self.num_workers else None,
             worker_init_fn=_start_worker,
@@ -206,7 +204,7 @@ def _watched(loader: Iterable[_Decoded]) -> Iterator[_Decoded]:
         ) from error
 
 
-def _as_it_is(decoded: _Decoded) -> _Decoded:
+def _unchanged(decoded: _Decoded) -> _Decoded:
     return decoded
 
 

@@ -56,9 +56,8 @@ class ShardFaces:
         """Read and decode one image.
 
         Raises:
-            CorruptImageError: naming shard and key, if it does not decode.
-            ValueError: if the shard is not the one that was indexed.
-            OSError: if it cannot be fetched.
+            ValueError: if it does not decode (`CorruptImageError`), or the shard is not the one that was indexed.
+            OSError: if the shard cannot be fetched.
         """
         where, data = self._read(index)
         return decode_image(data, where), int(self._members[index]["label"])

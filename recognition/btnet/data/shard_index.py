@@ -37,13 +37,7 @@ MEMBER = np.dtype([("offset", "<i8"), ("num_bytes", "<i4"), ("label", "<i4")])
 
 
 class Shard(NamedTuple):
-    """One tar file.
-
-    Attributes:
-        url: of the shard, or its path, relative to the index or absolute.
-        num_bytes: of the file.
-        num_images: in it.
-    """
+    """One tar file: its url, or its path, absolute or relative to the index; its bytes; the images in it."""
 
     url: str
     num_bytes: int
@@ -62,9 +56,9 @@ def write_index(
 
     Args:
         output: the index, `NAME.json`.
-        shards: paths or urls, in the order the images shall have.
+        shards: paths or urls, in the order of the images.
         url: where the shards will be fetched from, in place of the folder they are in now.
-        left_out: takes down what is neither image nor label.
+        left_out: collects the names of files that are neither image nor label.
 
     Returns:
         Number of images and of classes.

@@ -21,14 +21,9 @@ class CorruptImageError(ValueError):
 
 
 def decode_image(data: bytes | NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-    """Decode a JPEG, PNG, BMP or WebP.
+    """Decode a JPEG, PNG, BMP or WebP to uint8 RGB [H, W, 3], turned as EXIF says.
 
-    Args:
-        data: the encoded bytes.
-        where: file and key, for the error text.
-
-    Returns:
-        uint8 RGB, [H, W, 3], turned as EXIF says. Grey images get three equal channels, alpha is dropped.
+    Grey images get three equal channels, alpha is dropped.
 
     Raises:
         CorruptImageError: naming `where`, if the bytes do not decode, were cut short, are of another kind or announce

@@ -1,7 +1,7 @@
-"""What an encoded image says of itself before it is decoded: kind, size, whether it is whole.
+"""Checks of an encoded image before it is decoded: kind, size, whether it is whole.
 
-A few bytes can announce an image of gigabytes, and decoders fill in what is missing from a file that was damaged.
-Here both are seen first, as far as a file can tell: PNG has checksums, JPEG and WebP have none.
+A few bytes can announce an image of gigabytes, and decoders fill in what a damaged file lacks. Both are refused here,
+as far as a file can tell: PNG has checksums, JPEG and WebP have none.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator
 from typing import Final
 
 import simplejpeg
@@ -17,12 +16,12 @@ import simplejpeg
 __all__ = ["KIND_BYTES", "MAX_PIXELS", "READABLE", "check_header", "image_kind"]
 
 MAX_PIXELS: Final = 1 << 26
-"""Of one image: 67 million, 201 MB decoded. A camera's frame has fewer."""
+"""In one image: 67 million, 201 MB decoded. A camera's frame has fewer."""
 
 READABLE: Final = ("JPEG", "PNG", "BMP", "WebP")
 
 KIND_BYTES: Final = 32
-"""What `image_kind` looks at."""
+"""As many first bytes tell the kind."""
 
 # Where the mark stands, and the mark.
 _KINDS: Final = (
@@ -59,14 +58,7 @@ def image_kind(start: bytes) -> str:
 
 
 def check_header(data: bytes) -> None:
-    """Refuse an encoded image that is too large, visibly damaged, or of a kind that is not read.
-
-    Args:
-        data: JPEG, PNG, BMP or WebP.
-
-    Raises:
-        ValueError: saying what is wrong; of no more than that, the decoder judges the rest.
-    """
+    """Raise ValueError for an image that is too large, visibly damaged, or no JPEG, PNG, BMP or WebP."""
     kind = image_kind(data[:KIND_BYTES])
     if kind not in READABLE:
         raise ValueError(f"{f'a {kind}' if kind else 'no image'}, expected JPEG, PNG, BMP or WebP")
@@ -146,9 +138,12 @@ def _bmp(data: bytes) -> tuple[int, int]:
 def _webp(data: bytes) -> tuple[int, int]:
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise ValueError("a WebP that was cut short")
-    for kind, part in _webp_parts(data):
-        if kind in (b"VP8 ", b"VP8L") and _WEBP_HOLE in part:
+    place = 12
+    while place + 8 <= len(data):
+        kind, end = data[place : place + 4], place + 8 + int.from_bytes(data[place + 4 : place + 8], "little")
+        if kind in (b"VP8 ", b"VP8L") and _WEBP_HOLE in data[place + 8 : end]:
             raise ValueError("a WebP with zeros in the place of its data, it is damaged")
+        place = end + end % 2
     kind = data[12:16]
     if kind == b"VP8 " and len(data) >= 30:
         width, height = struct.unpack_from("<HH", data, 26)
@@ -159,11 +154,3 @@ def _webp(data: bytes) -> tuple[int, int]:
     if kind == b"VP8X" and len(data) >= 30:
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     raise ValueError("a WebP without a frame")
-
-
-def _webp_parts(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    place = 12
-    while place + 8 <= len(data):
-        end = place + 8 + int.from_bytes(data[place + 4 : place + 8], "little")
-        yield data[place : place + 4], data[place + 8 : end]
-        place = end + end % 2

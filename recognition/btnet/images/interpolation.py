@@ -20,11 +20,7 @@ Taps = list[tuple[int, float]]
 
 
 def check_interpolation(name: str) -> str:
-    """Return `name` if it is one of `INTERPOLATIONS`.
-
-    Raises:
-        ValueError: if it is not; the message lists the known names, the nearest first.
-    """
+    """The name itself; ValueError if it is not one of `INTERPOLATIONS`, listing these with the nearest first."""
     if name in INTERPOLATIONS:
         return name
     nearest = sorted(INTERPOLATIONS, key=lambda known: -difflib.SequenceMatcher(None, name, known).ratio())

@@ -1,4 +1,4 @@
-"""What JPEG takes away from a batch of images, each at its own quality, on any device.
+"""JPEG's losses for a batch of images, each at its own quality, on any device.
 
 Colours go to YCbCr, chroma is halved (4:2:0), blocks of 8 x 8 px are quantised in the space of the cosine transform and
 come back: baseline JPEG (ITU-T T.81) without its entropy coding, which loses nothing. Sums of products are exact in
@@ -36,7 +36,7 @@ _TO_YCBCR: Final = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0
 
 
 def jpeg(images: Tensor, quality: Tensor, phase: Tensor | None = None) -> Tensor:
-    """Store and read again.
+    """Compress and decompress.
 
     Args:
         images: uint8 RGB [B, 3, H, W] on any device.

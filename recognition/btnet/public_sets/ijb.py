@@ -71,10 +71,7 @@ class TemplateList:
 
 
 def read_ijb(root: Path) -> IJB:
-    """Read the list of images; which of the two sets it is, the files in meta say.
-
-    Args:
-        root: folder with loose_crop/ and meta/{ijbc,ijbb}_face_tid_mid.txt, ..._name_5pts_score.txt.
+    """Read the list of images in ROOT/loose_crop and ROOT/meta; the names of the files in meta tell which set it is.
 
     Raises:
         NotADirectoryError, FileNotFoundError: if a folder, list or image is missing.

@@ -28,16 +28,9 @@ class SyntheticFaces:
     def __init__(
         self, num_identities: int, images_per_identity: int, seed: int = 0, *, first_identity: int = 0
     ) -> None:
-        """Describe the set; nothing is rendered yet.
+        """Describe the set, which renders nothing yet; ValueError if a number is too small.
 
-        Args:
-            num_identities: number of people, at least 1.
-            images_per_identity: images of each, at least 1.
-            seed: of everything drawn, at least 0.
-            first_identity: absolute number of the first person, at least 0.
-
-        Raises:
-            ValueError: if a number is too small.
+        `seed` is that of everything drawn, `first_identity` the absolute number of the first person.
         """
         for name, value, least in (
             ("num_identities", num_identities, 1),
@@ -56,18 +49,9 @@ class SyntheticFaces:
         return self._num_identities * self._images_per_identity
 
     def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        """Render an image; the same index gives the same image in every process.
+        """Render an image, uint8 RGB [112, 112, 3], and give its label; the same in every process.
 
         Another OpenCV rounds and compresses a little differently: mean difference about 0.1 grey levels.
-
-        Args:
-            index: in [0, len); negative counts from the end.
-
-        Returns:
-            uint8 RGB [112, 112, 3], and its label in [0, num_classes).
-
-        Raises:
-            IndexError: if there is no such image.
         """
         label, shot = self._place(index)
         return render_face(self._seed, self._first_identity + label, shot), label

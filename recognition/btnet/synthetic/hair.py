@@ -6,13 +6,8 @@ import numpy as np
 
 from btnet.synthetic.capture import Capture, Scene
 from btnet.synthetic.identity import Identity
-from btnet.synthetic.shapes import CENTRE_X, Points, band, curve, line, mirrored, tone
+from btnet.synthetic.shapes import ALONG, BULGE, CENTRE_X, SIDES, Points, band, curve, line, mirrored, tone
 from btnet.synthetic.sketch import Sketch
-
-_SIDES = (-1, 1)
-# Along the brim from its one end (-1) to the other (1).
-_ALONG = np.linspace(-1, 1, 13)
-_BULGE = 1 - np.abs(_ALONG) ** 2.2
 
 
 def groomed(person: Identity, scene: Scene) -> Identity:
@@ -44,8 +39,8 @@ def draw_hair(sketch: Sketch, identity: Identity, capture: Capture) -> None:
             (0, scene.hat_y - 3),
         ]
         sketch.fill("front", curve(mirrored(crown), closed=True), scene.hat, lift=8, grip=0.3)
-        y = scene.hat_y + 4 - 7 * _BULGE
-        brim = band(CENTRE_X + (head.cheek + 3) * _ALONG, y - 7, y)
+        y = scene.hat_y + 4 - 7 * BULGE
+        brim = band(CENTRE_X + (head.cheek + 3) * ALONG, y - 7, y)
         sketch.fill("front", brim, tone(scene.hat, 0.72), lift=12, grip=0.3)
 
 
@@ -95,7 +90,7 @@ def _locks(sketch: Sketch, identity: Identity) -> None:
     """Long hair that falls in front of the ears."""
     head, hair = identity.head, identity.hair
     end = 62 + 62 * hair.length
-    for side in _SIDES:
+    for side in SIDES:
         outer, inner = head.cheek + 2 + hair.volume, head.cheek - 3 - 0.35 * hair.volume
         points = [
             (inner + 1, 34.0),

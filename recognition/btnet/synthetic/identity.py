@@ -3,7 +3,7 @@
 Traits live at every spatial frequency, because the experiments this data serves ask what a face of 7, 14 or
 28 px still tells: coarse (head, hair, skin tone), middle (brows, eyes, nose, mouth, ears, glasses, beard) and
 fine (moles, freckles, wrinkles, skin texture: `SkinTraits`). Hair and skin come from few clusters, and light
-and camera blur them further (`synthetic_capture`), so no colour names a person.
+and camera blur them further, so no colour names a person.
 
 Lengths are px of the 112 px template, measured on a frontal face; x to the right, y down.
 """
@@ -11,6 +11,7 @@ Lengths are px of the 112 px template, measured on a frontal face; x to the righ
 from dataclasses import dataclass
 
 from btnet.synthetic.draws import Colour, Draws
+from btnet.synthetic.shapes import mix, tone
 
 _SKIN_TONES = ((250, 222, 200), (240, 201, 168), (219, 172, 134), (178, 127, 90), (131, 87, 60), (92, 61, 46))
 _HAIR_COLOURS = (
@@ -188,10 +189,10 @@ def draw_identity(seed: int, number: int) -> Identity:
 
 
 def _draw_skin(draws: Draws) -> SkinTraits:
-    tone = draws.uniform(0, len(_SKIN_TONES) - 1.001)
-    lighter, darker = _SKIN_TONES[int(tone)], _SKIN_TONES[int(tone) + 1]
+    place = draws.uniform(0, len(_SKIN_TONES) - 1.001)
+    lighter, darker = _SKIN_TONES[int(place)], _SKIN_TONES[int(place) + 1]
     warmth = draws.uniform(-8, 8)
-    red, green, blue = (a + (b - a) * (tone % 1) for a, b in zip(lighter, darker, strict=True))
+    red, green, blue = mix(lighter, darker, place % 1)
     return SkinTraits(
         colour=(red + 0.3 * warmth, green, blue - warmth),
         blush=draws.uniform(0, 1),
@@ -205,9 +206,8 @@ def _draw_skin(draws: Draws) -> SkinTraits:
 
 def _draw_hair(draws: Draws, age: float) -> HairTraits:
     base = _HAIR_COLOURS[draws.pick(_HAIR_WEIGHTS)]
-    shade = draws.uniform(0.85, 1.15)
     return HairTraits(
-        colour=(base[0] * shade, base[1] * shade, base[2] * shade),
+        colour=tone(base, draws.uniform(0.85, 1.15)),
         is_bald=draws.chance(0.05 + 0.08 * age),
         length=draws.uniform(0, 1) if draws.chance(0.6) else draws.uniform(0, 0.2),
         volume=draws.uniform(1.5, 9),

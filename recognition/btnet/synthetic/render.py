@@ -10,15 +10,24 @@ from btnet.synthetic.capture import Capture, Expression, develop, draw_capture
 from btnet.synthetic.draws import Colour
 from btnet.synthetic.hair import draw_hair, groomed
 from btnet.synthetic.identity import GlassesTraits, Identity, draw_identity
-from btnet.synthetic.shapes import CENTRE_X, Points, band, curve, ellipse, line, mirrored, mix, tone
+from btnet.synthetic.shapes import (
+    ALONG,
+    BULGE,
+    CENTRE_X,
+    SIDES,
+    Points,
+    band,
+    curve,
+    ellipse,
+    line,
+    mirrored,
+    mix,
+    tone,
+)
 from btnet.synthetic.sketch import NEUTRAL_GAIN, Sketch
 from btnet.synthetic.skin import draw_skin
 
 _CANVAS_PX = 224
-_SIDES = (-1, 1)
-# Along a feature from its one end (-1) to the other (1).
-_ALONG = np.linspace(-1, 1, 13)
-_BULGE = 1 - np.abs(_ALONG) ** 2.2
 
 
 def render_face(seed: int, number: int, shot: int) -> NDArray[np.uint8]:
@@ -31,7 +40,7 @@ def render_face(seed: int, number: int, shot: int) -> NDArray[np.uint8]:
     _shading(sketch, identity, capture)
     _mouth(sketch, identity, capture.expression)
     _nose(sketch, identity)
-    for side in _SIDES:
+    for side in SIDES:
         _eye(sketch, identity, capture.expression, side)
     draw_hair(sketch, identity, capture)
     if identity.glasses and capture.scene.has_glasses:
@@ -73,7 +82,7 @@ def _head(sketch: Sketch, identity: Identity, capture: Capture) -> None:
     sketch.fill("behind", neck, tone(skin, 0.72), lift=-10, grip=0)
     shoulders = [(0, 118.0), (20, 116), (52, 124), (70, 150), (0, 160)]
     sketch.fill("behind", curve(mirrored(shoulders), closed=True), capture.scene.clothes, lift=-12, grip=0)
-    for side in _SIDES:
+    for side in SIDES:
         x = CENTRE_X + side * (head.cheek + head.ear_out * 0.4)
         for size, gain in ((1.0, 0.93), (0.62, 0.74)):
             ear = ellipse(x, head.ear_y, (2.5 + head.ear_out * 0.7) * size, head.ear_size * size)
@@ -97,7 +106,7 @@ def _gain(red: float, green: float, blue: float) -> Colour:
 
 def _shading(sketch: Sketch, identity: Identity, capture: Capture) -> None:
     eyes, nose, mouth, skin, head = identity.eyes, identity.nose, identity.mouth, identity.skin, identity.head
-    for side in _SIDES:
+    for side in SIDES:
         x = CENTRE_X + side * eyes.spacing
         hollow = ellipse(CENTRE_X + side * head.jaw * 0.82, 86, 6, 12)
         sketch.fill("shade", hollow, _gain(0.93, 0.9, 0.89))
@@ -148,8 +157,8 @@ def _mouth(sketch: Sketch, identity: Identity, expression: Expression) -> None:
     beard_colour = mix(tone(hair.colour, 0.9), skin.colour, 0.16)
     width = mouth.half_width + 2.2 * expression.smile
     gap = 6.5 * expression.mouth_open
-    x = CENTRE_X + width * _ALONG
-    middle = mouth.y + (mouth.curve + 3.2 * expression.smile) * (0.5 - _ALONG**2)
+    x = CENTRE_X + width * ALONG
+    middle = mouth.y + (mouth.curve + 3.2 * expression.smile) * (0.5 - ALONG**2)
     if mouth.beard:
         sketch.fill("front", _beard_outline(identity, mouth.beard), beard_colour, lift=5, grip=0.25)
     if mouth.goatee:
@@ -167,10 +176,10 @@ def _mouth(sketch: Sketch, identity: Identity, expression: Expression) -> None:
         ]
         sketch.fill("front", curve(mirrored(lip), closed=True), beard_colour, lift=2)
     lip_colour = mix(tone(skin.colour, 0.82), (176, 62, 70), 0.25 + 0.45 * mouth.red)
-    cupid = mouth.bow * np.exp(-((_ALONG / 0.16) ** 2))
-    upper = middle - gap * 0.3 * _BULGE - (mouth.upper * _BULGE - cupid)
-    lower = middle + gap * 0.7 * _BULGE + mouth.lower * _BULGE
-    top, bottom = middle - gap * 0.3 * _BULGE, middle + gap * 0.7 * _BULGE
+    cupid = mouth.bow * np.exp(-((ALONG / 0.16) ** 2))
+    upper = middle - gap * 0.3 * BULGE - (mouth.upper * BULGE - cupid)
+    lower = middle + gap * 0.7 * BULGE + mouth.lower * BULGE
+    top, bottom = middle - gap * 0.3 * BULGE, middle + gap * 0.7 * BULGE
     sketch.fill("front", band(x, upper, top + 0.3), tone(lip_colour, 0.88), lift=2)
     sketch.fill("front", band(x, bottom - 0.3, lower), lip_colour, lift=2)
     if gap > 1.2:
@@ -186,7 +195,7 @@ def _mouth(sketch: Sketch, identity: Identity, expression: Expression) -> None:
 def _nose(sketch: Sketch, identity: Identity) -> None:
     nose, skin = identity.nose, identity.skin.colour
     contour = tone(skin, 0.66)
-    for side in _SIDES:
+    for side in SIDES:
         nostril = ellipse(
             CENTRE_X + side * nose.half_width * 0.5, nose.tip_y + 2.6, nose.nostril, nose.nostril * 0.55
         )
@@ -212,11 +221,11 @@ def _eye(sketch: Sketch, identity: Identity, expression: Expression, side: int) 
     eyes, skin = identity.eyes, identity.skin.colour
     centre = CENTRE_X + side * eyes.spacing
     # From the inner corner (-1) to the outer (1), on either side.
-    x = centre + side * eyes.half_width * _ALONG
-    tilt = eyes.y + eyes.slant * _ALONG
+    x = centre + side * eyes.half_width * ALONG
+    tilt = eyes.y + eyes.slant * ALONG
     open_share = 1 - expression.blink
-    upper = tilt - eyes.upper * open_share * _BULGE + 0.6 * eyes.lower * expression.blink * _BULGE
-    lower = tilt + eyes.lower * _BULGE
+    upper = tilt - eyes.upper * open_share * BULGE + 0.6 * eyes.lower * expression.blink * BULGE
+    lower = tilt + eyes.lower * BULGE
     sketch.fill("front", band(x, upper, lower), (234, 229, 224))
     gaze_x, gaze_y = centre + expression.gaze[0], eyes.y - 0.4 + expression.gaze[1]
     order = slice(None, None, side)  # np.interp wants rising x
@@ -232,19 +241,17 @@ def _eye(sketch: Sketch, identity: Identity, expression: Expression, side: int) 
     sketch.stroke("front", lid_line, mix((26, 18, 18), skin, 0.3 - 0.3 * eyes.lash), 0.6 + 0.9 * eyes.lash)
     sketch.stroke("front", line(x, lower)[3:], tone(skin, 0.62), 0.5)
     if eyes.crease > 0.25:
-        fold = line(x, upper - (1.2 + 1.2 * eyes.crease) * (0.35 + _BULGE))
+        fold = line(x, upper - (1.2 + 1.2 * eyes.crease) * (0.35 + BULGE))
         sketch.stroke("front", fold[1:], tone(skin, 0.9 - 0.3 * eyes.crease), 0.6)
     _brow(sketch, identity, expression, side)
 
 
 def _brow(sketch: Sketch, identity: Identity, expression: Expression, side: int) -> None:
     eyes = identity.eyes
-    x = CENTRE_X + side * (eyes.spacing + eyes.brow_gap + 1 + eyes.brow_width * _ALONG)
+    x = CENTRE_X + side * (eyes.spacing + eyes.brow_gap + 1 + eyes.brow_width * ALONG)
     height = eyes.y + eyes.brow_y - 1.8 * expression.brow_raise
-    y = height + eyes.brow_slant * _ALONG - eyes.brow_arch * np.exp(-(((_ALONG - 0.25) / 0.6) ** 2))
-    thickness = (
-        eyes.brow_thickness * (1 - 0.75 * np.clip(_ALONG, -0.2, 1)) * np.clip(4 * (_ALONG + 1.12), 0, 1)
-    )
+    y = height + eyes.brow_slant * ALONG - eyes.brow_arch * np.exp(-(((ALONG - 0.25) / 0.6) ** 2))
+    thickness = eyes.brow_thickness * (1 - 0.75 * np.clip(ALONG, -0.2, 1)) * np.clip(4 * (ALONG + 1.12), 0, 1)
     colour = mix(tone(identity.hair.colour, eyes.brow_shade), identity.skin.colour, 0.15)
     sketch.fill("front", band(x, y - thickness / 2, y + thickness / 2), colour, lift=2)
 
@@ -253,7 +260,7 @@ def _glasses(sketch: Sketch, identity: Identity, glasses: GlassesTraits) -> None
     eyes = identity.eyes
     y = eyes.y + glasses.drop
     width = min(glasses.half_width, eyes.spacing - 1.8)
-    for side in _SIDES:
+    for side in SIDES:
         x = CENTRE_X + side * eyes.spacing
         rim = ellipse(x, y, width, glasses.half_height, squareness=glasses.squareness)
         sketch.stroke("front", np.concatenate([rim, rim[:1]]), glasses.colour, glasses.rim, lift=6)

@@ -14,6 +14,12 @@ Points = NDArray[np.float64]
 CENTRE_X: Final = 56.0
 """Axis of symmetry of a frontal face."""
 
+SIDES: Final = (-1, 1)
+
+ALONG: Final = np.linspace(-1, 1, 13)
+"""Along a feature from its one end (-1) to the other (1)."""
+BULGE: Final = 1 - np.abs(ALONG) ** 2.2
+
 _PER_SPAN = 4  # points of a curve from one control to the next
 
 
