@@ -15,6 +15,7 @@ from btnet.evaluation.rates import is_measurable
 from btnet.files.text import is_whole, naming, read_json
 from btnet.model_folder import manifest
 from btnet.model_folder.model_files import is_listed
+from btnet.serving import verify
 from btnet.serving.verification_report import PROTOCOL
 from btnet_lab.report.identity import Identity, identity_of
 
@@ -186,9 +187,7 @@ def number(value: object) -> float | None:
 
 def pair_label(pair: object) -> str:
     """As the paper writes a pair of resolutions: [112, 14] -> "112&14"; null is a native size."""
-    if isinstance(pair, list):
-        return "&".join("native" if side is None else str(side) for side in pair)
-    return str(pair)
+    return verify.pair_label(pair) if isinstance(pair, list) else str(pair)
 
 
 def sides_of(label: str) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from btnet.files.text import Line, encoding_of, is_whole, read_lines
-from btnet.public_sets.image_sets import ImageFiles, files_digest, need_folder
+from btnet.public_sets.image_sets import ImageFiles, need_folder
 
 __all__ = [
     "IJB",
@@ -105,7 +105,7 @@ def read_ijb(root: Path) -> IJB:
         media=ids[:, 1],
         prefix=prefix,
         meta=meta,
-        checksum=files_digest(images, lists),
+        checksum=images.checksum(lists),
     )
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from btnet.data.found_images import first_of, walk_images
 from btnet.data.pair_list import NUM_FOLDS, read_pairs_of_list
+from btnet.files.digest import sha256
 from btnet.images.codec import decode_image
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "IdentificationSet",
     "ImageFiles",
     "PairSet",
-    "files_digest",
     "list_images",
     "make_pair_set",
     "make_set",
@@ -77,20 +77,15 @@ class ImageFiles:
         path = self.root / self.names[index]
         return decode_image(path.read_bytes(), str(path))
 
-    def digest(self) -> str:
-        """Sha256 over names and sizes in bytes, in order; contents are not read."""
-        digest = hashlib.sha256()
+    def checksum(self, protocol: Iterable[Path]) -> str:
+        """Sha256 of the names and sizes of the images, in order, and of the contents of the protocol's files."""
+        names = hashlib.sha256()
         for name, num_bytes in zip(self.names, self._num_bytes, strict=True):
-            digest.update(f"{name}\0{num_bytes}\n".encode(errors="surrogateescape"))
+            names.update(f"{name}\0{num_bytes}\n".encode(errors="surrogateescape"))
+        digest = hashlib.sha256(names.hexdigest().encode())
+        for path in protocol:
+            digest.update(f"{path.name}\0{sha256(path)}\n".encode())
         return digest.hexdigest()
-
-
-def files_digest(images: ImageFiles, protocol: Iterable[Path]) -> str:
-    """Checksum of a data set: contents of the protocol's files, names and sizes of the images."""
-    digest = hashlib.sha256(images.digest().encode())
-    for path in protocol:
-        digest.update(f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def need_folder(path: Path, layout: str) -> Path:
@@ -167,7 +162,7 @@ def make_set(
         made[group] = Group(slice(len(images), len(images) + len(names)), ids)
         images += names
     files = ImageFiles(root, images)
-    return IdentificationSet(name, files, made, files_digest(files, protocol))
+    return IdentificationSet(name, files, made, files.checksum(protocol))
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +201,7 @@ def make_pair_set(
     positions = {image: number for number, image in enumerate(dict.fromkeys(names))}
     numbers = np.array([positions[image] for image in names], dtype=np.int64)
     images = ImageFiles(root, list(positions))
-    checksum = files_digest(images, protocol)
+    checksum = images.checksum(protocol)
     return PairSet(name, images, numbers[::2], numbers[1::2], issame, num_folds, checksum)
 
 

@@ -53,7 +53,7 @@ class VerificationResult:
         return pair_label(self.pair)
 
 
-def pair_label(pair: Pair) -> str:
+def pair_label(pair: Sequence[Side]) -> str:
     """As the paper writes it: "112&14"; "native" for a side whose faces select their branches."""
     return "&".join(_NATIVE if side is None else str(side) for side in pair)
 
