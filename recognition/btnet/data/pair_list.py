@@ -78,7 +78,7 @@ def _parse(path: Path, lines: list[Line], files: FaceFiles | None) -> PairList:
     fields = lines[0].text.split()
     num_images = sum(field.lower().endswith(IMAGE_ENDINGS) for field in fields)
     if len(fields) <= 2 and all(map(is_whole, fields)):
-        return _lfw(path, lines, [int(field) for field in fields], files)
+        return _lfw(lines, [int(field) for field in fields], files)
     if _person(lines[0].text) or _sllfw_pairs(lines[0]):
         return _joined(_sllfw(lines, files))
     if num_images == 1 and is_whole(fields[-1]) and fields[-2].lower().endswith(IMAGE_ENDINGS):
@@ -123,7 +123,7 @@ def _own_pairs(line: Line) -> list[_Pair]:
     return [_Pair(first, second, same == "1") for first, second in named if same in ("0", "1")]
 
 
-def _lfw(path: Path, lines: list[Line], header: list[int], files: FaceFiles | None) -> PairList:
+def _lfw(lines: list[Line], header: list[int], files: FaceFiles | None) -> PairList:
     """The lines behind a header `folds pairs` or `pairs`, as many of one person as of two in each fold."""
     num_folds, num_each = header if len(header) == 2 else (1, header[0])
     body = lines[1:]

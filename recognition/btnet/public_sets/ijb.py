@@ -85,16 +85,15 @@ def read_ijb(root: Path) -> IJB:
         )
     prefix = found[0]
     lists = [meta / f"{prefix}_name_5pts_score.txt", meta / f"{prefix}_face_tid_mid.txt"]
-    faces, groups = _fields(lists[0], 12), _fields(lists[1], 3)
-    names = [name for name, _ in faces]
-    for (name, _), (other, line) in zip(faces, groups, strict=False):
+    names, numbers, _ = _named_numbers(lists[0], 11, np.float32)
+    others, ids, lines = _named_numbers(lists[1], 2, np.int64)
+    for name, other, line in zip(names, others, lines, strict=False):
         if name != other:
             raise line.error(f"{name!r} as {lists[0].name} has there; both list the same images in one order")
-    if len(faces) != len(groups):
+    if len(names) != len(others):
         raise ValueError(
-            f"{lists[1]}: {len(groups)} lines, {lists[0].name} has {len(faces)}; both list the same images in one order"
+            f"{lists[1]}: {len(others)} lines, {lists[0].name} has {len(names)}; both list the same images in one order"
         )
-    numbers, ids = _numbers(faces, np.float32), _numbers(groups, np.int64)
     images = ImageFiles(crops, names)
     return IJB(
         name="IJB-C" if prefix == "ijbc" else "IJB-B",
@@ -197,26 +196,23 @@ def _find_fault(
             raise line.error(f"whole numbers in {len(usecols)} columns")
 
 
-def _fields(path: Path, count: int) -> list[tuple[str, Line]]:
-    """Each line, and its first field."""
+def _named_numbers(path: Path, count: int, dtype: DTypeLike) -> tuple[list[str], NDArray[Any], list[Line]]:
+    """Lines of a name and `count` finite numbers: names, numbers [N, count], and the lines for errors."""
     lines = list(read_lines(_there(path)))
-    for line in lines:
-        if len(line.text.split()) != count:
-            raise line.error(f"{count} fields")
     if not lines:
         raise ValueError(f"{path}: holds no line")
-    return [(line.text.split()[0], line) for line in lines]
-
-
-def _numbers(lines: list[tuple[str, Line]], dtype: DTypeLike) -> NDArray[Any]:
-    """The fields behind the first of each line, all of them finite."""
-    numbers = np.empty((len(lines), len(lines[0][1].text.split()) - 1), dtype)
-    for row, (_, line) in zip(numbers, lines, strict=True):
+    names: list[str] = []
+    numbers = np.empty((len(lines), count), dtype)
+    for row, line in zip(numbers, lines, strict=True):
+        name, *fields = line.text.split()
+        if len(fields) != count:
+            raise line.error(f"{count + 1} fields")
         try:
-            row[:] = line.text.split()[1:]
+            row[:] = fields
         except (ValueError, OverflowError) as error:
             raise line.error(f"numbers ({numbers.dtype}) behind the name") from error
+        names.append(name)
     strange = np.flatnonzero(~np.isfinite(numbers).all(axis=1))
     if len(strange):
-        raise lines[strange[0]][1].error("finite numbers behind the name")
-    return numbers
+        raise lines[strange[0]].error("finite numbers behind the name")
+    return names, numbers, lines
