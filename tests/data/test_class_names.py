@@ -51,7 +51,7 @@ def packed(folder: Path) -> dict[str, Path]:
     """The folder as it is, and in every form that it can be brought to."""
     faces = FolderFaces(folder)
     root = folder.parent
-    files = [faces.found.names[i] for i in range(len(faces))]
+    files = [f"{folder.name}/{name}" for name in faces.found.names]
     found = {"folder": folder, "rec": root / "a.rec"}
     pack(folder, "-o", found["rec"])
     forms = {
