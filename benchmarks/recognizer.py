@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from btnet import BTNet, mobilefacenet
 from btnet.inference import Recognizer
-from btnet.serving.backend import TorchBackend
 from btnet.serving.crops import fit_crops
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.embedding import embed_images
+from btnet.serving.face_model import FaceModel
 
 Crops = list[NDArray[np.uint8]]
 
@@ -32,11 +32,11 @@ def mixed_crops(num_crops: int) -> Crops:
 
 def by_hand(recognizer: Recognizer, groups: dict[int, Crops], batch_size: int) -> None:
     """The least that must be done."""
-    backend = recognizer.backend
+    model = recognizer.model
     for resolution, crops in groups.items():
         for start in range(0, len(crops), batch_size):
-            views = fit_crops(crops[start : start + batch_size], resolution, backend.interpolation)
-            backend.run(resolution, views, mirror=False)
+            views = fit_crops(crops[start : start + batch_size], resolution, model.views)
+            embed_images(model.networks[resolution], views, batch_size=batch_size, mirror=False)
 
 
 def latency(recognizer: Recognizer, size: int, batch_size: int, seconds: float) -> float:
@@ -65,8 +65,7 @@ def main() -> None:
     torch.manual_seed(0)
     if args.model is None:
         network = BTNet(mobilefacenet(), (28, 14, 7)).eval()
-        backend = TorchBackend(EvaluatedModel("untrained", network))
-        recognizer = Recognizer(backend, batch_size=args.batch_size)
+        recognizer = Recognizer(FaceModel.of(network, "untrained"), batch_size=args.batch_size)
     else:
         recognizer = Recognizer.load(args.model, args.backend, batch_size=args.batch_size)
     print(f"{args.model or 'mobilefacenet'}, {args.backend}, {torch.get_num_threads()} threads")

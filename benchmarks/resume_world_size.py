@@ -25,7 +25,7 @@ from torch.multiprocessing.spawn import spawn
 from btnet.data.faces import encode_jpeg, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.data.record_faces import write_record_faces
-from btnet.evaluation.style import COLOURS, LINES, new_figure, save_figure, tidy
+from btnet.evaluation.plots import COLOURS, LINES, new_figure, save_figure, tidy
 from btnet.files.atomic import replacing
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints

@@ -20,9 +20,9 @@ import numpy.typing as npt
 import torch
 
 from btnet.evaluation.search import Neighbours, search, search_sharded
-from btnet.evaluation.search_faiss import build_index, search_index
 from btnet.loss.centres import shard_range
 from btnet.training.distributed import distributed_context
+from search_faiss import build_index, search_index
 
 Array = npt.NDArray[Any]
 

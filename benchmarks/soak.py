@@ -36,13 +36,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from btnet import BTNet, mobilefacenet
-from btnet.evaluation.style import COLOURS, check_picture, new_figure, save_figure, tidy
+from btnet.evaluation.plots import COLOURS, check_picture, new_figure, save_figure, tidy
 from btnet.files.atomic import replacing
 from btnet.inference import Recognizer
-from btnet.page.scores import compare_at
-from btnet.page.server import make_server
-from btnet.serving.backend import TorchBackend
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.page.server import compare_at, make_server
+from btnet.serving.face_model import FaceModel
 from btnet.serving.request_queue import QueueFullError, RequestQueue
 from recognizer import Crops, mixed_crops
 from results import machine, resident
@@ -90,7 +88,7 @@ def small_recognizer() -> Recognizer:
             norm.momentum = 1.0
         with torch.no_grad():
             network(torch.rand(16, 3, size, size) * 2 - 1)
-    return Recognizer(TorchBackend(EvaluatedModel("untrained", model.eval())))
+    return Recognizer(FaceModel.of(model.eval(), "untrained"))
 
 
 def compute_alone(recognizer: Recognizer) -> Expected:
@@ -98,7 +96,7 @@ def compute_alone(recognizer: Recognizer) -> Expected:
     crops = mixed_crops(NUM_CROPS)
     embeddings = np.concatenate([recognizer.embed([crop]) for crop in crops])
     rng = np.random.default_rng(1)
-    size = recognizer.backend.canonical_size
+    size = recognizer.model.canonical_size
     bodies, scores = [], []
     for _ in range(NUM_COMPARISONS):
         faces = rng.integers(0, 256, (2, size, size, 4), dtype=np.uint8)

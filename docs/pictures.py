@@ -10,7 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
-from btnet.evaluation.style import COLOURS, SERIES, new_figure, save_figure, tidy
+from btnet.evaluation.plots import COLOURS, new_figure, save_figure, tidy
+from btnet_lab.style import SERIES
 from btnet.images.resize import resize
 from btnet.synthetic.faces import SyntheticFaces
 

@@ -19,7 +19,7 @@ from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import backbone_of, write_weights
 from btnet.method.coupling import Unit, strides_at
 from btnet.model_folder.manifest import write_manifest
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from btnet.serving.recognizer import Recognizer
 
 
@@ -98,11 +98,10 @@ def test_a_trunk_a_phi_mm_and_a_branch_load_from_their_files(make: type[Backbone
         interpolation="bilinear",
         input_size=16,
     )
-    choice = load_model(folder, high_resolution=tmp_path / "trunk.pt").network_for(16)
-    assert choice is not None
+    network = load_model(folder, high_resolution=tmp_path / "trunk.pt").networks[16]
     faces = torch.rand(2, 3, 16, 16) * 2 - 1
     with torch.inference_mode():
-        assert torch.equal(choice.network(faces), native(faces))
+        assert torch.equal(network(faces), native(faces))
 
 
 def test_the_recogniser_serves_branches_of_an_added_backbone(tmp_path: Path) -> None:

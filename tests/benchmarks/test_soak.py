@@ -12,8 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import soak
-from btnet.serving.backend import TorchBackend
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.recognizer import Recognizer
 from tiny_models import tiny_btnet
 
@@ -32,7 +31,7 @@ class Mixed(Recognizer):
 def recognizer(monkeypatch: pytest.MonkeyPatch) -> Mixed:
     monkeypatch.setattr(soak, "NUM_CROPS", 64)
     monkeypatch.setattr(soak, "NUM_COMPARISONS", 4)
-    return Mixed(TorchBackend(EvaluatedModel("tiny", tiny_btnet())))
+    return Mixed(FaceModel.of(tiny_btnet(), "tiny"))
 
 
 def test_under_load_all_answers_are_those_computed_alone_and_the_queue_keeps_its_bound(

@@ -18,8 +18,8 @@ from btnet.public_sets.native_sets import read_survface_identification
 from btnet.serving.alignment import align_face
 from btnet.serving.embedding import embed_images
 from btnet.serving.feature_file import FeatureFile
-from btnet.serving.model_folder import load_model
-from btnet.serving.native import STRATEGIES, embed_crops
+from btnet.serving.loading import load_model
+from btnet.serving.selection import STRATEGIES, selected_sizes
 
 LANDMARKS = (miniatures.TEMPLATE + 10).astype(np.float32)
 
@@ -61,7 +61,7 @@ def test_survface_scores_all_nine_strategies_as_serving_embeds_each(model: Path,
     groups = faces.groups
     loaded = load_model(model)
     for strategy in STRATEGIES:
-        embeddings = embed_crops(loaded, crops, strategy)
+        embeddings = loaded.embed(crops, selected_sizes(loaded, crops, strategy))
         prototypes, people = identity_means(embeddings[groups["gallery"].rows], groups["gallery"].ids)
         expected = open_set(
             prototypes,
@@ -119,9 +119,8 @@ def test_ijbc_adds_the_mirror_seen_at_the_second_resolution(
     images = [miniatures.face(0, shot) for shot in range(4)]
     padded = [np.pad(image, ((10, 10), (10, 10), (0, 0)), mode="edge") for image in images]
     crops = np.stack([align_face(each, (miniatures.TEMPLATE + 10).astype(np.float32), 32) for each in padded])
-    network = load_model(model).network_for(8)
-    assert network is not None
-    mirrored = embed_images(network.network, crops[:, :, ::-1].copy(), view_size=8, mirror=False)
+    network = load_model(model).networks[8]
+    mirrored = embed_images(network, crops[:, :, ::-1].copy(), view_size=8, mirror=False)
     np.testing.assert_allclose(FeatureFile(key_of[8, True]).features[:4], mirrored, atol=1e-3)
 
     # Once more: nothing is embedded, all is the same.
@@ -202,12 +201,9 @@ def test_ijbc_pools_images_as_its_options_say(
     assert "-: 6 impostors cannot measure FPIR 0.01, 0.1; that takes 1 / FPIR of them." in out
 
     # The protocol written out, from crops that the template's five points cut.
-    network = load_model(model).network_for(32)
-    assert network is not None
+    network = load_model(model).networks[32]
     crops = np.stack([align_face(image, LANDMARKS, 32) for image in loose_crops()])
-    face, mirror = (
-        embed_images(network.network, views, mirror=False) for views in (crops, crops[:, :, ::-1].copy())
-    )
+    face, mirror = (embed_images(network, views, mirror=False) for views in (crops, crops[:, :, ::-1].copy()))
     features = face + mirror if expected.flip else face
     if not expected.norm_score:
         features = features / np.linalg.norm(features, axis=1, keepdims=True)
@@ -270,11 +266,10 @@ def test_ijbc_aligned_directly_is_cut_at_the_resolution_itself(
     content = evaluate("ijbc", model, tmp_path, *options)
     assert content["protocol"]["alignment"] == "direct"
     assert "ijb_1n" not in content["sets"][0]["results"][0]
-    network = load_model(model).network_for(8)
-    assert network is not None
+    network = load_model(model).networks[8]
     crops = np.stack([align_face(image, LANDMARKS, 8) for image in loose_crops()])
     [key] = (tmp_path / "features").glob("*/key.json")
-    expected = embed_images(network.network, crops, mirror=False)
+    expected = embed_images(network, crops, mirror=False)
     np.testing.assert_allclose(FeatureFile(key.parent).features, expected, atol=1e-3)
 
 

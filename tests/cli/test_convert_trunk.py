@@ -15,7 +15,7 @@ from btnet.backbones.unmeasured import unmeasured_norms
 from btnet.cli import main
 from btnet.data.bin_sets import write_bin
 from btnet.model_folder.manifest import read_manifest
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from foreign_networks import AdaFaceIR, ForeignIR, randomised
 
 FACES = np.random.default_rng(0).integers(0, 256, (32, 32, 32, 3), dtype=np.uint8)

@@ -79,7 +79,6 @@ WRITERS = {
     "convert-trunk trunk.pt -o converted.pt": "converted.pt",
     "quantise-onnx r8.onnx pairs.bin --bin pairs.bin": "r8_int8.onnx",
     "fit-selector --faces synthetic:2:1 -o s.json": "s.json",
-    "adapt-camera run faces -o camera": "camera/camera_r8.safetensors",
 }
 
 

@@ -6,13 +6,13 @@ import torch
 
 from btnet.cli import main
 from btnet.doctor import selftest
-from btnet.doctor.packages import installed_packages
+from btnet.doctor.checks import installed_packages
 
 
 def test_a_sound_installation_passes_and_each_line_says_what_follows(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("btnet.doctor.packages.metadata.requires", lambda _: ["torch>=2.6", "numpy>=1.23.5"])
+    monkeypatch.setattr("btnet.doctor.checks.metadata.requires", lambda _: ["torch>=2.6", "numpy>=1.23.5"])
     assert main(["doctor"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "nothing wrong"
@@ -51,7 +51,7 @@ def test_what_stops_one_part_does_not_hide_the_others(
     def broken() -> None:
         raise ImportError("libcudart.so.12:\n cannot open shared object file")
 
-    monkeypatch.setattr("btnet.cli.doctor._machine", broken)
+    monkeypatch.setattr("btnet.cli.doctor.machine", broken)
     assert main(["doctor", "--no-self-test"]) == 1
     out = capsys.readouterr().out
     assert "WRONG  machine" in out

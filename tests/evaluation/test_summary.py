@@ -1,6 +1,6 @@
 import pytest
 
-from btnet.evaluation.summary import GainBaselines, accuracy_drop, average, gain_text, gains
+from btnet.evaluation.summary import GainBaselines, average, gain_text, gains
 
 
 def test_averages_are_undefined_where_a_set_is_missing() -> None:
@@ -63,14 +63,3 @@ def test_a_model_that_is_not_among_those_of_a_table_measures_nothing() -> None:
 )
 def test_a_gain_is_shown_with_its_sign_and_nothing_has_a_plus(gain: float | None, text: str) -> None:
     assert gain_text(gain) == text
-
-
-def test_the_spread_of_the_drop_is_between_the_best_and_the_worst_set() -> None:
-    drop = accuracy_drop({"lfw": 0.99, "cfp": 0.98, "agedb": 0.97}, {"lfw": 0.98, "cfp": 0.93, "agedb": 0.97})
-    assert drop.by_set == pytest.approx({"lfw": 0.01, "cfp": 0.05, "agedb": 0.0})
-    assert (drop.mean, drop.spread) == pytest.approx((0.02, 0.05))
-    assert drop.std == pytest.approx((14e-4 / 3) ** 0.5)
-    with pytest.raises(ValueError, match="expected the same, at least one"):
-        accuracy_drop({"lfw": 0.9}, {"cfp": 0.9})
-    with pytest.raises(ValueError, match="expected the same, at least one"):
-        accuracy_drop({}, {})

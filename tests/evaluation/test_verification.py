@@ -256,7 +256,8 @@ def test_bad_input_is_answered_with_what_is_expected() -> None:
     broken = first.copy()
     broken[3, 1] = np.nan
     with pytest.raises(
-        ValueError, match="1 of the first 20 embeddings are NaN or infinite, the first in row 3"
+        ValueError,
+        match=r"first of each pair: embeddings are NaN or infinite, the first in row 3 \(1 of the 20",
     ):
         kfold_accuracy(broken, second, same)
     with pytest.raises(ValueError, match="all 20 pairs are matched pairs"):

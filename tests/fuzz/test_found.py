@@ -27,8 +27,8 @@ from btnet.interop.onnx_trunk import import_onnx
 from btnet.loss.classifier_file import load_classifier, save_classifier
 from btnet.method.btnet import BTNet
 from btnet.public_sets.mat_lists import read_names_and_ids
-from btnet.serving.backend import OnnxBackend
 from btnet.serving.gallery import Gallery
+from btnet.serving.loading import load_model
 from btnet.training.config_file import load_config
 from fuzzing.arrays import bomb as gallery_bomb
 from fuzzing.arrays import hostile_galleries
@@ -247,7 +247,7 @@ def test_a_recogniser_runs_no_operator_that_an_export_does_not_have(tmp_path: Pa
             "onnxruntime cannot read it" if name in ("outside", "absolute", "absent") else "has the operator"
         )
         with pytest.raises(ValueError, match=rf"embed_r16\.onnx: {reason}"):
-            OnnxBackend(tmp_path)
+            load_model(tmp_path, "onnxruntime")
 
 
 def test_a_name_for_two_classes_is_refused_on_reading_too(tmp_path: Path) -> None:

@@ -16,16 +16,13 @@ import pytest
 from btnet.data.class_names import class_names_path, read_class_names
 from btnet.data.face_list import read_face_list
 from btnet.data.pair_list import read_pairs_of_list
-from btnet.method.btnet import BTNet
 from btnet.public_sets.ijb import read_ijb, read_template_pairs
 from btnet.public_sets.image_sets import ImageFiles, read_lfw_pairs
-from btnet.serving.camera import CameraSet
 from btnet.serving.onnx_folder import bundle_networks
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.report.results import read_results
-from fuzzing import arrays, checkpoints, documents, graphs, lists, weights
-from fuzzing.weights import tiny_trunk
+from fuzzing import arrays, checkpoints, documents, graphs, lists
 
 
 @pytest.mark.parametrize(
@@ -112,12 +109,6 @@ def test_a_result_file_of_other_types_is_named(change: dict[str, Any], tmp_path:
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(ValueError, match=r"result\.json"):
         read_results(path)
-
-
-def test_a_camera_set_for_another_branch_is_named(tmp_path: Path) -> None:
-    path = _seed(weights._make_camera, tmp_path) / "camera_r4.safetensors"
-    with pytest.raises(ValueError, match=r"camera_r4\.safetensors: for a branch of 4 px, the model has none"):
-        CameraSet.load(path).apply(BTNet(tiny_trunk(), ()), str(path))
 
 
 def test_a_native_set_of_other_kinds_is_named(tmp_path: Path) -> None:

@@ -210,7 +210,7 @@ def ijbc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ijbc_scores(model: BTNet) -> NDArray[np.float64]:
-    embeddings = unit(embed_images(model.network(14), faces(6), view_size=14))
+    embeddings = unit(embed_images(model.network(14), faces(6), view_size=14, mirror=True))
     return np.array([embeddings[a - 1] @ embeddings[b - 1] for a, b, _ in PAIRS])
 
 
@@ -375,7 +375,7 @@ def test_the_verification_callback_scores_the_branch_as_we_do(trained: Path) -> 
     assert found is not None
     network = import_authors(trained / "trunk.pt", {14: trained / "model.pt"}).model.network(14).eval()
     images, issame = read_bin(trained / "noise.bin")
-    embeddings = embed_images(network, np.stack(list(images)), view_size=14)
+    embeddings = embed_images(network, np.stack(list(images)), view_size=14, mirror=True)
     expected = kfold_accuracy(embeddings[0::2], embeddings[1::2], np.array(issame))
     np.testing.assert_allclose([float(found[1]), float(found[2])], expected, atol=1e-5)
 

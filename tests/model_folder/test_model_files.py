@@ -22,7 +22,7 @@ from btnet.loss.classifier_file import load_classifier, save_classifier
 from btnet.method.overlay import Overlay
 from btnet.model_folder.manifest import write_manifest
 from btnet.model_folder.model_files import is_listed, model_draft, overlay_file, record_files
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 
 
 def model(seed: int = 0, resolutions: tuple[int, ...] = (8, 4), training: int = 0) -> BTNet:
@@ -84,9 +84,7 @@ def test_a_branch_that_the_model_does_not_have_is_left_out_with_a_warning(
     with pytest.warns(UserWarning, match=r"overlay_r4\.safetensors: no branch of the model"):
         loaded = load(tmp_path)
     sizes = (
-        loaded.resolutions
-        if isinstance(loaded, (BTNet, Recognizer))
-        else load_model(tmp_path).native_resolutions
+        loaded.resolutions if isinstance(loaded, (BTNet, Recognizer)) else load_model(tmp_path).resolutions
     )
     assert set(sizes) <= {32, 8}
 

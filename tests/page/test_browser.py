@@ -7,10 +7,8 @@ import threading
 
 import pytest
 
-from btnet.page.scores import compare_at
-from btnet.page.server import make_server
-from btnet.serving.backend import TorchBackend
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.page.server import compare_at, make_server
+from btnet.serving.face_model import FaceModel
 from btnet.serving.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
 from tiny_models import tiny_btnet
@@ -22,7 +20,7 @@ _PATIENCE = 240_000  # ms
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium or google-chrome on the path")
 def test_the_page_opens_with_two_rendered_faces_and_both_scores() -> None:
     playwright = pytest.importorskip("playwright.sync_api")
-    recognizer = Recognizer(TorchBackend(EvaluatedModel("phi_bt", tiny_btnet(resolutions=(14,)))))
+    recognizer = Recognizer(FaceModel.of(tiny_btnet(resolutions=(14,)), "phi_bt"))
     with make_server(recognizer, port=0) as server, playwright.sync_playwright() as engine:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()

@@ -12,12 +12,11 @@ from http.server import ThreadingHTTPServer
 import numpy as np
 import pytest
 
+from btnet.evaluation.cosine import unit_normalise
 from btnet.images.codec import decode_image
 from btnet.images.resize import resize
 from btnet.page.server import make_server
-from btnet.serving.backend import TorchBackend
-from btnet.serving.gallery import unit
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.recognizer import Recognizer
 from btnet.serving.request_queue import RequestQueue
 from tiny_models import CANONICAL, crops_of, tiny_btnet
@@ -25,7 +24,7 @@ from tiny_models import CANONICAL, crops_of, tiny_btnet
 
 @pytest.fixture(scope="module")
 def recognizer() -> Recognizer:
-    return Recognizer(TorchBackend(EvaluatedModel("phi_bt", tiny_btnet(resolutions=(14,)))))
+    return Recognizer(FaceModel.of(tiny_btnet(resolutions=(14,)), "phi_bt"))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_scores_are_those_of_branch_and_trunk(server: ThreadingHTTPServer, recog
     assert status == 200
     for found, size in zip(json.loads(content), (9, 14, 112), strict=True):
         small = resize(faces[1], size)
-        one, branch, trunk = unit(recognizer.embed([faces[0], small, resize(small, CANONICAL)]))
+        one, branch, trunk = unit_normalise(recognizer.embed([faces[0], small, resize(small, CANONICAL)]))
         assert found["size"] == size
         assert found["resolution"] == (112 if size == 112 else 14)
         assert found["branch"] == pytest.approx(float(one @ branch), abs=1e-3)

@@ -14,7 +14,7 @@ from scipy.io import savemat
 from btnet.public_sets.ijb import IJB, read_galleries_and_probes, read_ijb, read_template_pairs
 from btnet.public_sets.mat_lists import read_names_and_ids
 from btnet.serving.alignment import TEMPLATE
-from btnet.serving.ijb_features import embed_ijb
+from btnet.serving.ijb import embed_ijb
 
 NUM_IMAGES = 6
 LISTS = {

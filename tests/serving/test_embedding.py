@@ -56,33 +56,33 @@ def test_a_branch_sees_the_small_face_itself(trunk: IResNet, faces: NDArray[np.u
     network = BTNet(trunk, (14,)).eval().network(14)
     assert isinstance(network, IResNet)
     views = [cv2.resize(face, (14, 14), interpolation=cv2.INTER_LINEAR).astype(np.uint8) for face in faces]
-    found = embed_images(network, faces, view_size=14)
+    found = embed_images(network, faces, view_size=14, mirror=True)
     np.testing.assert_allclose(found, by_hand(network, views, mirror=True), atol=1e-5)
 
 
 def test_images_without_view_size_are_taken_as_they_are(trunk: IResNet, faces: NDArray[np.uint8]) -> None:
-    found = embed_images(trunk, faces)
+    found = embed_images(trunk, faces, mirror=True)
     np.testing.assert_allclose(found, by_hand(trunk, list(faces), mirror=True), atol=1e-5)
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 64])
 def test_the_batch_size_does_not_matter(trunk: IResNet, faces: NDArray[np.uint8], batch_size: int) -> None:
-    whole = embed_images(trunk, faces, view_size=28, batch_size=5, channels_last=False)
+    whole = embed_images(trunk, faces, view_size=28, batch_size=5, channels_last=False, mirror=True)
     np.testing.assert_allclose(
-        embed_images(trunk, faces, view_size=28, batch_size=batch_size), whole, atol=1e-5
+        embed_images(trunk, faces, view_size=28, batch_size=batch_size, mirror=True), whole, atol=1e-5
     )
 
 
 def test_the_mirrored_face_has_the_same_embedding(trunk: IResNet, faces: NDArray[np.uint8]) -> None:
-    mirrored = embed_images(trunk, faces[:, :, ::-1], view_size=14)
-    np.testing.assert_allclose(mirrored, embed_images(trunk, faces, view_size=14), atol=1e-5)
+    mirrored = embed_images(trunk, faces[:, :, ::-1], view_size=14, mirror=True)
+    np.testing.assert_allclose(mirrored, embed_images(trunk, faces, view_size=14, mirror=True), atol=1e-5)
 
 
 def test_modes_and_statistics_are_those_from_before(trunk: IResNet, faces: NDArray[np.uint8]) -> None:
     model = BTNet(trunk, (14,)).train()
     modes = [module.training for module in model.modules()]
     state = {key: value.clone() for key, value in model.network(14).state_dict().items()}
-    embed_images(model.network(14), faces, view_size=14)
+    embed_images(model.network(14), faces, view_size=14, mirror=True)
     assert [module.training for module in model.modules()] == modes
     assert any(modes)
     for key, value in model.network(14).state_dict().items():
@@ -92,20 +92,20 @@ def test_modes_and_statistics_are_those_from_before(trunk: IResNet, faces: NDArr
 def test_no_image_gives_no_embedding_and_read_only_memory_no_warning(
     trunk: IResNet, faces: NDArray[np.uint8]
 ) -> None:
-    assert embed_images(trunk, faces[:0], view_size=14).shape == (0, 16)
+    assert embed_images(trunk, faces[:0], view_size=14, mirror=True).shape == (0, 16)
     locked = faces.copy()
     locked.flags.writeable = False
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        embed_images(trunk, locked, view_size=14)
+        embed_images(trunk, locked, view_size=14, mirror=True)
 
 
 def test_images_that_are_no_images_are_refused(trunk: IResNet, faces: NDArray[np.uint8]) -> None:
     with pytest.raises(ValueError, match=r"float32 of shape \[5, 112, 112, 3\], expected uint8 RGB"):
-        embed_images(trunk, faces.astype(np.float32))
+        embed_images(trunk, faces.astype(np.float32), mirror=True)
     with pytest.raises(ValueError, match=r"expected uint8 RGB \[N, H, W, 3\]"):
-        embed_images(trunk, faces.transpose(0, 3, 1, 2))
+        embed_images(trunk, faces.transpose(0, 3, 1, 2), mirror=True)
     with pytest.raises(ValueError, match="interpolation 'bilinaer' is unknown; choose one of bilinear"):
-        embed_images(trunk, faces, interpolation="bilinaer")
+        embed_images(trunk, faces, interpolation="bilinaer", mirror=True)
     with pytest.raises(ValueError, match="batch size 0"):
-        embed_images(trunk, faces, batch_size=0)
+        embed_images(trunk, faces, batch_size=0, mirror=True)

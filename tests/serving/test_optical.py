@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from btnet.inference import Recognizer, select
 from btnet.serving.alignment import TEMPLATE
-from btnet.serving.backend import TorchBackend
+from btnet.serving.face_model import FaceModel
 from btnet.serving.fusion import fuse, fusion_weights, one_hot
-from btnet.serving.model_folder import EvaluatedModel
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector, blur_features
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.native_test.capture import capture_faces
@@ -58,7 +57,7 @@ def test_blurring_a_crop_lowers_its_optical_size_and_its_branch(
     assert (after < before).all()
     # sigma 2 = 1/2 of 4 px: 56 px that resolve 14
     assert np.median(after) == pytest.approx(14, rel=0.3)
-    assert set(selector.resolutions(blurred, RESOLUTIONS).tolist()) <= {7, 14, 28}
+    assert set(selector.resolutions_of(after, RESOLUTIONS).tolist()) <= {7, 14, 28}
 
 
 def test_a_band_of_the_spectrum_is_the_energy_of_its_wave() -> None:
@@ -113,7 +112,7 @@ def test_a_selector_is_the_same_after_a_round_through_its_file(
 
 
 def test_fitting_with_a_model_gives_a_cut_between_any_two_networks(faces: NDArray[np.uint8]) -> None:
-    model = EvaluatedModel("tiny", tiny_btnet(resolutions=(28, 7)))
+    model = FaceModel.of(tiny_btnet(resolutions=(28, 7)), "tiny")
     fitted = fit_selector(faces[:80], model, seed=1)
     assert sorted(fitted.cuts) == [7, 28]
     assert 0 <= fitted.cuts[7] <= fitted.cuts[28]
@@ -168,36 +167,29 @@ def test_a_fused_embedding_is_the_weighted_mean_of_unit_vectors() -> None:
 
 
 def test_the_recogniser_goes_by_the_selector_and_fuses() -> None:
-    backend = TorchBackend(EvaluatedModel("tiny", tiny_btnet()))
+    model = FaceModel.of(tiny_btnet(), "tiny")
     crops = [*crops_of([(20, 20), (9, 12), (60, 50)]), np.full((56, 56, 3), 128, np.uint8)]
-    plain = Recognizer(backend)
+    plain = Recognizer(model)
     assert plain.choose(crops).tolist() == [28, 14, 112, 112]
     # Log2 of the optical size is half of log2 of the size: 20 px resolve 4.5, 56 px resolve 7.5.
     weights = np.zeros(NUM_FEATURES)
     weights[1] = 0.5
-    learnt = Recognizer(backend, selector=OpticalSelector(weights, {7: 5.0}))
+    learnt = Recognizer(model, selector=OpticalSelector(weights, {7: 5.0}))
     assert learnt.choose(crops).tolist() == [7, 7, 14, 14]
-    expected = [Recognizer(backend, rule="floor").backend.run(r, _view(c, r), mirror=False)
-                for c, r in zip(crops, (7, 7, 14, 14), strict=True)]  # fmt: skip
-    np.testing.assert_allclose(learnt.embed(crops), np.concatenate(expected), rtol=1e-4, atol=1e-5)
+    expected = np.concatenate([model.embed([c], r) for c, r in zip(crops, (7, 7, 14, 14), strict=True)])
+    np.testing.assert_allclose(learnt.embed(crops), expected, rtol=1e-4, atol=1e-5)
 
-    fused = Recognizer(backend, fusion=True).embed(crops[:1])
-    small, large = (backend.run(r, _view(crops[0], r), mirror=False)[0] for r in (14, 28))
+    fused = Recognizer(model, fusion=True).embed(crops[:1])
+    small, large = (model.embed(crops[:1], r)[0] for r in (14, 28))
     share = np.log(20 / 14) / np.log(2)
     mean = (1 - share) * small / np.linalg.norm(small) + share * large / np.linalg.norm(large)
     np.testing.assert_allclose(fused[0], mean, rtol=1e-4, atol=1e-5)
 
 
 def test_faces_of_a_frame_are_cut_in_their_own_size_for_a_selector() -> None:
-    backend = TorchBackend(EvaluatedModel("tiny", tiny_btnet()))
+    model = FaceModel.of(tiny_btnet(), "tiny")
     [frame] = crops_of([(90, 90)])
     landmarks = [TEMPLATE * 0.25 + 5, TEMPLATE * 0.7]
-    sizes = [len(crop) for crop in Recognizer(backend, fusion=True).align(frame, landmarks)]
+    sizes = [len(crop) for crop in Recognizer(model, fusion=True).align(frame, landmarks)]
     assert sizes == [28, 78]
-    assert [len(crop) for crop in Recognizer(backend).align(frame, landmarks)] == [28, CANONICAL]
-
-
-def _view(crop: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    from btnet.serving.crops import fit_crops
-
-    return fit_crops([crop], size)
+    assert [len(crop) for crop in Recognizer(model).align(frame, landmarks)] == [28, CANONICAL]

@@ -21,8 +21,7 @@ from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import TRUNK_DATA, export_bundle
 from btnet.method.btnet import BTNet
 from btnet.serving.alignment import TEMPLATE, align_face
-from btnet.serving.backend import TorchBackend
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.selection import INDICATORS, RULES
 from tiny_models import CANONICAL, crops_of, tiny_btnet, tiny_trunk
 
@@ -108,9 +107,9 @@ def test_both_backends_agree_and_know_their_trunk(folder: Path, bundle: Path, mo
     for path in (folder, folder / "onnx", bundle):
         other = Recognizer.load(path, "onnxruntime")
         np.testing.assert_allclose(unit(one.embed(crops)), unit(other.embed(crops)), atol=1e-5)
-        assert one.backend.trunk_fingerprint == other.backend.trunk_fingerprint == model.trunk_fingerprint()
+        assert one.trunk_fingerprint == other.trunk_fingerprint == model.trunk_fingerprint()
         assert one.resolutions == other.resolutions == (112, 28, 14, 7)
-        assert one.backend.interpolation == other.backend.interpolation == "area"
+        assert one.model.views == other.model.views == "area"
         assert one.embedding_size == other.embedding_size == 16
 
 
@@ -119,15 +118,14 @@ def test_a_bundle_whose_shared_weights_were_damaged_is_refused(bundle: Path, tmp
     content = bytearray((copy / TRUNK_DATA).read_bytes())
     content[len(content) // 2] ^= 64
     (copy / TRUNK_DATA).write_bytes(content)
-    with pytest.raises(ValueError, match=r"trunk\.data: is not the file btnet\.json describes"):
+    with pytest.raises(ValueError, match=r"trunk\.data: is not the file that btnet\.json lists"):
         Recognizer.load(copy, "onnxruntime")
 
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("indicator", INDICATORS)
 def test_indicator_and_rule_are_the_users(model: BTNet, indicator: str, rule: str) -> None:
-    backend = TorchBackend(EvaluatedModel("phi_bt", model, None, "area"))
-    recognizer = Recognizer(backend, indicator=indicator, rule=rule)
+    recognizer = Recognizer(FaceModel.of(model, "phi_bt"), indicator=indicator, rule=rule)
     crops = crops_of([(10, 25)])
     size = {"max": 25, "min": 10, "avg": 17}[indicator]
     expected = {
@@ -306,13 +304,13 @@ def test_options_that_do_not_exist_are_refused(folder: Path, options: dict[str, 
 def test_a_network_of_one_low_resolution_is_no_recogniser() -> None:
     network = tiny_btnet(resolutions=(14,)).detached(14)
     with pytest.raises(ValueError, match="phi_14 takes 14 px faces only; a recogniser needs a trunk"):
-        TorchBackend(EvaluatedModel("phi_14", network))
+        Recognizer(FaceModel.of(network, "phi_14"))
 
 
 def test_inside_insightfaces_own_face_analysis(model: BTNet) -> None:
     """The real `FaceAnalysis.get`, with a detector that knows where the faces are: it ships none."""
     face_analysis = pytest.importorskip("insightface.app.face_analysis")
-    recognizer = Recognizer(TorchBackend(EvaluatedModel("phi_bt", model, None, "area")))
+    recognizer = Recognizer(FaceModel.of(model, "phi_bt"))
     frame = crops_of([(300, 240)])[0]
     landmarks = np.stack([TEMPLATE * scale + 20 for scale in (6.5 / 112, 1.5)]).astype(np.float32)
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from btnet.evaluation.style import COLOURS, LINES, MARKERS, SERIES, new_figure, tidy
+from btnet.evaluation.plots import COLOURS, LINES, new_figure, tidy
 from btnet.evaluation.summary import average
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import Unit, unit_index
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from btnet_lab.report.identity import same_place
 from btnet_lab.report.results import ResultFile, find_results, number, pair_label, read_results, sides_of
+from btnet_lab.style import MARKERS, SERIES
 
 __all__ = ["HEADER", "Allocation", "draw", "read_allocations", "rows", "stage_label"]
 
@@ -77,7 +78,7 @@ def read_allocations(runs: Iterable[str | Path], results: Iterable[str | Path] =
     shared = [read_results(path) for path in find_results(results)]
     found = []
     for run in map(Path, runs):
-        model = load_model(run).model
+        model = load_model(run).module
         if not isinstance(model, BTNet):
             raise ValueError(
                 f"{run}: no branch in it; give runs of trunk and branches that differ in tail_from"

@@ -12,9 +12,10 @@ from matplotlib.patches import FancyBboxPatch, Patch
 from torch import Tensor
 
 from btnet.backbones.backbone import Backbone
-from btnet.evaluation.style import COLOURS, TIMES, new_figure
+from btnet.evaluation.plots import COLOURS, new_figure
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import Unit, unit_index
+from btnet_lab.style import TIMES
 
 __all__ = ["HEADER", "UnitFacts", "architecture", "draw", "rows"]
 

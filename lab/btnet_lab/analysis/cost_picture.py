@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from btnet.evaluation.style import SERIES, legend_below, new_figure, tidy
+from btnet.evaluation.plots import new_figure, tidy
 from btnet.method.cost import Cost
+from btnet_lab.style import SERIES, legend_below
 
 __all__ = ["HEADER", "draw", "rows"]
 

@@ -9,10 +9,12 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from btnet.evaluation.style import TIMES, math_name, new_figure
+from btnet.backbones.backbone import Backbone
+from btnet.evaluation.plots import math_name, new_figure
 from btnet.images.resize import resize
-from btnet.serving.model_folder import EvaluatedModel, no_answer
+from btnet.serving.face_model import FaceModel
 from btnet_lab.analysis.maps import correlation, feature_maps, show, stage_ends, summed
+from btnet_lab.style import TIMES
 
 __all__ = ["HEADER", "ModelMaps", "StageMap", "draw", "rows", "see"]
 
@@ -71,7 +73,7 @@ class ModelMaps:
 
 
 def see(
-    model: EvaluatedModel, face: NDArray[np.uint8], resolution: int, interpolation: str = "bilinear"
+    model: FaceModel, face: NDArray[np.uint8], resolution: int, interpolation: str = "bilinear"
 ) -> ModelMaps:
     """Run a face through the model's network for a resolution and keep the ends of the stages.
 
@@ -84,16 +86,13 @@ def see(
     Raises:
         ValueError: if the model has no network for this resolution.
     """
-    choice = model.network_for(resolution)
-    if choice is None:
-        raise ValueError(no_answer(model, resolution))
-    network = choice.network
+    network, full = model.network_for(resolution), model.networks.get(model.canonical_size)
+    assert isinstance(network, Backbone)
     units = stage_ends(network)
     found = feature_maps(network, face, resolution, units, interpolation)
-    full = model.network_for(network.canonical_size)
     reference = {}
-    if full is not None:
-        reference = feature_maps(full.network, face, network.canonical_size, units, interpolation)
+    if isinstance(full, Backbone):
+        reference = feature_maps(full, face, model.canonical_size, units, interpolation)
     stages = [
         StageMap(
             unit=unit,
@@ -106,7 +105,7 @@ def see(
         for unit, maps in found.items()
     ]
     view = resize(resize(face, resolution, interpolation), network.input_size, interpolation)
-    return ModelMaps(model.name, choice.name, resolution, view, stages)
+    return ModelMaps(model.name, model.network_name(resolution), resolution, view, stages)
 
 
 def rows(models: Sequence[ModelMaps]) -> list[tuple[str | int | float | None, ...]]:

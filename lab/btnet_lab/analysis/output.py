@@ -8,7 +8,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from btnet.evaluation.style import save_figure
+from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
 
 __all__ = ["write_picture_and_table"]

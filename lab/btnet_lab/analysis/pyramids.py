@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.backbones.backbone import Backbone
-from btnet.evaluation.style import TIMES, new_figure
+from btnet.evaluation.plots import new_figure
 from btnet.images.resize import resize
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import pyramid
 from btnet_lab.analysis.maps import correlation, feature_maps, show, summed
+from btnet_lab.style import TIMES
 
 __all__ = ["HEADER", "Level", "LevelPicture", "draw", "pyramids", "rows"]
 

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from btnet.evaluation.style import SERIES, new_figure
+from btnet.evaluation.plots import new_figure
 from btnet.serving.selection import INDICATORS, RULES, select
+from btnet_lab.style import SERIES
 
 __all__ = ["HEADER", "draw", "rows", "selection_map"]
 

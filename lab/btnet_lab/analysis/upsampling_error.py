@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.data.views import down_up
-from btnet.evaluation.style import COLOURS, LINES, new_figure, tidy
+from btnet.evaluation.plots import COLOURS, LINES, new_figure, tidy
 from btnet.images.resize import resize
 
 __all__ = [

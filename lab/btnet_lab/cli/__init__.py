@@ -24,6 +24,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     "photographed small faces": {
         "native-test": "btnet_lab.cli.native_test",
         "fit-selector": "btnet_lab.cli.fit_selector",
+        "adapt-camera": "btnet_lab.cli.adapt_camera",
     },
 }
 COMMANDS: Final = {name: module for group in GROUPS.values() for name, module in group.items()}

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from btnet.serving.model_folder import EvaluatedModel
     from btnet_lab.analysis.output import Cell
 
     Drawn = tuple[Figure, Sequence[str], Iterable[Sequence[Cell]]]
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         ValueError, FileNotFoundError: for models, faces or results that are missing or do not fit.
     """
-    from btnet.evaluation.style import check_picture
+    from btnet.evaluation.plots import check_picture
     from btnet_lab.analysis.output import write_picture_and_table
 
     check_picture(args.output)
@@ -136,14 +135,14 @@ def _feature_maps(parser: argparse.ArgumentParser) -> Analysis:
     _add_face(parser)
 
     def analyse(args: argparse.Namespace) -> Drawn:
-        from btnet.serving.model_folder import load_model
+        from btnet.serving.loading import load_model
         from btnet_lab.analysis import feature_maps as analysis
 
         models = [load_model(path, high_resolution=args.high_resolution) for path in args.models]
-        size = _canonical_size(models[0])
+        size = models[0].canonical_size
         face = _face(args, size)
         seen = [analysis.see(model, face, args.resolution, args.interpolation) for model in models]
-        if models[0].network_for(size) is not None:
+        if size in models[0].networks:
             seen.insert(0, analysis.see(models[0], face, size, args.interpolation))
         return analysis.draw(seen), analysis.HEADER, analysis.rows(seen)
 
@@ -158,11 +157,11 @@ def _pyramids(parser: argparse.ArgumentParser) -> Analysis:
     _add_face(parser)
 
     def analyse(args: argparse.Namespace) -> Drawn:
-        from btnet.serving.model_folder import load_model
+        from btnet.serving.loading import load_model
         from btnet_lab.analysis import pyramids as analysis
 
         model = load_model(args.model)
-        levels = analysis.pyramids(model.model, _face(args, _canonical_size(model)), args.interpolation)
+        levels = analysis.pyramids(model.module, _face(args, model.canonical_size), args.interpolation)
         return analysis.draw([level.picture() for level in levels]), analysis.HEADER, analysis.rows(levels)
 
     return analyse
@@ -218,12 +217,6 @@ def _face(args: argparse.Namespace, size: int) -> NDArray[np.uint8]:
     from btnet_lab.analysis.sample_faces import read_face
 
     return read_face(args.faces, args.index, size)
-
-
-def _canonical_size(model: EvaluatedModel) -> int:
-    from btnet.method.btnet import BTNet
-
-    return (model.model.trunk if isinstance(model.model, BTNet) else model.model).canonical_size
 
 
 _ANALYSES = {

@@ -15,19 +15,21 @@ from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet
 from btnet.data.pairs import draw_pairs
 from btnet.data.record_faces import write_record_faces
-from btnet.evaluation.plots import plot_faces_and_roc
+from btnet.evaluation.cosine import unit_normalise
 from btnet.evaluation.summary import GainBaselines
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
 from btnet.images.codec import encode_jpeg, encode_png
 from btnet.images.resize import resize
 from btnet.interop.onnx import check_onnx, export_onnx
-from btnet.serving.model_folder import EvaluatedModel, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.loading import load_model
 from btnet.serving.onnx_session import open_session
 from btnet.serving.verification_report import SetResults, print_accuracy, print_gains
 from btnet.serving.verify import Pair, verify
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.config_file import load_config
+from btnet_lab.roc_panels import plot_faces_and_roc
 
 _RUNS = {"phi_hr": "demo_hr", "phi_mr": "demo_mr", "phi_14": "demo_r14", "phi_bt": "demo_btnet_r14"}
 _CANONICAL_SIZE, _RESOLUTION = 112, 14
@@ -140,19 +142,19 @@ def _draw(results: SetResults, strangers: FaceSet, path: Path) -> None:
     )
 
 
-def _match_with_onnx(model: EvaluatedModel, strangers: FaceSet, folder: Path) -> None:
+def _match_with_onnx(model: FaceModel, strangers: FaceSet, folder: Path) -> None:
     folder.mkdir(exist_ok=True)
-    unit = {}
+    embeddings = {}
     for size, shot in ((_CANONICAL_SIZE, 0), (_RESOLUTION, 1)):
         path = export_onnx(
-            model.model, folder / f"embed_r{size}.onnx", resolution=size, interpolation=model.interpolation
+            model.module, folder / f"embed_r{size}.onnx", resolution=size, interpolation=model.interpolation
         )
-        show(f"{path}: differs from torch by at most {check_onnx(path, model.model):.1e}")
+        show(f"{path}: differs from torch by at most {check_onnx(path, model.module):.1e}")
         faces = np.stack([resize(face, size, "bilinear") for face in _first_images(strangers, shot)])
         data = ((faces.astype(np.float32) - 127.5) / 127.5).transpose(0, 3, 1, 2)
         [embedding] = open_session(path).run(None, {"data": data})
-        unit[size] = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    cosine = unit[_RESOLUTION] @ unit[_CANONICAL_SIZE].T
+        embeddings[size] = unit_normalise(embedding)
+    cosine = embeddings[_RESOLUTION] @ embeddings[_CANONICAL_SIZE].T
     best = cosine.argmax(axis=1)
     rows = [
         (f"person {person}", *(f"{'* ' if i == best[person] else ''}{c:.2f}" for i, c in enumerate(row)))

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
 
     from btnet.data.faces import open_faces
     from btnet.data.pairs import stack_faces
-    from btnet.serving.model_folder import load_model
+    from btnet.serving.loading import load_model
     from btnet.training.distributed import distributed_context
     from btnet_lab.native_test.selector_fit import fit_selector
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     model = None if args.model is None else load_model(args.model)
     drawn = np.random.default_rng(args.seed).permutation(len(faces))[: args.num_faces]
     images = stack_faces(faces, np.sort(drawn))
-    passes = 1 if model is None else 2 + len(model.native_resolutions)
+    passes = 1 if model is None else 2 + len(model.resolutions)
     with (
         distributed_context(args.device or "") as context,
         progress_bar("fitting", len(images) * passes) as progress,

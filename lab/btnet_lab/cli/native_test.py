@@ -30,7 +30,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of pairs and photographs (default: %(default)s)")
     add_conditions(parser)
     options.add_selector(parser)
-    options.add_camera(parser)
     options.add_mirror(parser)
     add_model_arguments(parser)
 
@@ -67,7 +66,6 @@ def run(args: argparse.Namespace) -> None:
     """
     from btnet.data.pairs import read_pairs
     from btnet.files.digest import sha256
-    from btnet.serving.camera import apply_cameras
     from btnet_lab.native_test.capture import capture_pairs
     from btnet_lab.native_test.native_set import NativeSet
     from btnet_lab.native_test.report import native_document, native_rows
@@ -98,16 +96,10 @@ def run(args: argparse.Namespace) -> None:
         return
     selector = options.selector_of(args)
     loaded = load_models(args)
-    if args.camera is not None:
-        for model in loaded.models:
-            sizes = ", ".join(map(str, apply_cameras(model, args.camera)))
-            show(f"{model.name}: statistics of {args.camera} at {sizes} px", error=args.json)
     scores = {}
     with on_device(args, loaded.models):
         for model in loaded.models:
-            with progress_bar(
-                model.name, len(pairs.issame) * (1 + len(model.native_resolutions))
-            ) as progress:
+            with progress_bar(model.name, len(pairs.issame) * (1 + len(model.resolutions))) as progress:
                 embeddings = embed_natively(
                     model,
                     pairs,
@@ -131,7 +123,7 @@ def run(args: argparse.Namespace) -> None:
     if not finish(args, document):
         return
     for model in loaded.models:
-        networks = " / ".join(map(str, model.native_resolutions))
+        networks = " / ".join(map(str, model.resolutions))
         columns = ["choice", "accuracy", *(f"TAR @ {far:g}" for far in FARS)]
         columns += ["AUC", "sharp", "blurred", f"share of {networks} px"]
         show_table(

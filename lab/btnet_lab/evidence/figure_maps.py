@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from btnet.backbones.backbone import Backbone
 from btnet.images.resize import resize
 from btnet.method.btnet import BTNet
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.analysis.feature_maps import ModelMaps, StageMap, see
 from btnet_lab.analysis.pyramids import LevelPicture, pyramids
@@ -31,7 +31,7 @@ def rendered_face() -> NDArray[np.uint8]:
 
 
 def maps_of_rendered_face(
-    trunk: Backbone, models: Mapping[tuple[str, int], EvaluatedModel], interpolation: str
+    trunk: Backbone, models: Mapping[tuple[str, int], FaceModel], interpolation: str
 ) -> dict[str, Any]:
     """Look at a rendered face with every branch, and with the first model of each of the paper's families.
 
@@ -46,18 +46,18 @@ def maps_of_rendered_face(
     face = rendered_face()
     levels = {level.resolution: level for level in pyramids(trunk, face, interpolation)}
     for (label, r), model in models.items():
-        if label == _BRANCH and isinstance(model.model, BTNet):
+        if label == _BRANCH and isinstance(model.module, BTNet):
             levels |= {
                 each.resolution: each
-                for each in pyramids(model.model, face, interpolation)
+                for each in pyramids(model.module, face, interpolation)
                 if each.resolution == r
             }
-    chosen: dict[str, EvaluatedModel] = {}
+    chosen: dict[str, FaceModel] = {}
     for label, r in models:
         family = label.partition(" ")[0].rstrip(",")
         if r == MAPS_PX and family.startswith("phi_"):
             chosen.setdefault(family, models[label, r])
-    full = see(EvaluatedModel(_HIGH_RESOLUTION, trunk), face, trunk.input_size, interpolation)
+    full = see(FaceModel.of(trunk, _HIGH_RESOLUTION), face, trunk.input_size, interpolation)
     seen = [(family, see(model, face, MAPS_PX, interpolation)) for family, model in chosen.items()]
     return {
         "interpolation": interpolation,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from btnet.evaluation.style import COLOURS, MARKERS, family_styles, legend_below, math_name, new_figure, tidy
+from btnet.evaluation.plots import COLOURS, math_name, new_figure, tidy
 from btnet.method.cost import Cost
 from btnet_lab.analysis import (
     architecture,
@@ -24,6 +24,7 @@ from btnet_lab.evidence.groups import FULL
 from btnet_lab.evidence.plan import RESOLUTIONS
 from btnet_lab.report.set_plots import draw_drops, draw_radar
 from btnet_lab.report.verification_scores import pair_key
+from btnet_lab.style import MARKERS, family_styles, legend_below
 
 __all__ = ["figure_pictures", "shown_models"]
 

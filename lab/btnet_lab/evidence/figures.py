@@ -21,7 +21,8 @@ from btnet.evaluation.verification import fold_accuracies
 from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
 from btnet.method.cost import model_costs
-from btnet.serving.model_folder import EvaluatedModel, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.loading import load_model
 from btnet_lab.analysis.architecture import architecture
 from btnet_lab.analysis.upsampling_error import down_up_error, error_bound
 from btnet_lab.evidence.agreement import agreement, cosines
@@ -79,16 +80,16 @@ class Material:
         """The given trunk."""
         return load_trunk(self.trunk)
 
-    def load(self, record: Record) -> EvaluatedModel | None:
+    def load(self, record: Record) -> FaceModel | None:
         """What a record's numbers are of: its first seed's run, or the given trunk; None where it is gone."""
         path = self.runs / f"{record.name}-s{record.seed}" if record.cost.num_images else self.trunk
         return load_model(path) if path.exists() else None
 
     @cached_property
-    def models(self) -> dict[tuple[str, int], EvaluatedModel]:
+    def models(self) -> dict[tuple[str, int], FaceModel]:
         """(label in Table 2, resolution in px) -> the model of the first seed that answers it."""
-        found: dict[tuple[str, int], EvaluatedModel] = {}
-        loaded: dict[str, EvaluatedModel | None] = {}
+        found: dict[tuple[str, int], FaceModel] = {}
+        loaded: dict[str, FaceModel | None] = {}
         for record in self.records:
             for r in RESOLUTIONS:
                 key = record.places[_TABLE], r
@@ -184,10 +185,7 @@ def _upsampling(material: Material) -> dict[str, Any]:
     }
     trunk = material.load_trunk()
     networks = {("phi_hr", r): trunk for r in _BETWEEN}
-    for (label, r), model in material.models.items():
-        choice = model.network_for(r)
-        if label == "phi_bt" and choice is not None:
-            networks[label, r] = choice.network
+    networks |= {key: network for key, network in _networks(material).items() if key[0] == "phi_bt"}
     return {
         "num_faces": len(faces),
         "errors": errors,
@@ -229,16 +227,17 @@ def _architecture(material: Material) -> dict[str, Any]:
 def _maps(material: Material) -> dict[str, Any]:
     """Figs. 3 and 10: maps of a rendered face, and how near maps of test faces are to what the trunk sees at 112 px."""
     trunk, models = material.load_trunk(), material.models
-    networks = {
-        (label, r): choice.network
-        for (label, r), model in models.items()
-        if (choice := model.network_for(r)) is not None
-    }
     return {
         **maps_of_rendered_face(trunk, models, material.interpolation),
         "num_faces": len(material.faces),
-        "agreement": agreement(trunk, networks, material.faces, material.interpolation),
+        "agreement": agreement(trunk, _networks(material), material.faces, material.interpolation),
     }
+
+
+def _networks(material: Material) -> dict[tuple[str, int], Backbone]:
+    """(label in Table 2, resolution in px) -> the network that answers it."""
+    chosen = {(label, r): model.network_for(r) for (label, r), model in material.models.items()}
+    return {key: network for key, network in chosen.items() if isinstance(network, Backbone)}
 
 
 Measure = Callable[[Material], dict[str, Any] | None]

@@ -21,7 +21,7 @@ def join_branches(runs: Sequence[Path], output: Path, *, role: str = "phi_bt") -
         role: name of the joined model.
 
     Returns:
-        The folder: `btnet.serving.model_folder.load_model` reads it.
+        The folder: `btnet.serving.loading.load_model` reads it.
 
     Raises:
         FileNotFoundError: if a file is missing.

@@ -1,4 +1,4 @@
-"""The native test and the camera test of an evidence run: the code of `btnet-lab native-test` and `adapt-camera`."""
+"""The native test and the camera test of an evidence run, by the code of `native-test` and `adapt-camera`."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from btnet.evaluation.rates import measurable
 from btnet.evaluation.verification import kfold_accuracy, kfold_correct, pair_scores, roc_auc, tar_at_fars
 from btnet.files.digest import sha256
 from btnet.method.btnet import BTNet
-from btnet.serving.camera import adapt_branch
 from btnet.serving.crops import fit_crops
 from btnet.serving.embedding import embed_images
-from btnet.serving.embedding_store import EmbeddingStore
-from btnet.serving.model_folder import EvaluatedModel, load_model
-from btnet.serving.native import DEFAULT_STRATEGY, embed_crops, selected_resolutions
+from btnet.serving.face_model import FaceModel
+from btnet.serving.feature_file import EmbeddingCache
+from btnet.serving.loading import load_model
 from btnet.serving.results import plain, result_document, write_result
+from btnet.serving.selection import DEFAULT_STRATEGY, selected_sizes
 from btnet_lab.evidence.faces import Sets
 from btnet_lab.evidence.join import join_branches
+from btnet_lab.native_test.camera import adapted_statistics
 from btnet_lab.native_test.capture import capture_faces, capture_pairs
 from btnet_lab.native_test.report import native_document
 from btnet_lab.native_test.scene import Conditions
@@ -109,13 +110,13 @@ def native_test(
     people = np.load(sets.identities(_TEST), allow_pickle=False)
     pairs = capture_pairs(images, issame, Conditions(), seed=seed, source=sets.bin(_TEST).name)
     faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
-    store = EmbeddingStore(folder / "embeddings")  # models share networks
+    store = EmbeddingCache(folder / "embeddings")  # models share networks
     scores: dict[str, list[NativeScore]] = {}
     selectors: dict[str, Any] = {}
     for name, model in loaded.items():
         views = model.views
         selector = None
-        if len(model.native_resolutions) > 1:
+        if len(model.resolutions) > 1:
             selector = fit_selector(faces, model, seed=seed, interpolation=views, embed=store)
             selector.save(folder / NATIVE / f"{_slug(name)}.selector.json")
             selectors[name] = {"cuts": {str(r): cut for r, cut in selector.cuts.items()}}
@@ -168,7 +169,7 @@ def camera_test(
         ValueError, FileNotFoundError: as `native_test`; or if the model has no branches.
     """
     loaded = _load("phi_bt", model, folder / NATIVE)
-    network = loaded.model
+    network = loaded.module
     if not isinstance(network, BTNet):
         raise ValueError(f"{model[0]}: has no branches, and the trunk must not move")
     path = results / NATIVE / "camera.json"
@@ -185,14 +186,13 @@ def camera_test(
     people = np.load(sets.identities(_TEST), allow_pickle=False)[:_PAIRS_OF_CAMERA]
     faces = _drawn(RecordFaces(sets.rec(_LEARN)), num_faces, seed)
     views = loaded.views
-    gallery = embed_images(network.trunk, images[::2], interpolation=views)
+    gallery = embed_images(network.trunk, images[::2], interpolation=views, mirror=True)
     own = {r: network.bn_set(r) for r in network.resolutions}
     found, comparisons = [], []
     for name, conditions in cameras.items():
         probes = [face.crop for face in capture_faces(images[1::2], conditions, seed=seed)]
         strangers = [face.crop for face in capture_faces(faces, conditions, seed=seed + 1)]
-        sizes = np.array([crop.shape[1::-1] for crop in strangers])
-        chosen = selected_resolutions(sizes, loaded.native_resolutions, DEFAULT_STRATEGY)
+        chosen = selected_sizes(loaded, strangers, DEFAULT_STRATEGY)
         decisions = {}
         for count in (0, *_FACES_OF_CAMERA):
             adapted, num_bytes = {}, 0
@@ -200,11 +200,14 @@ def camera_test(
                 rows = np.flatnonzero(chosen == r)[:count]
                 if len(rows) < min(count, _FACES_OF_CAMERA[0]):
                     continue
-                camera = adapt_branch(network, r, fit_crops([strangers[row] for row in rows], r, views))
-                adapted[r], num_bytes = own[r] | camera.tensors, num_bytes + camera.num_bytes
+                views_of_camera = fit_crops([strangers[row] for row in rows], r, views)
+                measured = adapted_statistics(network, r, views_of_camera)
+                adapted[r] = own[r] | measured
+                num_bytes += sum(tensor.nbytes for tensor in measured.values())
             for r, bn_set in adapted.items():
                 network.load_bn_set(r, bn_set)
-            embeddings = embed_crops(loaded, probes, DEFAULT_STRATEGY, interpolation=views, mirror=True)
+            sizes = selected_sizes(loaded, probes, DEFAULT_STRATEGY)
+            embeddings = loaded.embed(probes, sizes, mirror=True)
             for r in adapted:
                 network.load_bn_set(r, own[r])
             accuracy, std = kfold_accuracy(gallery, embeddings, issame)
@@ -240,7 +243,7 @@ def camera_test(
     return path
 
 
-def _load(name: str, runs: Sequence[Path], folder: Path) -> EvaluatedModel:
+def _load(name: str, runs: Sequence[Path], folder: Path) -> FaceModel:
     one = runs[0] if len(runs) == 1 else join_branches(runs, folder / _slug(name), role=name)
     return replace(load_model(one), name=name)
 
@@ -254,11 +257,10 @@ def _drawn(faces: RecordFaces, count: int, seed: int) -> NDArray[np.uint8]:
     return stack_faces(faces, np.random.default_rng(seed).permutation(len(faces))[:count])
 
 
-def _made_of(models: Mapping[str, EvaluatedModel], sets: Sets, seed: int) -> dict[str, Any]:
+def _made_of(models: Mapping[str, FaceModel], sets: Sets, seed: int) -> dict[str, Any]:
     return {
         "networks": {
-            name: {str(r): model.fingerprint(r) for r in model.native_resolutions}
-            for name, model in models.items()
+            name: {str(r): model.fingerprint(r) for r in model.resolutions} for name, model in models.items()
         },
         "learn": RecordFaces(sets.rec(_LEARN)).fingerprint(),
         "test": sha256(sets.bin(_TEST)),

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from btnet.evaluation.style import save_figure
+from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
 from btnet_lab.evidence.captions import captions
 from btnet_lab.evidence.figure_pictures import figure_pictures

@@ -10,16 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from btnet.evaluation.style import (
-    COLOURS,
-    LINES,
-    MARKERS,
-    family_styles,
-    legend_below,
-    math_name,
-    new_figure,
-    tidy,
-)
+from btnet.evaluation.plots import COLOURS, LINES, math_name, new_figure, tidy
 from btnet_lab.analysis import allocation
 from btnet_lab.evidence.groups import FULL, Groups, grouped, mean, members, pairs_of, values
 from btnet_lab.evidence.judgement import difference
@@ -27,6 +18,7 @@ from btnet_lab.evidence.learning import CURVES, PAPERS_SIZE, Curve, curves
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import BRANCH, beyond_name
 from btnet_lab.report.verification_scores import pair_key
+from btnet_lab.style import MARKERS, family_styles, legend_below
 
 __all__ = ["pictures"]
 

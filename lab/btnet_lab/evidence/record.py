@@ -19,10 +19,11 @@ from btnet.evaluation.verification import kfold_accuracy, kfold_correct
 from btnet.files.digest import sha256
 from btnet.files.text import read_json
 from btnet.method.btnet import BTNet
-from btnet.serving.embedding_store import EmbeddingStore
-from btnet.serving.model_folder import EvaluatedModel, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.feature_file import EmbeddingCache
+from btnet.serving.loading import load_model
 from btnet.serving.results import write_result
-from btnet.serving.verification_report import SetResults, report
+from btnet.serving.verification_report import SetResults, verification_document
 from btnet.serving.verify import Pair, pair_label, verify
 from btnet_lab.evidence.plan import Job, Sweep
 from btnet_lab.report.results import number, read_results
@@ -99,7 +100,7 @@ def measure(
     test: Path,
     pairs: Sequence[Pair],
     *,
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     interpolation: str,
     settings: Mapping[str, Any],
     cost: Cost,
@@ -135,7 +136,7 @@ def measure(
         each.to(device)
     images, issame = read_bin(test)
     found = verify(model, images, issame, pairs, interpolation=interpolation, embed=store)
-    document = report(
+    document = verification_document(
         [SetResults(test, sha256(test), issame, {job.name: found})], pairs, [model], [job.name], interpolation
     )
     document[_MORE] = {
@@ -193,22 +194,23 @@ def mean_accuracy(record: Record) -> float:
 
 
 def _old_gallery(
-    old: EvaluatedModel,
-    new: EvaluatedModel,
+    old: FaceModel,
+    new: FaceModel,
     images: NDArray[np.uint8],
     issame: NDArray[np.bool_],
     pairs: Sequence[Pair],
-    store: EmbeddingStore,
+    store: EmbeddingCache,
     interpolation: str,
 ) -> dict[str, float]:
     """Accuracy of the new model's probes against the old one's gallery of canonical size."""
     found = {}
     for pair in pairs:
-        gallery, probe = (model.network_for(side or 0) for model, side in zip((old, new), pair, strict=True))
-        if pair[0] != old.canonical_size or gallery is None or probe is None:
+        if pair[0] != old.canonical_size or pair[1] is None or new.choose(pair[1]) is None:
             continue
-        left = store(gallery.network, images[::2], view_size=pair[0], interpolation=interpolation)
-        right = store(probe.network, images[1::2], view_size=pair[1], interpolation=interpolation)
+        left, right = (
+            model.embed(faces, size, interpolation=interpolation, mirror=True, embed=store)
+            for model, faces, size in ((old, images[::2], pair[0]), (new, images[1::2], pair[1]))
+        )
         found[pair_label(pair)] = kfold_accuracy(left, right, issame)[0]
     return found
 
@@ -223,8 +225,8 @@ def _from_text(text: str, num_pairs: int) -> NDArray[np.bool_]:
     return np.unpackbits(bits, count=num_pairs).astype(np.bool_)
 
 
-def _sizes(job: Job, model: EvaluatedModel) -> dict[str, int]:
-    network = model.model
+def _sizes(job: Job, model: FaceModel) -> dict[str, int]:
+    network = model.module
     trunk = network.trunk if isinstance(network, BTNet) else network
     num_trunk = sum(p.numel() for p in trunk.parameters())
     if isinstance(network, BTNet):

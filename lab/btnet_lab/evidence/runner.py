@@ -14,8 +14,8 @@ import torch
 from btnet.console import show
 from btnet.data.record_faces import RecordFaces
 from btnet.files.atomic import replacing
-from btnet.serving.backend import torch_device
-from btnet.serving.embedding_store import EmbeddingStore
+from btnet.serving.feature_file import EmbeddingCache
+from btnet.serving.loading import torch_device
 from btnet.serving.verify import parse_pair
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
@@ -263,7 +263,7 @@ class Runner:
             self.source.trunk,
             self.sets.bin(test),
             pairs,
-            store=EmbeddingStore(self.folder / "embeddings"),
+            store=EmbeddingCache(self.folder / "embeddings"),
             interpolation=config.interpolation,
             settings={key: value for key, value in config.items() if key not in LOCAL},
             cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device),

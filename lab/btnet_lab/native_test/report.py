@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.results import describe_model, plain, result_document
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.strategies import NativeScore
@@ -18,7 +18,7 @@ __all__ = ["native_document", "native_rows"]
 def native_document(
     pairs: NativeSet,
     scores: Mapping[str, Sequence[NativeScore]],
-    models: Sequence[EvaluatedModel],
+    models: Sequence[FaceModel],
     paths: Sequence[str],
     *,
     name: str,
@@ -71,8 +71,7 @@ def native_document(
         },
         interpolation=interpolation,
         models=[
-            describe_model(model, path, model.native_resolutions)
-            for model, path in zip(models, paths, strict=True)
+            describe_model(model, path, model.resolutions) for model, path in zip(models, paths, strict=True)
         ],
         sets=[
             {

@@ -9,10 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.evaluation.cosine import unit_normalise
 from btnet.serving.embedding import Embed, embed_images
-from btnet.serving.gallery import unit
-from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.native import embed_crops
+from btnet.serving.face_model import FaceModel
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector, blur_features
 from btnet_lab.native_test.capture import capture_faces
 from btnet_lab.native_test.scene import Conditions
@@ -24,7 +23,7 @@ _RIDGE: Final = 0.1
 
 def fit_selector(
     faces: NDArray[np.uint8],
-    model: EvaluatedModel | None = None,
+    model: FaceModel | None = None,
     *,
     conditions: Conditions | None = None,
     seed: int = 0,
@@ -47,10 +46,10 @@ def fit_selector(
         interpolation: of the model's views.
         batch_size: images per forward pass.
         progress: called with the number of faces photographed and embedded.
-        embed: a stand-in for `embed_images`, such as a store of embeddings.
+        embed: as in `FaceModel.embed`.
 
     Raises:
-        ValueError: for fewer than four faces per weight, or as `photograph` and `embed_crops`.
+        ValueError: for fewer than four faces per weight, or as `photograph` and `FaceModel.embed`.
     """
     if len(faces) < 4 * NUM_FEATURES:
         raise ValueError(
@@ -64,26 +63,18 @@ def fit_selector(
     selector = OpticalSelector(weights, about=about)
     if model is None:
         return selector
-    trunk = model.network_for(faces.shape[1])
-    if trunk is None:
-        raise ValueError(f"{model.name} has no network for {faces.shape[1]} px faces; give one with a trunk")
-    wanted = unit(
-        embed(trunk.network, faces, interpolation=interpolation, batch_size=batch_size, mirror=False)
-    )
-    progress(len(faces))
-    resolutions = sorted(model.native_resolutions)
+
+    def at(images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
+        found = model.embed(
+            images, size, interpolation=interpolation, batch_size=batch_size, progress=progress, embed=embed
+        )
+        return unit_normalise(found)
+
+    wanted = at(faces, faces.shape[1])
+    resolutions = sorted(model.resolutions)
     cosines = np.empty((len(faces), len(resolutions)))
     for column, resolution in enumerate(resolutions):
-        found = embed_crops(
-            model,
-            crops,
-            resolution,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            progress=progress,
-            embed=embed,
-        )
-        cosines[:, column] = np.einsum("nd,nd->n", unit(found), wanted)
+        cosines[:, column] = np.einsum("nd,nd->n", at(crops, resolution), wanted)
     cuts = best_cuts(selector.optical_sizes(crops), cosines, resolutions)
     pixel_cuts = best_cuts(np.array([len(crop) for crop in crops], np.float64), cosines, resolutions)
     return OpticalSelector(weights, cuts, pixel_cuts, {**about, "model": model.name})

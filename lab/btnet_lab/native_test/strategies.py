@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from btnet.evaluation.rates import measurable
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc, tar_at_fars
 from btnet.serving.embedding import Embed, embed_images
+from btnet.serving.face_model import FaceModel
 from btnet.serving.fusion import fuse, fusion_weights, one_hot
-from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.native import STRATEGIES, embed_crops, selected_resolutions
 from btnet.serving.optical import OpticalSelector
+from btnet.serving.selection import STRATEGIES, selected_resolutions
 from btnet_lab.native_test.native_set import NativeSet
 
 __all__ = ["FARS", "NativeEmbeddings", "NativeScore", "embed_natively", "native_choices", "score_choices"]
@@ -72,12 +72,12 @@ class NativeScore:
 
 
 def embed_natively(
-    model: EvaluatedModel,
+    model: FaceModel,
     pairs: NativeSet,
     *,
     interpolation: str | None = None,
     batch_size: int = 32,
-    mirror: bool = True,
+    mirror: bool = False,
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
 ) -> NativeEmbeddings:
@@ -90,30 +90,25 @@ def embed_natively(
         batch_size: images per forward pass.
         mirror: add the embedding of the mirror image.
         progress: called with the number of embeddings made.
-        embed: a stand-in for `embed_images`, such as a store of embeddings.
+        embed: as in `FaceModel.embed`.
 
     Raises:
-        ValueError: if the model has no network for the gallery, or as `embed_crops`.
+        ValueError: as `FaceModel.embed`.
     """
-    interpolation = interpolation or model.views
-    trunk = model.network_for(pairs.gallery.shape[1])
-    if trunk is None:
-        raise ValueError(
-            f"{model.name} has no network for a gallery of {pairs.gallery.shape[1]} px; give phi_hr "
-            "(`btnet-lab native-test --high-resolution`)"
+
+    def at(faces: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
+        return model.embed(
+            faces,
+            size,
+            interpolation=interpolation,
+            batch_size=batch_size,
+            mirror=mirror,
+            progress=progress,
+            embed=embed,
         )
-    gallery = embed(
-        trunk.network, pairs.gallery, interpolation=interpolation, batch_size=batch_size, mirror=mirror
-    )
-    progress(len(gallery))
-    probes = {
-        resolution: embed_crops(
-            model, pairs.probes, resolution, interpolation=interpolation, batch_size=batch_size, mirror=mirror,
-            progress=progress, embed=embed,
-        )
-        for resolution in model.native_resolutions
-    }  # fmt: skip
-    return NativeEmbeddings(gallery, probes)
+
+    gallery = at(pairs.gallery, pairs.gallery.shape[1])
+    return NativeEmbeddings(gallery, {size: at(pairs.probes, size) for size in model.resolutions})
 
 
 def native_choices(

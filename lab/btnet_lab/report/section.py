@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from matplotlib.figure import Figure
 
-from btnet.evaluation.style import svg_text
 from btnet_lab.report.table import Table
+from btnet_lab.style import svg_text
 
 __all__ = ["Picture", "Section", "picture_of"]
 

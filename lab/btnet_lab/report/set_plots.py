@@ -11,8 +11,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import PercentFormatter
 
-from btnet.evaluation.style import LINES, MARKERS, colour_of, legend_below, math_name, new_figure, tidy
-from btnet.evaluation.summary import AccuracyDrop, accuracy_drop, average
+from btnet.evaluation.plots import LINES, math_name, new_figure, tidy
+from btnet.evaluation.summary import average
+from btnet_lab.report.accuracy_drop import AccuracyDrop, accuracy_drop
+from btnet_lab.style import MARKERS, colour_of, legend_below
 
 __all__ = ["MIN_RADAR_SETS", "draw_averages", "draw_drops", "draw_radar"]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from btnet.evaluation.summary import GainBaselines, accuracy_drop, average, gains
+from btnet.evaluation.summary import GainBaselines, average, gains
+from btnet_lab.report.accuracy_drop import accuracy_drop
 from btnet_lab.report.published import published
 from btnet_lab.report.published_rows import has_gain, with_published
 from btnet_lab.report.results import NOT_MEASURED

@@ -17,7 +17,6 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
         "train": "btnet.cli.train",
         "configs": "btnet.cli.configs",
         "build-classifier": "btnet.cli.build_classifier",
-        "adapt-camera": "btnet.cli.adapt_camera",
     },
     "evaluate": {
         "evaluate": "btnet.cli.evaluate",
@@ -61,6 +60,11 @@ _MOVED: Final = (
     "demo", "evidence", "report", "analyse", "native-test", "fit-selector", "head-memory", "model-cost",
 )  # fmt: skip
 
+_GONE: Final = {
+    "adapt-camera": "`btnet-lab adapt-camera RUN FACES -o MODEL` writes a model with the camera's statistics, which is "
+    "given like any other (--model MODEL in place of --camera)",
+}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command of `btnet`; see `btnet.cli.command_line.run_program`.
@@ -69,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: command and options; those of the process if None.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if argv and argv[0] in _GONE:
+        show(f"btnet: error: {argv[0]}: {_GONE[argv[0]]}", error=True)
+        return 2
     groups = GROUPS
     if find_spec("btnet_lab"):
         groups = {**GROUPS, "": {name: f"btnet_lab.cli.{name.replace('-', '_')}" for name in _MOVED}}

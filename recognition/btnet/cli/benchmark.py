@@ -16,7 +16,8 @@ from btnet.console import show
 from btnet.evaluation.rates import too_few
 from btnet.evaluation.summary import GainBaselines
 from btnet.public_sets.image_sets import ImageFiles
-from btnet.serving.model_folder import EvaluatedModel, load_matched, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.loading import load_matched, load_model
 from btnet.serving.results import write_result
 from btnet.serving.verify import Pair, answers, parse_pair
 from btnet.training.distributed import distributed_context
@@ -50,7 +51,7 @@ class LoadedModels:
         baselines: what gains are measured by; None where neither phi_mr nor phi_mm was given.
     """
 
-    models: list[EvaluatedModel]
+    models: list[FaceModel]
     paths: list[str]
     baselines: GainBaselines | None
 
@@ -125,7 +126,7 @@ def parse_pairs(text: str) -> list[Pair]:
     return list(dict.fromkeys(parse_pair(word) for word in text.split(",")))
 
 
-def refuse_unanswered(pairs: Iterable[Pair], models: Sequence[EvaluatedModel]) -> None:
+def refuse_unanswered(pairs: Iterable[Pair], models: Sequence[FaceModel]) -> None:
     """Refuse a pair for which no model has networks.
 
     Raises:
@@ -204,7 +205,7 @@ def load_models(args: argparse.Namespace) -> LoadedModels:
 
 
 @contextmanager
-def on_device(args: argparse.Namespace, models: Iterable[EvaluatedModel]) -> Iterator[None]:
+def on_device(args: argparse.Namespace, models: Iterable[FaceModel]) -> Iterator[None]:
     """Move the models to the device of `--device`; the command's networks run inside."""
     with distributed_context(args.device or "") as context:
         for model in models:
@@ -251,7 +252,7 @@ def percent(value: float | None) -> str:
     return "-" if value is None or not np.isfinite(value) else f"{100 * value:.2f}"
 
 
-def views_of(models: Sequence[EvaluatedModel]) -> str:
+def views_of(models: Sequence[FaceModel]) -> str:
     """How the models see faces, in words: the one interpolation of all, or each with its own."""
     by_name = {model.name: model.views for model in models}
     if len(set(by_name.values())) == 1:
@@ -259,7 +260,7 @@ def views_of(models: Sequence[EvaluatedModel]) -> str:
     return ", ".join(f"{interpolation} ({name})" for name, interpolation in by_name.items())
 
 
-def _seeing(model: EvaluatedModel, interpolation: str | None) -> EvaluatedModel:
+def _seeing(model: FaceModel, interpolation: str | None) -> FaceModel:
     """The model with the interpolation that it is evaluated by."""
     if interpolation is not None and model.interpolation not in (None, interpolation):
         show(

@@ -55,12 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print a table, write JSON; 0 if compatible, 1 if not."""
     from btnet.data.pairs import read_pairs
-    from btnet.serving.backend import load_backend
     from btnet.serving.compatibility import TOLERANCE, check_compatibility
+    from btnet.serving.loading import load_model
     from btnet.serving.results import write_result
 
-    old = load_backend(args.old, args.old_backend, device=args.device)
-    new = load_backend(args.new, args.new_backend, device=args.device)
+    old = load_model(args.old, args.old_backend, device=args.device)
+    new = load_model(args.new, args.new_backend, device=args.device)
     resolutions = list(dict.fromkeys(args.resolutions or new.resolutions))
     images, issame = read_pairs(args.faces, args.num_pairs, size=old.canonical_size)
     same_runtime = args.old_backend == args.new_backend

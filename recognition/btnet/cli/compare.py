@@ -19,11 +19,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the cosine, and at which resolution each face was embedded."""
-    from btnet.serving.gallery import unit
+    from btnet.evaluation.cosine import unit_normalise
 
     crops = [read_crop(path) for path in args.images]
     recognizer = options.load_recognizer(args)
-    first, second = unit(recognizer.embed(crops))
+    first, second = unit_normalise(recognizer.embed(crops))
     cosine = float(first @ second)
     faces = [
         {"image": str(path), "width": crop.shape[1], "height": crop.shape[0], "resolution": chosen}

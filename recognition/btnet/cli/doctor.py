@@ -9,7 +9,7 @@ from dataclasses import asdict
 from btnet import __version__
 from btnet.cli import options
 from btnet.console import show
-from btnet.doctor.finding import Finding
+from btnet.doctor.checks import Finding, installed_packages, machine
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _findings(*, self_test: bool) -> Iterator[Finding]:
-    for title, look in (("packages", _packages), ("machine", _machine), ("self-test", _selftest)):
+    for title, look in (("packages", installed_packages), ("machine", machine), ("self-test", _selftest)):
         if look is _selftest and not self_test:
             continue
         try:
@@ -44,18 +44,6 @@ def _findings(*, self_test: bool) -> Iterator[Finding]:
         except Exception as error:  # a doctor's patient may be broken in any way: name it, and look further
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             yield Finding(title, f"stopped by {reason}", "put right what is said above, then try again")
-
-
-def _packages() -> Iterable[Finding]:
-    from btnet.doctor.packages import installed_packages
-
-    return installed_packages()
-
-
-def _machine() -> Iterable[Finding]:
-    from btnet.doctor.machine import machine
-
-    return machine()
 
 
 def _selftest() -> Iterable[Finding]:

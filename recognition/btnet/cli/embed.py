@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
             error=True,
         )
         return LEFT_OUT
-    trunk = recognizer.backend.trunk_fingerprint
+    trunk = recognizer.trunk_fingerprint
     gallery = Gallery(np.concatenate(embeddings), tuple(names), np.array(resolutions, np.int64), trunk)
     gallery.save(args.output)
     show(f"{args.output}: {len(gallery)} faces ({_by_resolution(gallery.resolutions)}), trunk {trunk[:12]}")

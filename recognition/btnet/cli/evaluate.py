@@ -30,16 +30,15 @@ from btnet.data.bin_sets import read_bin
 from btnet.evaluation.verification import roc_curve
 from btnet.files.digest import sha256
 from btnet.public_sets.image_sets import read_lfw_pairs
+from btnet.serving.face_model import FaceModel
 from btnet.serving.feature_pass import read_all
-from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.verification_report import SetResults, print_gains, print_report, report
+from btnet.serving.verification_report import SetResults, print_gains, print_report, verification_document
 from btnet.serving.verify import (
     Pair,
     VerificationResult,
     answers,
     pair_label,
     verify,
-    verify_listed,
 )
 
 
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         sets = [_verify_set(path, models, pairs, args) for path in paths]
         if args.pairs_file is not None:
             sets.append(_verify_files(models, pairs, args))
-    if finish(args, report(sets, pairs, models, loaded.paths, views)):
+    if finish(args, verification_document(sets, pairs, models, loaded.paths, views)):
         print_report(sets, pairs, views)
         for each in [[results] for results in sets] + [sets] * (len(sets) > 1):
             if loaded.baselines is not None:
@@ -105,8 +104,8 @@ def run(args: argparse.Namespace) -> None:
             _draw(results, pairs, args.roc, views)
 
 
-def _every_pair(models: Iterable[EvaluatedModel]) -> list[Pair]:
-    sizes = sorted({size for model in models for size in model.native_resolutions}, reverse=True)
+def _every_pair(models: Iterable[FaceModel]) -> list[Pair]:
+    sizes = sorted({size for model in models for size in model.resolutions}, reverse=True)
     return [(first, second) for first in sizes for second in sizes]
 
 
@@ -132,7 +131,7 @@ def _bin_paths(args: argparse.Namespace) -> list[Path]:
 
 
 def _verify_set(
-    path: Path, models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace
+    path: Path, models: list[FaceModel], pairs: list[Pair], args: argparse.Namespace
 ) -> SetResults:
     images, issame = read_bin(path, size=_aligned_size(models, pairs))
     one = partial(verify, images=images, issame=issame)
@@ -140,7 +139,7 @@ def _verify_set(
     return SetResults(path, sha256(path), issame, by_model)
 
 
-def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
+def _verify_files(models: list[FaceModel], pairs: list[Pair], args: argparse.Namespace) -> SetResults:
     listed = read_lfw_pairs(args.pairs_file, args.root)
     with progress_bar("reading", len(listed.images)) as progress:
         images, unreadable = read_all(listed.images, progress=progress)
@@ -158,7 +157,7 @@ def _verify_files(models: list[EvaluatedModel], pairs: list[Pair], args: argpars
     return SetResults(args.pairs_file, listed.checksum, issame, by_model, listed.num_folds, skipped)
 
 
-def _aligned_size(models: list[EvaluatedModel], pairs: list[Pair]) -> int | None:
+def _aligned_size(models: list[FaceModel], pairs: list[Pair]) -> int | None:
     """Of the faces, which must be aligned to be seen at a resolution; None where all are native crops."""
     return None if all(pair == (None, None) for pair in pairs) else models[0].canonical_size
 
@@ -166,7 +165,7 @@ def _aligned_size(models: list[EvaluatedModel], pairs: list[Pair]) -> int | None
 def _by_model(
     name: str,
     one: Callable[..., list[VerificationResult]],
-    models: list[EvaluatedModel],
+    models: list[FaceModel],
     pairs: list[Pair],
     num_images: int,
     args: argparse.Namespace,

@@ -8,7 +8,7 @@ from pathlib import Path
 from btnet.cli import options
 from btnet.console import show
 from btnet.interop.checkpoints import export_checkpoints
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Write the files and print by which names of `get_model` they load."""
-    model = load_model(args.model).model
+    model = load_model(args.model).module
     for checkpoint in export_checkpoints(
         model, args.output, resolutions=args.resolutions, overwrite=args.overwrite
     ):

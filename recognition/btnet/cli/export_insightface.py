@@ -9,7 +9,7 @@ from btnet.cli import options
 from btnet.console import show
 from btnet.files.atomic import refuse_existing
 from btnet.interop.insightface import MANIFEST, export_package
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     refuse_existing(args.output / MANIFEST, overwrite=args.overwrite)
     evaluated = load_model(args.model)
     folder = export_package(
-        evaluated.model,
+        evaluated.module,
         args.output,
         resolution=args.resolution,
         input_size=args.input_size,

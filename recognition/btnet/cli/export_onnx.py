@@ -18,7 +18,7 @@ from btnet.interop.onnx_bundle import export_bundle
 from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import NAME, leads_bundle
 from btnet.model_folder.model_files import record_files
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from btnet.serving.onnx_folder import FOLDER, network_file
 from btnet.serving.onnx_session import open_session
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Write the files and print a line for each: size, difference from torch, speed."""
     evaluated = load_model(args.model)
-    model = evaluated.model
+    model = evaluated.module
     sizes = (
         [model.trunk.canonical_size, *model.resolutions] if isinstance(model, BTNet) else [model.input_size]
     )

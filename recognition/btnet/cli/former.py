@@ -13,7 +13,6 @@ _STRATEGY: Final = {"--indicator": "--strategy INDICATOR+RULE", "--rule": "--str
 # Command -> former option -> the option's new name, the argument that it is now, or (with a space in it) what must be
 # written instead.
 _FORMER: Final[Mapping[str, Mapping[str, str]]] = {
-    "adapt-camera": {"--faces": "faces", **_STRATEGY},
     "build-classifier": {"--rec": "faces", "--num-workers": "--workers"},
     "check-compatibility": {"--old": "old", "--new": "new", "--faces": "faces"},
     "compare": _STRATEGY,

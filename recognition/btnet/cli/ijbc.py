@@ -29,9 +29,8 @@ from btnet.cli.benchmark import (
 from btnet.console import progress_bar, show, show_table
 from btnet.evaluation.summary import gain_text
 from btnet.public_sets.ijb import read_galleries_and_probes, read_ijb, read_template_pairs
-from btnet.serving.ijb_features import ALIGNMENTS
+from btnet.serving.ijb import ALIGNMENTS, FARS, FPIRS, RANKS
 from btnet.serving.ijb_run import IjbProtocol, IjbTasks, add_ijb_gains, run_ijb
-from btnet.serving.ijb_scores import FARS, FPIRS, RANKS
 from btnet.serving.results import describe_model, result_document
 from btnet.serving.verify import answers, pair_label
 

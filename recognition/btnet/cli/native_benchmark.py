@@ -24,10 +24,10 @@ from btnet.cli.benchmark import (
 from btnet.console import progress_bar, show, show_table
 from btnet.public_sets.image_sets import IdentificationSet, PairSet
 from btnet.serving.feature_pass import image_sizes
-from btnet.serving.native import parse_strategies
 from btnet.serving.native_features import NativeFeatures, embed_native_set
 from btnet.serving.native_scores import RANKS, Embedded, Entries, score_closed_set
 from btnet.serving.results import describe_model, result_document
+from btnet.serving.selection import parse_strategies
 
 __all__ = ["NativeTask", "add_native_arguments", "run_closed_set", "run_native"]
 
@@ -91,7 +91,7 @@ def run_native(task: NativeTask, args: argparse.Namespace) -> None:
                     progress=progress,
                 )
             described.append(describe_model(model, path, features.files))
-            idle += [f"{model.name} at {r} px" for r in model.native_resolutions if r not in features.files]
+            idle += [f"{model.name} at {r} px" for r in model.resolutions if r not in features.files]
             for head, scored in _by_strategy(features, readable, task.score):
                 entries += [{"model": model.name, **head, **entry} for entry in scored]
     embedding = "image plus mirror" if args.mirror else "image alone"

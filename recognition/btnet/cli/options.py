@@ -12,9 +12,9 @@ from btnet.images.interpolation import INTERPOLATIONS
 from btnet.serving.selection import INDICATORS, RULES
 
 if TYPE_CHECKING:
-    from btnet.serving.native import Strategy
     from btnet.serving.optical import OpticalSelector
     from btnet.serving.recognizer import Recognizer
+    from btnet.serving.selection import Strategy
 
 MODEL_VARIABLE: Final = "BTNET_MODEL"
 BACKENDS: Final = ("torch", "onnxruntime")
@@ -189,7 +189,7 @@ def strategy_of(args: argparse.Namespace) -> Strategy:
     Raises:
         ValueError: for an unknown strategy, or several.
     """
-    from btnet.serving.native import parse_strategies
+    from btnet.serving.selection import parse_strategies
 
     strategies = parse_strategies(args.strategy)
     if len(strategies) > 1:
@@ -218,16 +218,6 @@ def selector_of(args: argparse.Namespace) -> OpticalSelector | None:
     return None if args.selector is None else OpticalSelector.load(args.selector)
 
 
-def add_camera(parser: Parser) -> None:
-    """Declare a camera's statistics."""
-    parser.add_argument(
-        "--camera",
-        type=Path,
-        metavar="FOLDER",
-        help="of `btnet adapt-camera`: this camera's statistics (torch)",
-    )
-
-
 def add_recognizer(parser: argparse.ArgumentParser) -> None:
     """Declare which model embeds, and how."""
     parser.add_argument(
@@ -245,7 +235,6 @@ def add_recognizer(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average the two networks that a face's size lies between: up to twice the time",
     )
-    add_camera(parser)
     add_batch_size(parser)
     add_mirror(parser)
 
@@ -270,7 +259,6 @@ def load_recognizer(args: argparse.Namespace) -> Recognizer:
         rule=strategy.rule,
         selector=args.selector,
         fusion=args.fusion,
-        camera=args.camera,
         batch_size=args.batch_size,
         mirror=args.mirror,
     )

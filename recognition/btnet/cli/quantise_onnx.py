@@ -13,11 +13,11 @@ from btnet.console import show
 from btnet.data.aligned import CANONICAL_SIZE
 from btnet.data.bin_sets import read_bin
 from btnet.data.pairs import sample_faces
+from btnet.evaluation.cosine import unit_normalise
 from btnet.evaluation.verification import kfold_accuracy
 from btnet.files.atomic import refuse_existing
 from btnet.images.resize import resize
 from btnet.interop.onnx_int8 import embed_with_session, onnx_input_size, quantise_onnx
-from btnet.serving.gallery import unit
 from btnet.serving.onnx_session import open_session
 
 
@@ -73,6 +73,6 @@ def run(args: argparse.Namespace) -> None:
             f"{path}: {path.stat().st_size / 1e6:.1f} MB, accuracy {100 * accuracy:.2f} +- {100 * std:.2f} %"
             f" on {len(issame)} pairs of {args.bin} at {view} px"
         )
-    exact, quantised = (unit(embeddings) for embeddings in sides.values())
+    exact, quantised = (unit_normalise(embeddings) for embeddings in sides.values())
     cosine = (exact * quantised).sum(axis=1)
     show(f"cosine of int8 and float32 embeddings: mean {cosine.mean():.4f}, lowest {cosine.min():.4f}")

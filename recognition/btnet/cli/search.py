@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     crop = read_crop(args.probe)
     recognizer = options.load_recognizer(args)
     for path, gallery in galleries.items():
-        gallery.check_trunk(recognizer.backend.trunk_fingerprint, path, f"{args.model} is")
+        gallery.check_trunk(recognizer.trunk_fingerprint, path, f"{args.model} is")
     [matches] = search_galleries(galleries, recognizer.embed([crop]), args.top)
     height, width = crop.shape[:2]
     [chosen] = recognizer.choose([crop]).tolist()

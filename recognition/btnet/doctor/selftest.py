@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from btnet.backbones.iresnet import IResNet
 from btnet.data.views import normalise
-from btnet.doctor.finding import Finding
+from btnet.doctor.checks import Finding
 from btnet.images.codec import decode_image
 from btnet.images.resize import resize
 from btnet.method.btnet import BTNet

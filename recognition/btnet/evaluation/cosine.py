@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "finite_rows", "indexed_pair_scores", "score_blocks", "unit_rows"]
+__all__ = ["Array", "finite_rows", "indexed_pair_scores", "score_blocks", "unit_normalise", "unit_rows"]
 
 Array = npt.NDArray[Any]
 
@@ -15,8 +15,14 @@ _BLOCK_SCORES = 1 << 24
 _PAIR_BLOCK_NUMBERS = 1 << 23
 
 
+def unit_normalise(embeddings: Array) -> Array:
+    """Embeddings of length 1, [N, D] in their own dtype: products are cosines. Zero stays zero."""
+    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.where(norms == 0, norms.dtype.type(1), norms))
+
+
 def unit_rows(embeddings: Array, name: str, *, first_row: int = 0) -> Array:
-    """L2-normalise embeddings; the zero vector stays itself, so that it scores 0 with everything.
+    """`unit_normalise` for embeddings that come from outside: checked, of any dtype, a block of many.
 
     Args:
         embeddings: [N, D].

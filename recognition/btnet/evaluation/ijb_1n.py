@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from btnet.evaluation.cosine import Array
-from btnet.evaluation.mates import Gallery, checked_ids, rank_rates
+from btnet.evaluation.mates import Enrolled, checked_ids, rank_rates
 from btnet.evaluation.rates import impostor_thresholds
 
 __all__ = ["Ijb1NResult", "ijb_1n", "ijb_1n_standard"]
@@ -68,7 +68,7 @@ def ijb_1n(
     """
     counts = {fpir: _num_impostors(fpir, len(probes)) for fpir in fpirs}
     keep = max(counts.values(), default=1)
-    enrolled = Gallery(gallery, gallery_ids, one_per_id=True)
+    enrolled = Enrolled(gallery, gallery_ids, one_per_id=True)
     mate_scores, found, highest = [], [], np.empty(0)
     for standing in enrolled.standings(probes, probe_ids):
         mate_scores.append(standing.mate_score)
@@ -99,25 +99,22 @@ def ijb_1n_standard(
 ) -> Ijb1NResult:
     """The IJB protocol: all probes search each gallery apart; those enrolled only elsewhere are the non-mates.
 
-    TPIR at FPIR is that of `btnet.evaluation.open_set` (exact, the mate at any rank), rank-k is over the mated
+    TPIR at FPIR is that of `open_set` (exact, the mate at any rank), rank-k is over the mated
     probes; both are averaged over the galleries.
 
     Args:
         galleries: G1 and G2 as (templates [G, D], ids [G]), one template a person.
-        probes: templates, [P, D].
+        probes: as in `ijb_1n`, and so the rest.
         probe_ids: whose, [P].
         fpirs: targets, in (0, 1).
         ranks: the k of rank-k.
-
-    Returns:
-        The averages, and each gallery's own.
 
     Raises:
         ValueError: as `ijb_1n`; or if a probe is in no gallery, or a gallery leaves no mate or no non-mate.
     """
     if not galleries:
         raise ValueError("no gallery to search; expected G1 and G2 as (templates, ids)")
-    enrolled = [Gallery(templates, ids, one_per_id=True) for templates, ids in galleries]
+    enrolled = [Enrolled(templates, ids, one_per_id=True) for templates, ids in galleries]
     people = checked_ids(probe_ids, len(probes), "probes")
     nowhere = np.flatnonzero(~np.any([gallery.has(people) for gallery in enrolled], axis=0))
     if nowhere.size:

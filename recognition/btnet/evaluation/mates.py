@@ -12,7 +12,7 @@ import numpy as np
 
 from btnet.evaluation.cosine import Array, finite_rows, score_blocks
 
-__all__ = ["Gallery", "Standing", "checked_ids", "rank_rates"]
+__all__ = ["Enrolled", "Standing", "checked_ids", "rank_rates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Standing:
     rank: Array
 
 
-class Gallery:
+class Enrolled:
     """Enrolled embeddings and whose they are.
 
     Args:

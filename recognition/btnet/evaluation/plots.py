@@ -1,9 +1,9 @@
-"""Pictures of results: ROC curves, and what faces look like at each resolution.
+"""ROC curves, and how every picture of the project looks and becomes a file.
 
 Drawn with matplotlib's figure objects, not pyplot: no global state, no display, safe in threads.
 """
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,24 +11,38 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from btnet.evaluation.style import COLOURS, LINES, legend_below, math_name, new_figure, save_figure, tidy
-from btnet.images.resize import resize
+from btnet.console import shown
+from btnet.files.atomic import replacing
 from btnet.optional import extra
 
 with extra("plots"):
+    import matplotlib as mpl
     from matplotlib.axes import Axes
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-__all__ = ["draw_roc_panels", "plot_faces_and_roc", "plot_roc"]
+__all__ = [
+    "COLOURS",
+    "LINES",
+    "PICTURE_ENDINGS",
+    "Curve",
+    "check_picture",
+    "draw_roc",
+    "math_name",
+    "new_figure",
+    "plot_roc",
+    "save_figure",
+    "tidy",
+]
 
-Images = npt.NDArray[np.uint8]
 Curve = tuple[npt.NDArray[Any], npt.NDArray[Any]]
 """FAR and TAR, both rising, as `btnet.evaluation.verification.roc_curve` gives them."""
 
-_INCHES_WIDE: Final = 10.0
-_GAP_PX: Final = 6
-_MAX_COLUMNS: Final = 3
+# Okabe and Ito's palette: told apart by colour-blind readers. Line styles help on paper.
+COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+LINES: Final = ("-", "--", "-.", ":")
+PICTURE_ENDINGS: Final = (".png", ".svg")
 
 
 def plot_roc(
@@ -47,84 +61,24 @@ def plot_roc(
     """
     figure = new_figure(5.2, 4.4)
     axes = figure.add_subplot()
-    _draw_roc(axes, curves, title)
+    draw_roc(axes, curves, title)
     axes.set_ylabel("true accept rate")
     axes.legend(loc="best", frameon=False)
     save_figure(figure, path, dpi)
 
 
-def draw_roc_panels(panels: Mapping[str, Mapping[str, Curve]]) -> Figure:
-    """ROC curves of several tests side by side (figs. 11 and 12), logarithmic FAR axis.
+def draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:
+    """Draw ROC curves into axes.
 
     Args:
-        panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
-            colour in all panels.
+        axes: to draw in.
+        curves: name of each model -> (far, tar).
+        title: above them.
+        models: of the whole picture: a model keeps its colour in all its axes; none: those of these curves.
 
     Raises:
-        ValueError: as `plot_roc`; or if there is no panel.
+        ValueError: if there is no curve, or one has no point.
     """
-    _check_panels(panels)
-    columns = min(_MAX_COLUMNS, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = new_figure(3.9 * columns, 3.4 * rows + 0.4)
-    models = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    for index, (test, curves) in enumerate(panels.items()):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        _draw_roc(axes, curves, test, models)
-        if index % columns == 0:
-            axes.set_ylabel("true accept rate")
-    legend_below(figure, figure.axes)
-    return figure
-
-
-def plot_faces_and_roc(
-    images: Images,
-    resolutions: Sequence[int],
-    panels: Mapping[str, Mapping[str, Curve]],
-    path: str | Path,
-    *,
-    faces_title: str = "The same faces, pixel by pixel",
-    dpi: int = 150,
-) -> None:
-    """Draw the demo's picture: faces at each resolution above, ROC curves of each test below.
-
-    Args:
-        images: uint8 RGB [N, S, S, 3].
-        resolutions: of the rows of faces, in px.
-        panels: name of each test ("112&14") -> name of each model ("phi_bt") -> (far, tar). A model keeps its
-            colour in all panels.
-        path: PNG or SVG to write; it appears complete or not at all.
-        faces_title: above the faces.
-        dpi: dots per inch.
-
-    Raises:
-        ValueError: if there are no images or resolutions, or the images are not uint8 [N, S, S, 3]; as `plot_roc`; or
-            if there is no panel.
-    """
-    _check_panels(panels)
-    mosaic = _mosaic(images, resolutions)
-    heights = (_inches_high(mosaic) + 0.5, 4.1)
-    figure = new_figure(_INCHES_WIDE, sum(heights))
-    grid = figure.add_gridspec(2, 1, height_ratios=heights)
-    above, below = figure.add_subfigure(grid[0]), figure.add_subfigure(grid[1])
-    _draw_faces(above.add_subplot(), mosaic, resolutions, faces_title)
-
-    models = list(dict.fromkeys(name for curves in panels.values() for name in curves))
-    all_axes = below.subplots(1, len(panels), sharey=True, squeeze=False)[0]
-    for axes, (test, curves) in zip(all_axes, panels.items(), strict=True):
-        _draw_roc(axes, curves, test, models)
-    all_axes[0].set_ylabel("true accept rate")
-    below.suptitle("Verification of people never trained on", fontsize=12, fontweight="bold")
-    legend_below(below, list(all_axes))
-    save_figure(figure, path, dpi)
-
-
-def _check_panels(panels: Mapping[str, Mapping[str, Curve]]) -> None:
-    if not panels:
-        raise ValueError("no panels to plot; expected at least one test with its curves")
-
-
-def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:
     if not curves:
         raise ValueError(f"no curves to plot for {title!r}; expected at least one (far, tar)")
     order = list(models) or list(curves)
@@ -158,41 +112,67 @@ def _draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Seque
     tidy(axes, "both")
 
 
-def _draw_faces(axes: Axes, mosaic: Images, resolutions: Sequence[int], title: str) -> None:
-    axes.imshow(mosaic, interpolation="nearest")
-    step = mosaic.shape[0] / len(resolutions)
-    axes.set_yticks([step * (i + 0.5) for i in range(len(resolutions))], [f"{r} px" for r in resolutions])
-    axes.set_xticks([])
-    axes.tick_params(length=0, labelsize=11)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    axes.set_title(title, fontsize=12, fontweight="bold")
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches whose parts keep clear of each other."""
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def _mosaic(images: Images, resolutions: Sequence[int]) -> Images:
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
-        raise ValueError(
-            f"images are {images.dtype} of shape {list(images.shape)}, expected uint8 RGB [N, S, S, 3]"
-        )
-    if len(images) == 0 or not resolutions:
-        raise ValueError(
-            f"{len(images)} images at {len(resolutions)} resolutions make no picture; expected one of both"
-        )
-    height, width = images.shape[1:3]
-    step_y, step_x = height + _GAP_PX, width + _GAP_PX
-    mosaic: Images = np.full((step_y * len(resolutions), step_x * len(images), 3), 255, dtype=np.uint8)
-    for row, resolution in enumerate(resolutions):
-        for column, image in enumerate(images):
-            shrunk = resize(image, resolution)
-            # Nearest: each pixel becomes a block, also where the sizes do not divide.
-            rows = np.arange(height) * resolution // height
-            columns = np.arange(width) * resolution // width
-            y, x = row * step_y + _GAP_PX // 2, column * step_x + _GAP_PX // 2
-            mosaic[y : y + height, x : x + width] = shrunk[rows][:, columns]
-    return mosaic
+def tidy(axes: Axes, grid: str | None = "y") -> None:
+    """The common frame: no lines on top and at the right, a faint grid behind the data.
+
+    Args:
+        axes: to change.
+        grid: "x", "y", "both", or None for none.
+    """
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.set_axisbelow(True)
+    if grid == "both":
+        axes.grid(which="major", color="#dddddd", linewidth=0.6)
+    elif grid is not None:
+        axes.grid(which="major", axis="x" if grid == "x" else "y", color="#dddddd", linewidth=0.6)
 
 
-def _inches_high(mosaic: Images) -> float:
-    # The labels of the rows take 0.6 inch of the width.
-    rows, columns = mosaic.shape[:2]
-    return (_INCHES_WIDE - 0.6) * int(rows) / int(columns)
+def math_name(name: str) -> str:
+    """A name as matplotlib sets it: "phi_bt r14" becomes a Greek letter with its index.
+
+    Other names are shown as they are: dollars, and an underscore in front, which would keep them out of legends.
+    """
+    name = shown(name)
+    match = re.fullmatch(r"phi_([A-Za-z0-9]+)(?:[ _](\w+))?", name, re.ASCII)
+    if match is not None:
+        return rf"$\phi_{{\mathrm{{{match[1]}}}}}$" + (f" {match[2]}" if match[2] else "")
+    escaped = re.sub(r"^_", r"$\\_$", name.replace("$", r"\$"))
+    # In words ("phi_mm, from scratch"); a path is left alone.
+    return re.sub(r"(?<![\w/])phi_([A-Za-z0-9]+)(?=[ ,]|$)", r"$\\phi_{\\mathrm{\1}}$", escaped)
+
+
+def save_figure(figure: Figure, path: str | Path, dpi: int = 150) -> None:
+    """Write a PNG or an SVG, whole or not at all.
+
+    Args:
+        figure: to draw.
+        path: its ending chooses the format; its folder is created.
+        dpi: dots per inch, of a PNG and of images in an SVG.
+
+    Raises:
+        ValueError: for another ending.
+    """
+    path = check_picture(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    with replacing(path) as temporary, mpl.rc_context({"svg.hashsalt": "btnet"}):
+        # Without a date: the same numbers give the same file.
+        metadata = {"Date": None} if path.suffix == ".svg" else None
+        figure.savefig(temporary, format=path.suffix[1:], dpi=dpi, facecolor="white", metadata=metadata)
+
+
+def check_picture(path: str | Path) -> Path:
+    """The path, if its ending is one that `save_figure` writes.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    path = Path(path)
+    if path.suffix not in PICTURE_ENDINGS:
+        raise ValueError(f"{path}: pictures are written as {' or '.join(PICTURE_ENDINGS)}; change the ending")
+    return path

@@ -30,7 +30,14 @@ Bools = npt.NDArray[np.bool_]
 
 
 def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -> float:
-    """Largest true accept rate that any threshold reaches with a false accept rate of at most `far`.
+    """Largest true accept rate at a false accept rate of at most `far`, in [0, 1]; see `tar_at_fars`."""
+    return tar_at_fars(scores, issame, (far,))[far]
+
+
+def tar_at_fars(
+    scores: npt.NDArray[Any], issame: npt.NDArray[Any], fars: Sequence[float]
+) -> dict[float, float]:
+    """Largest true accept rate that any threshold reaches at a false accept rate of at most each of `fars`.
 
     Exact: the threshold is an impostor's score, and a pair must score above it. Of n impostors, floor(far n)
     may be accepted; where ties would accept more, all of the tied ones are rejected, and matched pairs of
@@ -38,27 +45,7 @@ def tar_at_far(scores: npt.NDArray[Any], issame: npt.NDArray[Any], far: float) -
     (`is_measurable`).
 
     Args:
-        scores: [N], larger = more alike (e.g. `pair_scores`).
-        issame: [N], true where a pair shows one person.
-        far: false accept rate, in (0, 1).
-
-    Returns:
-        TAR in [0, 1].
-
-    Raises:
-        ValueError: if lengths disagree, a score is NaN, `far` is outside (0, 1), or all pairs are of one
-            kind.
-    """
-    return tar_at_fars(scores, issame, (far,))[far]
-
-
-def tar_at_fars(
-    scores: npt.NDArray[Any], issame: npt.NDArray[Any], fars: Sequence[float]
-) -> dict[float, float]:
-    """`tar_at_far` at several rates at once: IJB's 1e-6 to 1e-1, or a fine grid that draws a ROC.
-
-    Args:
-        scores: [N], larger = more alike; millions are fine (`btnet.evaluation.cosine.indexed_pair_scores`).
+        scores: [N], larger = more alike (e.g. `pair_scores`); millions are fine.
         issame: [N], true where a pair shows one person.
         fars: false accept rates, in (0, 1).
 
@@ -66,7 +53,7 @@ def tar_at_fars(
         TAR in [0, 1] by FAR.
 
     Raises:
-        ValueError: as `tar_at_far`.
+        ValueError: if lengths disagree, a score is NaN, a rate is outside (0, 1), or all pairs are of one kind.
     """
     values = check_scores(scores)
     same = check_labels(issame, len(values))
@@ -82,18 +69,7 @@ def tar_at_nearest_fars(
 
     The points are the corners of the curve (those on a straight line between two others are left out, as
     scikit-learn's `roc_curve` does by default). Of two equally near ones the larger FAR counts, of one FAR the largest
-    TAR. For numbers beside published ones; for anything new, take `tar_at_fars`.
-
-    Args:
-        scores: [N], larger = more alike.
-        issame: [N], true where a pair shows one person.
-        fars: false accept rates, in (0, 1).
-
-    Returns:
-        TAR in [0, 1] by FAR.
-
-    Raises:
-        ValueError: as `tar_at_far`.
+    TAR. For numbers beside published ones; for anything new, take `tar_at_fars`, whose arguments and errors are these.
     """
     for target in fars:
         check_far(target)
@@ -110,9 +86,7 @@ def tar_at_nearest_fars(
 def is_measurable(rate: float, num_impostors: int) -> bool:
     """Whether a set can carry a false accept (or false positive) rate: one impostor at least may be accepted.
 
-    Args:
-        rate: in (0, 1).
-        num_impostors: pairs of different people, or searches for people who are not enrolled.
+    Impostors are pairs of different people, or searches for people who are not enrolled.
     """
     return int(rate * num_impostors + 1e-9) >= 1
 
@@ -123,13 +97,7 @@ def measurable(rates: Mapping[float, float], num_impostors: int) -> dict[float, 
 
 
 def too_few(targets: Iterable[float], num_impostors: int, what: str = "FAR") -> str:
-    """Why some rates of a table are "-", in a sentence; "" where all could be measured.
-
-    Args:
-        targets: rates of the table.
-        num_impostors: of the set, as in `is_measurable`.
-        what: the rate is called: "FAR", "FPIR".
-    """
+    """Why some rates (`what`: FAR, FPIR) of a table are "-", in a sentence; "" where all could be measured."""
     lost = [f"{target:g}" for target in targets if not is_measurable(target, num_impostors)]
     if not lost:
         return ""
@@ -159,14 +127,11 @@ def impostor_thresholds(impostors: npt.NDArray[Any], fars: Sequence[float]) -> d
 
 
 def roc_auc(scores: npt.NDArray[Any], issame: npt.NDArray[Any]) -> float:
-    """Area under the ROC: how often a matched pair scores above an impostor pair; a tie counts half.
+    """Area under the ROC, in [0, 1]: how often a matched pair scores above an impostor pair; a tie counts half.
 
     Args:
-        scores: [N], larger = more alike.
+        scores: [N], larger = more alike; -inf for a pair that no threshold accepts.
         issame: [N], true where a pair shows one person.
-
-    Returns:
-        In [0, 1].
 
     Raises:
         ValueError: if lengths disagree, a score is NaN, or all pairs are of one kind.
@@ -223,11 +188,7 @@ def check_labels(issame: npt.NDArray[Any], num_pairs: int) -> Bools:
 
 
 def check_far(far: float) -> None:
-    """Refuse a rate outside (0, 1).
-
-    Raises:
-        ValueError: for such a rate.
-    """
+    """Refuse a rate outside (0, 1) by a ValueError."""
     if not 0 < far < 1:
         raise ValueError(f"FAR {far} is no rate to aim at; expected a number between 0 and 1, e.g. 1e-3")
 

@@ -1,28 +1,11 @@
-"""Many sets in one number: averages, gains, and how evenly a model loses accuracy across sets."""
+"""Many sets in one number: averages and gains."""
 
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["AccuracyDrop", "GainBaselines", "accuracy_drop", "average", "gain_text", "gains"]
-
-
-@dataclass(frozen=True)
-class AccuracyDrop:
-    """What a model loses against a reference, set by set, in the unit of the accuracies.
-
-    Attributes:
-        by_set: reference minus model, in the order of the reference.
-        mean: over the sets.
-        spread: the largest drop minus the smallest.
-        std: (population) standard deviation over the sets.
-    """
-
-    by_set: dict[str, float]
-    mean: float
-    spread: float
-    std: float
+__all__ = ["GainBaselines", "average", "gain_text", "gains"]
 
 
 def average(values: Iterable[float | None]) -> float | None:
@@ -102,25 +85,3 @@ def gains(
 def gain_text(gain: float | None) -> str:
     """As tables show a gain: with two digits and a sign; what rounds to nothing has a plus, what is none is a dash."""
     return "-" if gain is None else f"{round(gain, 2) + 0.0:+.2f}"
-
-
-def accuracy_drop(reference: Mapping[str, float], accuracy: Mapping[str, float]) -> AccuracyDrop:
-    """How much a model loses on each set, and how unevenly.
-
-    Args:
-        reference: accuracy by set, e.g. at 112&112.
-        accuracy: of the same sets, e.g. at 112&14.
-
-    Returns:
-        The drops and their spread.
-
-    Raises:
-        ValueError: if there is no set, or the sets differ.
-    """
-    if not reference or reference.keys() != accuracy.keys():
-        raise ValueError(
-            f"drop from sets {sorted(reference)} to sets {sorted(accuracy)}: expected the same, at least one"
-        )
-    drops = {name: reference[name] - accuracy[name] for name in reference}
-    values = np.array(list(drops.values()))
-    return AccuracyDrop(drops, float(values.mean()), float(np.ptp(values)), float(values.std()))

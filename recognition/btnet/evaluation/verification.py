@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from btnet.evaluation.cosine import finite_rows, unit_normalise
 from btnet.evaluation.rates import (
     Bools,
     Floats,
@@ -57,7 +58,7 @@ def pair_scores(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) ->
         ValueError: if the shapes differ, or an embedding is NaN or infinite.
     """
     first, second = _embeddings(embeddings1, embeddings2)
-    scores: Floats = np.einsum("nd,nd->n", _normalise(first), _normalise(second))
+    scores: Floats = np.einsum("nd,nd->n", unit_normalise(first), unit_normalise(second))
     return scores
 
 
@@ -186,7 +187,7 @@ def check_folds(issame: npt.NDArray[Any], num_pairs: int, num_folds: int) -> tup
 
 def _squared_distances(embeddings1: npt.NDArray[Any], embeddings2: npt.NDArray[Any]) -> Floats:
     first, second = _embeddings(embeddings1, embeddings2)
-    difference = _normalise(first) - _normalise(second)
+    difference = unit_normalise(first) - unit_normalise(second)
     distances: Floats = np.einsum("nd,nd->n", difference, difference)
     return distances
 
@@ -233,22 +234,12 @@ def _folds(num_pairs: int, num_folds: int) -> list[slice]:
 
 
 def _embeddings(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> tuple[Floats, Floats]:
-    left, right = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    if left.ndim != 2 or left.shape != right.shape:
+    if np.shape(first) != np.shape(second):
         raise ValueError(
-            f"embeddings have shapes {list(left.shape)} and {list(right.shape)}, expected the same [N, D]"
+            f"embeddings have shapes {list(np.shape(first))} and {list(np.shape(second))}, expected the same [N, D]"
         )
-    for name, values in (("first", left), ("second", right)):
-        broken = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        if broken.size:
-            raise ValueError(
-                f"{broken.size} of the {name} {len(values)} embeddings are NaN or infinite, the first in row "
-                f"{broken[0]}; the network diverged or its input was broken, no score can be given"
-            )
+    left, right = (
+        finite_rows(np.asarray(embeddings, dtype=np.float64), name)
+        for embeddings, name in ((first, "first of each pair"), (second, "second of each pair"))
+    )
     return left, right
-
-
-def _normalise(embeddings: Floats) -> Floats:
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    # The zero vector stays itself, as in sklearn.preprocessing.normalize.
-    return np.asarray(embeddings / np.where(norms == 0, 1.0, norms), dtype=np.float64)

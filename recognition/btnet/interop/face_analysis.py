@@ -37,7 +37,7 @@ class RecognitionModel:
 
     def __init__(self, recognizer: Recognizer) -> None:
         """Wrap a recogniser."""
-        size = recognizer.backend.canonical_size
+        size = recognizer.model.canonical_size
         self.recognizer = recognizer
         self.input_size = (size, size)
         self.input_shape: list[Any] = [None, 3, size, size]

@@ -14,6 +14,7 @@ from btnet import __version__
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.state import fingerprint
 from btnet.data.views import normalise, resize_normalised
+from btnet.evaluation.cosine import unit_normalise
 from btnet.files.atomic import replacing
 from btnet.images.interpolation import check_interpolation
 from btnet.interop.onnx_convert import INPUT, OUTPUT, PRECISIONS, convert, to_half
@@ -220,8 +221,7 @@ def check_onnx(path: str | Path, network: Backbone | BTNet) -> float:
 def largest_difference(found: Any, expected: Any) -> float:
     """Largest absolute difference between L2-normalised embeddings [N, D]; NaN if any is not finite."""
     # In float64: an untrained network may give values whose squares overflow float32.
-    rows = [np.asarray(each, np.float64) for each in (found, expected)]
-    one, other = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in rows)
+    one, other = (unit_normalise(np.asarray(each, np.float64)) for each in (found, expected))
     return float(np.abs(one - other).max())
 
 

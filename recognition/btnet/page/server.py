@@ -11,14 +11,17 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
+from numpy.typing import NDArray
 
+from btnet.evaluation.cosine import unit_normalise
 from btnet.images.codec import encode_png
-from btnet.page.scores import compare_at
+from btnet.images.resize import resize
+from btnet.serving.embedding import embed_images
 from btnet.serving.recognizer import Recognizer
 from btnet.serving.request_queue import QueueFullError, RequestQueue
 from btnet.synthetic.faces import SyntheticFaces
 
-__all__ = ["make_server"]
+__all__ = ["compare_at", "make_server"]
 
 _EXAMPLE_PEOPLE, _EXAMPLE_IMAGES = 50, 4
 _MOST_SIZES = 32
@@ -51,7 +54,7 @@ def make_server(
     Raises:
         OSError: if the port is taken.
     """
-    size = recognizer.backend.canonical_size
+    size = recognizer.model.canonical_size
     num_bytes = 2 * size * size * 4
     page = files("btnet.page").joinpath("index.html").read_bytes()
     turns = queue or RequestQueue(num_running=2, num_waiting=30)
@@ -122,6 +125,44 @@ def make_server(
             """Requests are not logged: they come with every move of the slider."""
 
     return _Server((host, port), Handler)
+
+
+def compare_at(
+    recognizer: Recognizer, gallery: NDArray[np.uint8], probe: NDArray[np.uint8], sizes: list[int]
+) -> list[dict[str, Any]]:
+    """Score one pair with the probe shrunk to several sizes.
+
+    Args:
+        recognizer: with trunk and branches.
+        gallery: uint8 RGB [S, S, 3], S the canonical size.
+        probe: likewise; shrunk by the model's interpolation.
+        sizes: in px, 4 to S.
+
+    Returns:
+        For each size: `size`, `resolution` of the network chosen, cosine by `branch` (the native path), and by
+        `trunk` (the shrunk face enlarged to S).
+
+    Raises:
+        ValueError: for a size out of range.
+    """
+    model = recognizer.model
+    canonical = model.canonical_size
+    if not sizes or not all(4 <= size <= canonical for size in sizes):
+        raise ValueError(f"sizes {sizes}: expected 4 to {canonical} px")
+    small = [resize(probe, size, model.views) for size in sizes]
+    branch = unit_normalise(recognizer.embed([gallery, *small]))
+    trunk = unit_normalise(
+        embed_images(model.networks[canonical], small, interpolation=model.views, mirror=False)
+    )
+    return [
+        {
+            "size": size,
+            "resolution": recognizer.resolution_of(size, size),
+            "branch": round(float(branch[1 + row] @ branch[0]), 4),
+            "trunk": round(float(trunk[row] @ branch[0]), 4),
+        }
+        for row, size in enumerate(sizes)
+    ]
 
 
 class _Server(ThreadingHTTPServer):

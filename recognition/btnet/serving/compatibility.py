@@ -14,12 +14,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from btnet.evaluation.cosine import unit_normalise
 from btnet.evaluation.rates import is_measurable
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_far
-from btnet.serving.backend import Backend
-from btnet.serving.crops import fit_crops
-from btnet.serving.gallery import unit
-from btnet.serving.selection import select
+from btnet.serving.face_model import FaceModel
 
 __all__ = ["TOLERANCE", "Compatibility", "Criterion", "check_compatibility"]
 
@@ -71,8 +69,8 @@ class Compatibility:
 
 
 def check_compatibility(
-    old: Backend,
-    new: Backend,
+    old: FaceModel,
+    new: FaceModel,
     images: NDArray[np.uint8],
     issame: NDArray[np.bool_],
     resolutions: Sequence[int],
@@ -115,16 +113,8 @@ def check_compatibility(
         )
         return Compatibility((), same_trunk, False, float("inf"), False, problem)
 
-    def embedded(model: Backend, side: int, resolution: int) -> NDArray[np.float32]:
-        faces = images[side::2]
-        found = np.empty((len(faces), model.embedding_size), np.float32)
-        for start in range(0, len(faces), batch_size):
-            views = fit_crops(faces[start : start + batch_size], resolution, model.interpolation)
-            chosen = select(resolution, resolution, model.resolutions)
-            views = fit_crops(views, chosen, model.interpolation)
-            found[start : start + batch_size] = model.run(chosen, views, mirror=True)
-            progress(len(views))
-        return found
+    def embedded(model: FaceModel, side: int, resolution: int) -> NDArray[np.float32]:
+        return model.embed(images[side::2], resolution, batch_size=batch_size, mirror=True, progress=progress)
 
     def metric(probes: NDArray[np.float32]) -> float:
         if far is None:
@@ -133,7 +123,7 @@ def check_compatibility(
 
     size = old.canonical_size
     gallery, renewed = embedded(old, 0, size), embedded(new, 0, size)
-    difference = float(np.abs(unit(gallery).astype(np.float64) - unit(renewed)).max())
+    difference = float(np.abs(unit_normalise(gallery).astype(np.float64) - unit_normalise(renewed)).max())
     identical = bool(np.array_equal(gallery, renewed))
     within = identical or (not same_runtime and difference < TOLERANCE)
     criteria = []

@@ -1,4 +1,4 @@
-"""Embeddings of a data set on disk, written block by block: a run that is stopped goes on where it was."""
+"""Embeddings kept on disk: what a network has seen before it is not run on again, and a stopped run goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,12 +16,65 @@ from typing_extensions import Self
 
 from btnet import __version__
 from btnet.files.atomic import temporary_name
+from btnet.serving.embedding import Network, embed_images, network_fingerprint
 
-__all__ = ["FeatureFile"]
+__all__ = ["EmbeddingCache", "FeatureFile"]
 
 _FEATURES: Final = "features.npy"
 _DONE: Final = "done.npy"
 _KEY: Final = "key.json"
+
+
+class EmbeddingCache:
+    """Stands for `embed_images`, and remembers.
+
+    An answer is found by all that decides it: weights and input size of the network, pixels, view and
+    interpolation, whether mirror images are added. Two models that share a trunk share its answers.
+
+    Args:
+        folder: of the feature files; created when the first is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(
+        self,
+        network: Network,
+        images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
+        *,
+        view_size: int | None = None,
+        interpolation: str = "bilinear",
+        batch_size: int = 32,
+        mirror: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> NDArray[np.float32]:
+        """As `embed_images`, with its errors."""
+        pixels = hashlib.sha256()
+        for image in images:
+            pixels.update(f"{image.shape}".encode() + np.ascontiguousarray(image).tobytes())
+        key = {
+            "network": network_fingerprint(network),
+            "input_size": network.input_size,
+            "inner_size": getattr(network, "inner_size", None),
+            "images": pixels.hexdigest(),
+            "views": {"resolution": view_size, "interpolation": interpolation, "mirror": mirror},
+        }
+        file = FeatureFile.open(self.folder, key, len(images), network.embedding_size)
+        if file.done.all():
+            progress(len(images))
+        else:
+            found = embed_images(
+                network,
+                images,
+                view_size=view_size,
+                interpolation=interpolation,
+                batch_size=batch_size,
+                mirror=mirror,
+                progress=progress,
+            )
+            file.write(np.arange(len(images)), found)
+        return np.array(file.features)
 
 
 class FeatureFile:

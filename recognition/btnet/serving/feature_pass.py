@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.backbones.backbone import Backbone
-from btnet.serving.embedding import embed_images
+from btnet.serving.embedding import Network, embed_images
 from btnet.serving.feature_file import FeatureFile
 
 __all__ = ["FeatureTask", "Images", "fill_features", "image_sizes", "read_all"]
@@ -43,7 +42,7 @@ class FeatureTask:
     """
 
     file: FeatureFile
-    network: Backbone
+    network: Network
     resolution: int
     mirrored: bool
     rows: NDArray[np.int64]
@@ -125,20 +124,8 @@ def image_sizes(
         Width and height in px, int64 [N, 2], zero where an image could not be read; and position -> reason of
         those.
     """
-    sizes, unreadable = np.zeros((len(images), 2), dtype=np.int64), {}
-
-    def size_of(row: int) -> tuple[int, int]:
-        height, width = images[row].shape[:2]
-        return width, height
-
-    for block, found in _in_blocks(len(images), size_of, num_workers):
-        for row, result in zip(block, found, strict=True):
-            if isinstance(result, str):
-                unreadable[row] = result
-            else:
-                sizes[row] = result
-        progress(len(block))
-    return sizes, unreadable
+    found, unreadable = _of_each(images, lambda image: image.shape[1::-1], (0, 0), num_workers, progress)
+    return np.array(found, np.int64).reshape(-1, 2), unreadable
 
 
 def read_all(
@@ -149,15 +136,25 @@ def read_all(
     Returns:
         The images; and position -> reason of the unreadable.
     """
-    read: list[Image] = []
-    unreadable: dict[int, str] = {}
-    for block, found in _in_blocks(len(images), images.__getitem__, 2):
+    return _of_each(images, lambda image: image, np.zeros((1, 1, 3), np.uint8), 2, progress)
+
+
+def _of_each(
+    images: Images,
+    look: Callable[[Image], Any],
+    otherwise: Any,
+    num_workers: int,
+    progress: Callable[[int], None],
+) -> tuple[list[Any], dict[int, str]]:
+    """What is seen in each image, and position -> reason of the unreadable ones."""
+    seen, unreadable = [], {}
+    for block, found in _in_blocks(len(images), lambda row: look(images[row]), num_workers):
         for row, result in zip(block, found, strict=True):
             if isinstance(result, str):
                 unreadable[row] = result
-            read.append(np.zeros((1, 1, 3), np.uint8) if isinstance(result, str) else result)
+            seen.append(otherwise if isinstance(result, str) else result)
         progress(len(block))
-    return read, unreadable
+    return seen, unreadable
 
 
 def _spread(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from btnet.serving.gallery import unit
+from btnet.evaluation.cosine import unit_normalise
 
 __all__ = ["fuse", "fusion_weights", "one_hot"]
 
@@ -63,5 +63,5 @@ def fuse(
         rows = np.flatnonzero(weights[:, column])
         if len(rows):
             share = weights[rows, column, None].astype(np.float32)
-            fused[rows] += share * unit(embeddings[resolution][rows])
+            fused[rows] += share * unit_normalise(embeddings[resolution][rows])
     return fused

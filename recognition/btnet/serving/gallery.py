@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet import __version__
+from btnet.evaluation.cosine import unit_normalise
 from btnet.files.atomic import replacing
 from btnet.files.npz import read_npz
 
-__all__ = ["Gallery", "Match", "check_ending", "search_galleries", "unit"]
+__all__ = ["Gallery", "Match", "check_ending", "search_galleries"]
 
 _FORMAT_VERSION = 1
 _ARRAYS = ("embeddings", "names", "resolutions", "header")
@@ -173,12 +174,12 @@ class Gallery:
             )
         if k < 1 or not np.isfinite(probes).all():
             raise ValueError(f"k = {k}" if k < 1 else "a probe's embedding is not finite")
-        unit_PD = unit(probes)
+        unit_PD = unit_normalise(probes)
         best: list[list[Match]] = []
         scores_PN = np.empty((len(probes), len(self)), np.float32)
         for start in range(0, len(self), _BLOCK_ROWS):
             block = slice(start, start + _BLOCK_ROWS)
-            scores_PN[:, block] = unit_PD @ unit(self.embeddings[block]).T
+            scores_PN[:, block] = unit_PD @ unit_normalise(self.embeddings[block]).T
         for scores_N in scores_PN:
             order = np.argsort(-scores_N, kind="stable")[:k]
             best.append([self._match(int(row), float(scores_N[row])) for row in order])
@@ -225,9 +226,3 @@ def check_ending(path: Path) -> None:
     """
     if path.suffix != ".npz":
         raise ValueError(f"{path}: name the gallery file *.npz")
-
-
-def unit(embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Embeddings of length 1, [N, D]; their products are cosines. Zero stays zero."""
-    norms = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.where(norms == 0, np.float32(1), norms), np.float32)

@@ -10,9 +10,8 @@ from typing import Any
 from btnet.evaluation.summary import GainBaselines, gains
 from btnet.evaluation.templates import TemplateOptions
 from btnet.public_sets.ijb import IJB, TemplateList, TemplatePairs
-from btnet.serving.ijb_features import Seen, embed_ijb
-from btnet.serving.ijb_scores import score_templates
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
+from btnet.serving.ijb import Seen, embed_ijb, score_templates
 from btnet.serving.verify import pair_label
 
 __all__ = ["IjbProtocol", "IjbTasks", "add_ijb_gains", "run_ijb"]
@@ -28,7 +27,7 @@ class IjbProtocol:
     Attributes:
         options: how images count within a template.
         nearest: read TAR off at the nearest FAR, as insightface does.
-        alignment: one of `btnet.serving.ijb_features.ALIGNMENTS`.
+        alignment: one of `btnet.serving.ijb.ALIGNMENTS`.
     """
 
     options: TemplateOptions
@@ -62,7 +61,7 @@ class IjbTasks:
 
 
 def run_ijb(
-    model: EvaluatedModel,
+    model: FaceModel,
     tasks: IjbTasks,
     pairs: Sequence[tuple[int, int]],
     protocol: IjbProtocol,

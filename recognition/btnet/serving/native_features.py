@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.images.resize import resize
+from btnet.serving.face_model import FaceModel
 from btnet.serving.feature_file import FeatureFile
 from btnet.serving.feature_pass import FeatureTask, Images, fill_features
-from btnet.serving.model_folder import EvaluatedModel
-from btnet.serving.native import Strategy, selected_resolutions
+from btnet.serving.selection import Strategy, selected_resolutions
 
 __all__ = ["NativeFeatures", "embed_native_set"]
 
@@ -44,7 +44,7 @@ class NativeFeatures:
 
 
 def embed_native_set(
-    model: EvaluatedModel,
+    model: FaceModel,
     images: Images,
     sizes: NDArray[np.int64],
     strategies: Sequence[Strategy],
@@ -79,12 +79,11 @@ def embed_native_set(
     chosen = {}
     for strategy in strategies:
         chosen[strategy] = np.zeros(len(sizes), dtype=np.int64)
-        chosen[strategy][there] = selected_resolutions(sizes[there], model.native_resolutions, strategy)
+        chosen[strategy][there] = selected_resolutions(sizes[there], model.resolutions, strategy)
     files, tasks = {}, []
-    for resolution in model.native_resolutions:
+    for resolution in model.resolutions:
         rows = np.flatnonzero(np.any([each == resolution for each in chosen.values()], axis=0))
-        choice = model.network_for(resolution)
-        if not len(rows) or choice is None:
+        if not len(rows):
             continue
         made = []
         for mirrored in (False, True)[: 1 + mirror]:
@@ -94,7 +93,7 @@ def embed_native_set(
                 "views": {"native": resolution, "mirrored": mirrored, "interpolation": interpolation},
             }
             made.append(FeatureFile.open(cache, key, len(sizes), model.embedding_size))
-            tasks.append(FeatureTask(made[-1], choice.network, resolution, mirrored, rows))
+            tasks.append(FeatureTask(made[-1], model.networks[resolution], resolution, mirrored, rows))
         files[resolution] = tuple(made)
     unreadable = fill_features(
         tasks,

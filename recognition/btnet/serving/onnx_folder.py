@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import read_weights
@@ -14,15 +15,10 @@ from btnet.files.text import naming
 from btnet.method.overlay import Overlay
 from btnet.model_folder.manifest import NAME, leads_bundle, read_manifest
 from btnet.model_folder.model_files import is_listed, overlay_file
+from btnet.serving.embedding import OnnxNetwork
+from btnet.serving.face_model import FaceModel
 
-__all__ = [
-    "FOLDER",
-    "bundle_networks",
-    "check_belonging",
-    "find_networks",
-    "model_folder_of",
-    "network_file",
-]
+__all__ = ["FOLDER", "bundle_networks", "load_onnx", "network_file"]
 
 FOLDER: Final = "onnx"
 """Where a run folder has its ONNX files."""
@@ -34,6 +30,52 @@ def network_file(resolution: int | str, *, input_size: int | None = None, precis
     """File name of one network; `input_size` where it takes faces of another size than its own."""
     source = "" if input_size in (None, resolution) else f"_from{input_size}"
     return f"embed_r{resolution}{source}{'' if precision == 'fp32' else f'_{precision}'}.onnx"
+
+
+def load_onnx(path: Path) -> FaceModel:
+    """Open `embed_rX.onnx` (else `embed_rX_fp16.onnx`) of a run's onnx/ folder, or of the folder itself.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if a file is damaged, not of `btnet export-onnx`, of another trunk than the rest, or not the
+            network that the run has now.
+    """
+    from btnet.serving.onnx_session import check_operators, open_session
+
+    folder, files = _find_networks(path)
+    sessions: dict[int, Any] = {}
+    facts: dict[int, dict[str, str]] = {}
+    for resolution, file in files.items():
+        check_operators(file)
+        sessions[resolution] = open_session(file)
+        facts[resolution] = _facts(file, sessions[resolution], resolution)
+    run = _model_folder_of(path, folder)
+    served = sorted(files if run is None else _check_belonging(run, files, facts), reverse=True)
+    size = served[0]
+    first = facts[size]
+    if first["network_fingerprint"] != first["trunk_fingerprint"]:
+        raise ValueError(
+            f"{folder}: no network for the trunk's {_canonical_size(first)} px, only for "
+            f"{', '.join(map(str, served))} px; larger faces need it: export it too"
+        )
+    for resolution in served:
+        for key in ("trunk_fingerprint", "interpolation"):
+            found, expected = (facts[r].get(key, "none") for r in (resolution, size))
+            if found != expected:
+                raise ValueError(
+                    f"{folder}: embed_r{resolution}.onnx has {key} {found[:12]}, embed_r{size}.onnx {expected[:12]}; "
+                    "export all networks of one model again"
+                )
+    length = _embedding_size(folder, sessions[size])
+    return FaceModel(
+        name=path.resolve().name,
+        networks={
+            r: OnnxNetwork(str(files[r]), sessions[r], r, length, facts[r]["network_fingerprint"])
+            for r in served
+        },
+        canonical_size=size,
+        interpolation=first.get("interpolation"),
+    )
 
 
 def bundle_networks(folder: str | Path) -> dict[int, Path]:
@@ -72,7 +114,7 @@ def bundle_networks(folder: str | Path) -> dict[int, Path]:
     return networks
 
 
-def find_networks(path: Path) -> tuple[Path, dict[int, Path]]:
+def _find_networks(path: Path) -> tuple[Path, dict[int, Path]]:
     """The folder of the ONNX files, and the file of each resolution in px; a bundle is checked.
 
     Args:
@@ -97,14 +139,14 @@ def find_networks(path: Path) -> tuple[Path, dict[int, Path]]:
     return folder, found
 
 
-def model_folder_of(path: Path, folder: Path) -> Path | None:
+def _model_folder_of(path: Path, folder: Path) -> Path | None:
     """The run folder that the files of `folder` were exported from; None where they lie alone."""
     lies = folder.resolve()
     places = (path, lies.parent) if lies.name == FOLDER else (path,)
     return next((place for place in places if (place / NAME).is_file() and not leads_bundle(place)), None)
 
 
-def check_belonging(
+def _check_belonging(
     run: Path, networks: Mapping[int, Path], facts: Mapping[int, Mapping[str, str]]
 ) -> list[int]:
     """Compare files with the trunk and branches of the run they lie with.
@@ -153,8 +195,47 @@ def check_belonging(
         _warn(
             f"{run}: no ONNX file for {', '.join(missing)} px, larger networks take such faces; export them"
         )
-    return [resolution for resolution in networks if resolution in sizes]
+    served = [resolution for resolution in networks if resolution in sizes]
+    if not served:
+        raise ValueError(f"{run}: none of its networks has an ONNX file; run `btnet export-onnx` again")
+    return served
 
 
 def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=4)
+
+
+def _canonical_size(props: dict[str, str]) -> str:
+    try:
+        return str(json.loads(props["arch"])["canonical_size"])[:10]
+    except (ValueError, LookupError, TypeError):  # only for a message
+        return "canonical"
+
+
+def _facts(path: Path, session: Any, resolution: int) -> dict[str, str]:
+    # Texts of the file are decoded when they are asked for.
+    with naming(path):
+        props: dict[str, str] = session.get_modelmeta().custom_metadata_map
+        faces = [(face.name, face.shape) for face in session.get_inputs()]
+    needed = {"trunk_fingerprint", "network_fingerprint"}
+    if (
+        len(faces) != 1
+        or faces[0][0] != "data"
+        or faces[0][1][1:] != [3, resolution, resolution]
+        or needed - set(props)
+    ):
+        raise ValueError(
+            f"{path}: takes {str(faces)[:200]} of a trunk {props.get('trunk_fingerprint', 'not named')[:12]}, "
+            f"expected data [N, 3, {resolution}, {resolution}] of a trunk named in the metadata; "
+            "write it with `btnet export-onnx` from the folder with trunk and branches"
+        )
+    return props
+
+
+def _embedding_size(folder: Path, session: Any) -> int:
+    shapes = [output.shape for output in session.get_outputs()]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or not isinstance(shapes[0][1], int):
+        raise ValueError(
+            f"{folder}: gives {str(shapes)[:200]}, expected embeddings [N, D]; export the files again"
+        )
+    return shapes[0][1]

@@ -107,10 +107,6 @@ class OpticalSelector:
         found = np.stack([blur_features(crop) for crop in crops])
         return np.asarray(2 ** np.clip(found @ self.weights, 0.0, found[:, 1]))
 
-    def resolutions(self, crops: Sequence[NDArray[np.uint8]], available: Sequence[int]) -> NDArray[np.int64]:
-        """The resolution that embeds each crop, int64 [N]."""
-        return self.resolutions_of(self.optical_sizes(crops), available)
-
     def resolutions_of(self, sizes: NDArray[np.float64], available: Sequence[int]) -> NDArray[np.int64]:
         """The resolution for each optical size in px, int64 [N].
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from btnet.serving.alignment import align_face, face_size
-from btnet.serving.backend import Backend, load_backend
-from btnet.serving.crops import MIN_SIDE, as_rgb, fit_crops
-from btnet.serving.fusion import fuse, fusion_weights, one_hot
+from btnet.serving.crops import MIN_SIDE, as_rgb
+from btnet.serving.face_model import FaceModel
+from btnet.serving.fusion import fuse, fusion_weights
+from btnet.serving.loading import load_model
 from btnet.serving.optical import OpticalSelector
 from btnet.serving.selection import indicator_of, select
 
@@ -27,14 +28,15 @@ class Recognizer:
     trunk. All embeddings are of one space. Nothing here changes after construction: threads may share it.
 
     Attributes:
-        backend: the networks, and what is known of them (`trunk_fingerprint`, `interpolation`).
+        model: the networks, and what is known of them.
+        trunk_fingerprint: says which gallery the embeddings belong to.
         resolutions: sizes in px that faces are brought to, the trunk's first.
         embedding_size: D.
     """
 
     def __init__(
         self,
-        backend: Backend,
+        model: FaceModel,
         *,
         indicator: str = "max",
         rule: str = "ceil",
@@ -46,7 +48,7 @@ class Recognizer:
         """Wrap the networks of a model.
 
         Args:
-            backend: `TorchBackend` or `OnnxBackend`.
+            model: of `load_model`, or `FaceModel.of` networks in memory.
             indicator: "max", "min" or "avg" of a crop's width and height (see `select`).
             rule: "floor", "near" or "ceil": which network a size is taken to (see `select`).
             selector: goes by the detail that a crop holds instead of its size: indicator and rule have no say.
@@ -57,14 +59,20 @@ class Recognizer:
                 and without match each other.
 
         Raises:
-            ValueError: for an unknown name or a batch size below 1.
+            ValueError: for an unknown name, a batch size below 1, or a model without a trunk.
         """
-        select(1, 1, backend.resolutions, indicator, rule)
+        select(1, 1, model.resolutions, indicator, rule)
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size}: expected at least 1")
-        self.backend = backend
-        self.resolutions = backend.resolutions
-        self.embedding_size = backend.embedding_size
+        if model.canonical_size not in model.networks:
+            raise ValueError(
+                f"{model.name} takes {model.resolutions[0]} px faces only; a recogniser needs a trunk for all "
+                "others: give a folder with trunk and branches, or a trunk"
+            )
+        self.model = model
+        self.trunk_fingerprint = model.trunk_fingerprint
+        self.resolutions = model.resolutions
+        self.embedding_size = model.embedding_size
         self._indicator, self._rule = indicator, rule
         self._selector, self._fusion = selector, fusion
         self._batch_size, self._mirror = batch_size, mirror
@@ -80,7 +88,6 @@ class Recognizer:
         rule: str = "ceil",
         selector: str | Path | None = None,
         fusion: bool = False,
-        camera: str | Path | None = None,
         batch_size: int = 32,
         mirror: bool = False,
     ) -> Self:
@@ -94,7 +101,6 @@ class Recognizer:
             rule: as in the constructor.
             selector: file of `btnet-lab fit-selector`.
             fusion: as in the constructor.
-            camera: folder of `btnet adapt-camera`: its statistics take the place of the branches' own. Torch only.
             batch_size: as in the constructor.
             mirror: as in the constructor.
 
@@ -103,7 +109,7 @@ class Recognizer:
             ValueError: for a damaged model, files of different trunks or branches, or an unknown name.
         """
         return cls(
-            load_backend(folder, backend, device=device, camera=camera),
+            load_model(folder, backend, device=device),
             indicator=indicator,
             rule=rule,
             selector=None if selector is None else OpticalSelector.load(selector),
@@ -122,24 +128,21 @@ class Recognizer:
         Args:
             crops: uint8 RGB [H, W, 3] of any size.
         """
-        return np.asarray(np.array(self.resolutions)[self._weights(crops).argmax(axis=1)], np.int64)
-
-    def _weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """How much each network says about each crop, [N, K] in the order of `resolutions`."""
-        sides = [(crop.shape[1], crop.shape[0]) for crop in crops]
         if self._fusion:
-            sizes = (
-                np.array([indicator_of(*side, self._indicator) for side in sides], np.float64)
-                if self._selector is None
-                else self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
-            )
-            return fusion_weights(sizes, self.resolutions)
-        chosen = (
-            np.array([self.resolution_of(*side) for side in sides], np.int64)
-            if self._selector is None
-            else self._selector.resolutions(crops, self.resolutions)
-        )
-        return one_hot(chosen, self.resolutions)
+            places = self._fusion_weights(crops).argmax(axis=1)
+            return np.asarray(np.array(self.resolutions)[places], np.int64)
+        if self._selector is not None:
+            return self._selector.resolutions_of(self._selector.optical_sizes(crops), self.resolutions)
+        return np.array([self.resolution_of(crop.shape[1], crop.shape[0]) for crop in crops], np.int64)
+
+    def _fusion_weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
+        """How much each network says about each crop, [N, K] in the order of `resolutions`."""
+        if self._selector is not None:
+            sizes = self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
+        else:
+            sides = [indicator_of(crop.shape[1], crop.shape[0], self._indicator) for crop in crops]
+            sizes = np.array(sides, np.float64)
+        return fusion_weights(sizes, self.resolutions)
 
     def embed(
         self, crops: Iterable[NDArray[Any]], *, progress: Callable[[int], None] = lambda _: None
@@ -163,32 +166,15 @@ class Recognizer:
         if isinstance(crops, np.ndarray) and crops.ndim != 4:
             raise ValueError(f"crops are one array {list(crops.shape)}; give a list, [crop] for a single one")
         images = [as_rgb(crop, f"crop {index}") for index, crop in enumerate(crops)]
-        weights = self._weights(images)
+        how: Any = {"batch_size": self._batch_size, "mirror": self._mirror, "progress": progress}
         if not self._fusion:
-            embeddings = np.empty((len(images), self.embedding_size), np.float32)
-            for column, resolution in enumerate(self.resolutions):
-                self._run(resolution, images, np.flatnonzero(weights[:, column]), embeddings, progress)
-            return embeddings
-        answers = {}
+            return self.model.embed(images, self.choose(images), **how)
+        weights = self._fusion_weights(images)
+        answers = {r: np.zeros((len(images), self.embedding_size), np.float32) for r in self.resolutions}
         for column, resolution in enumerate(self.resolutions):
-            answers[resolution] = np.zeros((len(images), self.embedding_size), np.float32)
-            self._run(resolution, images, np.flatnonzero(weights[:, column]), answers[resolution], progress)
+            rows = np.flatnonzero(weights[:, column])
+            answers[resolution][rows] = self.model.embed([images[row] for row in rows], resolution, **how)
         return fuse(answers, weights, self.resolutions)
-
-    def _run(
-        self,
-        resolution: int,
-        images: Sequence[NDArray[np.uint8]],
-        rows: NDArray[np.int64],
-        embeddings: NDArray[np.float32],
-        progress: Callable[[int], None],
-    ) -> None:
-        """Embed some of the images with one network, into their rows."""
-        for start in range(0, len(rows), self._batch_size):
-            batch = rows[start : start + self._batch_size]
-            views = fit_crops([images[i] for i in batch], resolution, self.backend.interpolation)
-            embeddings[batch] = self.backend.run(resolution, views, mirror=self._mirror)
-            progress(len(batch))
 
     def align(
         self, frame: NDArray[np.uint8], landmarks: Sequence[NDArray[Any]] | NDArray[Any]
@@ -215,11 +201,11 @@ class Recognizer:
             try:
                 side = max(round(face_size(points)), 1)
                 if self._selector is not None or self._fusion:
-                    size = min(max(side, MIN_SIDE), self.backend.canonical_size)
+                    size = min(max(side, MIN_SIDE), self.model.canonical_size)
                 else:
                     size = self.resolution_of(side, side)
-                is_trunk = size == self.backend.canonical_size
-                interpolation = "bilinear" if is_trunk else self.backend.interpolation
+                is_trunk = size == self.model.canonical_size
+                interpolation = "bilinear" if is_trunk else self.model.views
                 crops.append(align_face(frame, points, size, interpolation))
             except ValueError as error:
                 raise ValueError(f"face {index}: {error}") from error

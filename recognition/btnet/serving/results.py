@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from btnet.backbones.state import fingerprint
 from btnet.files.atomic import replacing
 from btnet.model_folder.manifest import versions
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 
 __all__ = ["describe_model", "plain", "result_document", "write_result"]
 
@@ -44,7 +43,7 @@ def result_document(
     }
 
 
-def describe_model(model: EvaluatedModel, path: str, sizes: Iterable[int]) -> dict[str, Any]:
+def describe_model(model: FaceModel, path: str, sizes: Iterable[int]) -> dict[str, Any]:
     """What a model is, for a result file: by what it holds, not by what it is called.
 
     Args:
@@ -57,30 +56,26 @@ def describe_model(model: EvaluatedModel, path: str, sizes: Iterable[int]) -> di
         them together, "interpolation", "selection", "path", and "networks": by size of the face, the network that
         embedded it, with its own size and fingerprint.
     """
-    known = {}
-    for resolution in model.native_resolutions:
-        choice = model.network_for(resolution)
-        if choice is not None:
-            known[choice.network] = fingerprint(choice.network.state_dict())
-    whole = "".join(f"{network.input_size} {digest}\n" for network, digest in known.items())
-    used = {str(size): choice for size in sizes if (choice := model.choose(size)) is not None}
+    known = {resolution: model.fingerprint(resolution) for resolution in model.resolutions}
+    whole = "".join(f"{resolution} {digest}\n" for resolution, digest in known.items())
+    used = {size: chosen for size in sizes if (chosen := model.choose(size)) is not None}
     return {
         "name": model.name,
         "role": model.role or None,
         "kind": model.kind,
         "canonical_size": model.canonical_size,
-        "resolutions": list(model.native_resolutions),
+        "resolutions": list(model.resolutions),
         "fingerprint": hashlib.sha256(whole.encode()).hexdigest(),
         "interpolation": model.interpolation,
         "selection": {"rule": model.rule, "network": model.forced},
         "path": path,
         "networks": {
-            size: {
-                "name": choice.name,
-                "resolution": choice.network.input_size,
-                "fingerprint": known[choice.network],
+            str(size): {
+                "name": model.network_name(size),
+                "resolution": chosen,
+                "fingerprint": known[chosen],
             }
-            for size, choice in used.items()
+            for size, chosen in used.items()
         },
     }
 

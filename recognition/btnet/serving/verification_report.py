@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from btnet.console import show, show_table
 from btnet.evaluation.rates import measurable, too_few
 from btnet.evaluation.summary import GainBaselines, average, gain_text, gains
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.results import describe_model, plain, result_document
 from btnet.serving.verify import FARS, Pair, VerificationResult, pair_label
 
-__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "report"]
+__all__ = ["PROTOCOL", "SetResults", "print_accuracy", "print_gains", "print_report", "verification_document"]
 
 PROTOCOL = (
     "first image of each pair at the first resolution, second at the second; image plus mirror; 10 folds"
 )
-_UNKNOWN = "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,28 +54,27 @@ class SetResults:
         return next((result for result in self.by_model[model] if result.pair == pair), None)
 
 
-_Found = list[tuple[SetResults, VerificationResult]]
-
-
 def print_report(sets: Sequence[SetResults], pairs: Sequence[Pair], interpolation: str) -> None:
     """Print, per set and as the average of several, accuracy and TAR of each model at each pair."""
     for results in sets:
         print_accuracy(results, pairs)
-        for far in FARS:
-            _print(f"TAR at FAR {far:g}, %", [results], pairs, _mean_tar(far))
+        _print_tar([results], pairs)
         if note := too_few(FARS, results.num_impostors):
             show(note)
     if len(sets) > 1:
         show()
         show(f"Average of {len(sets)} sets", bold=True)
-        _print("10-fold accuracy, %", sets, pairs, _mean_accuracy)
-        for far in FARS:
-            _print(f"TAR at FAR {far:g}, %", sets, pairs, _mean_tar(far))
+        _print("10-fold accuracy, %", sets, pairs, lambda of_sets: f"{100 * _mean(of_sets):.2f}")
+        _print_tar(sets, pairs)
     show()
     show(f"Faces resized by {interpolation}; {PROTOCOL}.")
-    for model, networks in _networks(sets).items():
-        used = "; ".join(f"{size}: {name}" for size, name in networks.items())
-        show(f"{model}: {used}")
+    for model, results_of_model in sets[0].by_model.items():
+        used = {
+            "native" if side is None else f"{side} px": name
+            for result in results_of_model
+            for side, name in zip(result.pair, result.networks, strict=True)
+        }
+        show(f"{model}: {'; '.join(f'{size}: {name}' for size, name in used.items())}")
 
 
 def print_accuracy(results: SetResults, pairs: Sequence[Pair]) -> None:
@@ -88,7 +86,7 @@ def print_accuracy(results: SetResults, pairs: Sequence[Pair]) -> None:
         "10-fold accuracy, %",
         [results],
         pairs,
-        lambda found: f"{100 * found[0][1].accuracy:.2f} ± {100 * found[0][1].std:.2f}",
+        lambda of_sets: f"{100 * of_sets[0].accuracy:.2f} ± {100 * of_sets[0].std:.2f}",
     )
 
 
@@ -108,16 +106,16 @@ def print_gains(sets: Sequence[SetResults], pairs: Sequence[Pair], baselines: Ga
             for model, of_sets in results.items()
         }
         found[pair] = gains(pair_label(pair), means, baselines)
-
     title = f"gain, average of {len(sets)} sets" if len(sets) > 1 else "gain"
-    _print_table(title, list(sets[0].by_model), pairs, lambda model, pair: gain_text(found[pair][model]))
+    rows = [[model, *(gain_text(found[pair][model]) for pair in pairs)] for model in sets[0].by_model]
+    show_table(title, ["model", *map(pair_label, pairs)], rows)
     show(baselines.note)
 
 
-def report(
+def verification_document(
     sets: Sequence[SetResults],
     pairs: Sequence[Pair],
-    models: Sequence[EvaluatedModel],
+    models: Sequence[FaceModel],
     paths: Sequence[str],
     interpolation: str,
 ) -> dict[str, Any]:
@@ -156,11 +154,41 @@ def report(
     )
 
 
-def _sizes(sets: Sequence[SetResults], model: EvaluatedModel) -> list[int]:
+def _print(
+    title: str,
+    sets: Sequence[SetResults],
+    pairs: Sequence[Pair],
+    cell: Callable[[list[VerificationResult]], str],
+) -> None:
+    """A table of what the sets say of each model at each pair, a dash where no set says anything."""
+    rows = []
+    for model in sets[0].by_model:
+        found = [[one for each in sets if (one := each.find(model, pair)) is not None] for pair in pairs]
+        rows.append([model, *(cell(of_sets) if of_sets else "-" for of_sets in found)])
+    show_table(title, ["model", *map(pair_label, pairs)], rows)
+
+
+def _print_tar(sets: Sequence[SetResults], pairs: Sequence[Pair]) -> None:
+    nums_impostors = [each.num_impostors for each in sets]
+    for far in FARS:
+
+        def cell(of_sets: list[VerificationResult], far: float = far) -> str:
+            known = zip(of_sets, nums_impostors, strict=True)
+            mean = average(measurable(result.tar, num)[far] for result, num in known)
+            return "-" if mean is None else f"{100 * mean:.2f}"
+
+        _print(f"TAR at FAR {far:g}, %", sets, pairs, cell)
+
+
+def _mean(of_sets: list[VerificationResult]) -> float:
+    return float(np.mean([result.accuracy for result in of_sets]))
+
+
+def _sizes(sets: Sequence[SetResults], model: FaceModel) -> list[int]:
     """Resolutions of networks a model used; those of its own where faces selected them."""
     sides = {side for result in sets[0].by_model[model.name] for side in result.pair}
     if None in sides:
-        sides |= set(model.native_resolutions)
+        sides |= set(model.resolutions)
     return sorted((side for side in sides if side is not None), reverse=True)
 
 
@@ -174,48 +202,4 @@ def _entry(model: str, pair: Pair, results: SetResults) -> dict[str, Any]:
         "accuracy": result.accuracy,
         "std": result.std,
         "tar_at_far": plain(measurable(result.tar, results.num_impostors)),
-    }
-
-
-def _print(
-    title: str,
-    sets: Sequence[SetResults],
-    pairs: Sequence[Pair],
-    cell: Callable[[_Found], str],
-) -> None:
-    def of(model: str, pair: Pair) -> str:
-        found = [(each, result) for each in sets if (result := each.find(model, pair)) is not None]
-        return cell(found) if found else _UNKNOWN
-
-    _print_table(title, list(sets[0].by_model), pairs, of)
-
-
-def _print_table(
-    title: str, models: Sequence[str], pairs: Sequence[Pair], cell: Callable[[str, Pair], str]
-) -> None:
-    rows = [[model, *(cell(model, pair) for pair in pairs)] for model in models]
-    show_table(title, ["model", *map(pair_label, pairs)], rows)
-
-
-def _mean_accuracy(found: _Found) -> str:
-    return f"{100 * np.mean([result.accuracy for _, result in found]):.2f}"
-
-
-def _mean_tar(far: float) -> Callable[[_Found], str]:
-    def cell(found: _Found) -> str:
-        mean = average(measurable(result.tar, each.num_impostors)[far] for each, result in found)
-        return _UNKNOWN if mean is None else f"{100 * mean:.2f}"
-
-    return cell
-
-
-def _networks(sets: Sequence[SetResults]) -> dict[str, dict[str, str]]:
-    """Name of the network that embedded each size ("112 px", "native"), by model."""
-    return {
-        model: {
-            "native" if side is None else f"{side} px": name
-            for result in results
-            for side, name in zip(result.pair, result.networks, strict=True)
-        }
-        for model, results in sets[0].by_model.items()
     }

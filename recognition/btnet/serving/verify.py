@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 
 from btnet.evaluation.verification import check_folds, kfold_accuracy, pair_scores, tar_at_far
 from btnet.serving.embedding import Embed, embed_images
-from btnet.serving.model_folder import EvaluatedModel, no_answer
-from btnet.serving.native import DEFAULT_STRATEGY, Strategy, embed_crops
+from btnet.serving.face_model import FaceModel
+from btnet.serving.selection import DEFAULT_STRATEGY, Strategy, selected_sizes
 
-__all__ = ["VerificationResult", "answers", "check_verifiable", "parse_pair", "verify", "verify_listed"]
+__all__ = ["Pair", "VerificationResult", "answers", "check_verifiable", "pair_label", "parse_pair", "verify"]
 
 NUM_FOLDS = 10
 
 FARS = (1e-2, 1e-3)
 
 Side = int | None
-"""Resolution in px; None: the one that the face's own size selects, as in serving."""
+"""Size in px that faces are seen at; None: the one that each face's own size selects, as in serving."""
 
 Pair = tuple[Side, Side]
 
@@ -72,57 +72,90 @@ def parse_pair(text: str) -> Pair:
     return first, second
 
 
-def answers(model: EvaluatedModel, pair: Pair) -> bool:
-    """Whether the model has a network for both resolutions."""
+def answers(model: FaceModel, pair: Pair) -> bool:
+    """Whether the model has a network for both sizes."""
     return all(side is None or model.choose(side) is not None for side in pair)
 
 
 def verify(
-    model: EvaluatedModel,
-    images: NDArray[np.uint8],
+    model: FaceModel,
+    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]],
     issame: NDArray[np.bool_],
     pairs: Iterable[Pair],
     *,
+    positions: NDArray[np.int64] | None = None,
+    num_folds: int = NUM_FOLDS,
     strategy: Strategy = DEFAULT_STRATEGY,
     interpolation: str | None = None,
     batch_size: int = 32,
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
 ) -> list[VerificationResult]:
-    """Verify at each pair of resolutions.
+    """Verify at each pair of sizes.
 
-    The authors' protocol: of each pair, the first image is seen at the first resolution and the second at
+    The authors' protocol: of each pair, the first image is seen at the first size and the second at
     the second (112&14 is a 112 px gallery and a 14 px probe); embeddings of an image and of its mirror image
-    are added. A side that several pairs need is embedded once.
+    are added. An image that several pairs need at one size is embedded once.
 
     Args:
         model: in memory or from `load_model`.
-        images: uint8 RGB [2 P, H, W, 3], pair i being images 2 i and 2 i + 1, as `read_bin` gives them.
+        images: uint8 RGB, a stack [N, H, W, 3] or a list of [H, W, 3] of any sizes.
         issame: whether a pair shows one person, [P].
-        pairs: resolutions in px, or None for what each face's size selects.
-        strategy: of that selection.
+        pairs: sizes in px, or None for what each face's size selects.
+        positions: of each pair's two images, [P, 2]; None: images 2 i and 2 i + 1, as `read_bin` gives them.
+        num_folds: of the accuracy, consecutive pairs.
+        strategy: of the selection by a face's size.
         interpolation: how the faces are resized, one of `btnet.data.INTERPOLATIONS`; None: as the model was trained.
         batch_size: images per forward pass.
-        progress: called with the number of images embedded after each side.
-        embed: `embed_images`, or one that knows some answers (`btnet.serving.embedding_store`); not asked where
-            each face selects its network.
+        progress: called with the number of images embedded.
+        embed: as in `FaceModel.embed`.
 
     Returns:
-        One result per pair of resolutions, in the order given.
+        One result per pair of sizes, in the order given.
 
     Raises:
-        ValueError: if the model has no network for a resolution, there are not two images per pair, or as
+        ValueError: if the model has no network for a size, there are not two images per pair, or as
             `kfold_accuracy` and `embed_images`.
     """
-    if len(images) != 2 * len(issame):
-        raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
-    views = _Views(model, images, strategy, interpolation or model.views, batch_size, progress, embed)
-    positions = np.arange(len(images)).reshape(-1, 2)
-    return _verify(views, positions[:, 0], positions[:, 1], issame, pairs, num_folds=NUM_FOLDS)
+    if positions is None:
+        if len(images) != 2 * len(issame):
+            raise ValueError(f"{len(images)} images for {len(issame)} pairs: expected two images per pair")
+        positions = np.arange(len(images)).reshape(-1, 2)
+    kept: dict[Side, tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
+
+    def seen(rows: NDArray[np.int64], side: Side) -> NDArray[np.float32]:
+        if side not in kept:
+            empty = np.empty((len(images), model.embedding_size), np.float32)
+            kept[side] = empty, np.zeros(len(images), np.bool_)
+        embeddings, done = kept[side]
+        new = np.unique(rows[~done[rows]])
+        if len(new):
+            some = images[new] if isinstance(images, np.ndarray) else [images[row] for row in new.tolist()]
+            embeddings[new] = model.embed(
+                some,
+                selected_sizes(model, some, strategy) if side is None else side,
+                interpolation=interpolation,
+                batch_size=batch_size,
+                mirror=True,
+                progress=progress,
+                embed=embed,
+            )
+            done[new] = True
+        return embeddings[rows]
+
+    results = []
+    for pair in pairs:
+        first, second = (seen(positions[:, column], side) for column, side in enumerate(pair))
+        names = [f"selected by size, {strategy.label}" if s is None else model.network_name(s) for s in pair]
+        scores = pair_scores(first, second)
+        accuracy, std = kfold_accuracy(first, second, issame, num_folds)
+        tar = {far: tar_at_far(scores, issame, far) for far in FARS}
+        results.append(VerificationResult(pair, accuracy, std, tar, (names[0], names[1]), scores))
+    return results
 
 
 def check_verifiable(
-    model: EvaluatedModel,
+    model: FaceModel,
     images: NDArray[np.uint8],
     issame: NDArray[np.bool_],
     pairs: Iterable[Pair],
@@ -135,128 +168,6 @@ def check_verifiable(
         ValueError: as `verify`.
     """
     check_folds(issame, len(issame), NUM_FOLDS)
-    views = _Views(model, images[:2], DEFAULT_STRATEGY, interpolation, 2, lambda _: None)
-    for pair in pairs:
-        for row, side in enumerate(pair):
-            views(np.array([row]), side)
-
-
-def verify_listed(
-    model: EvaluatedModel,
-    images: Sequence[NDArray[np.uint8]],
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    issame: NDArray[np.bool_],
-    pairs: Iterable[Pair],
-    *,
-    num_folds: int,
-    strategy: Strategy = DEFAULT_STRATEGY,
-    interpolation: str | None = None,
-    batch_size: int = 32,
-    progress: Callable[[int], None] = lambda _: None,
-) -> list[VerificationResult]:
-    """Verify faces of any size, each of them in as many pairs as one likes; see `verify`.
-
-    Args:
-        model: in memory or from `load_model`.
-        images: uint8 RGB [H, W, 3], each once.
-        first: position of each pair's first image, [P].
-        second: of its second, [P].
-        issame: whether a pair shows one person, [P].
-        pairs: resolutions in px, or None for what each face's size selects.
-        num_folds: of the accuracy, consecutive pairs.
-        strategy: as in `verify`, and so the rest.
-        interpolation: as in `verify`.
-        batch_size: images per forward pass.
-        progress: called with the number of images embedded.
-
-    Returns:
-        One result per pair of resolutions, in the order given.
-
-    Raises:
-        ValueError: if the model has no network for a resolution, or as `kfold_accuracy` and `embed_images`.
-    """
-    views = _Views(model, images, strategy, interpolation or model.views, batch_size, progress)
-    return _verify(views, first, second, issame, pairs, num_folds=num_folds)
-
-
-def _verify(
-    views: _Views,
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    issame: NDArray[np.bool_],
-    pairs: Iterable[Pair],
-    *,
-    num_folds: int,
-) -> list[VerificationResult]:
-    results = []
-    for pair in pairs:
-        left, left_name = views(first, pair[0])
-        right, right_name = views(second, pair[1])
-        scores = pair_scores(left, right)
-        accuracy, std = kfold_accuracy(left, right, issame, num_folds)
-        tar = {far: tar_at_far(scores, issame, far) for far in FARS}
-        results.append(VerificationResult(pair, accuracy, std, tar, (left_name, right_name), scores))
-    return results
-
-
-@dataclass
-class _View:
-    """Embeddings of the images at one resolution, as far as some pair needed them."""
-
-    embeddings: NDArray[np.float32]
-    done: NDArray[np.bool_]
-    name: str = ""
-
-
-@dataclass
-class _Views:
-    """Embeddings of some images at any resolution, each made when it is asked for first."""
-
-    model: EvaluatedModel
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
-    strategy: Strategy
-    interpolation: str
-    batch_size: int
-    progress: Callable[[int], None]
-    embed: Embed = embed_images
-    by_side: dict[Side, _View] = field(default_factory=dict)
-
-    def __call__(self, rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
-        """Of these images at this resolution, [len(rows), D], and the name of the network."""
-        if side not in self.by_side:
-            shape = (len(self.images), self.model.embedding_size)
-            empty = np.empty(shape, dtype=np.float32)
-            self.by_side[side] = _View(empty, np.zeros(len(self.images), dtype=np.bool_))
-        view = self.by_side[side]
-        new = np.unique(rows[~view.done[rows]])
-        if len(new):
-            view.embeddings[new], view.name = self._embed(new, side)
-            view.done[new] = True
-        return view.embeddings[rows], view.name
-
-    def _embed(self, rows: NDArray[np.int64], side: Side) -> tuple[NDArray[np.float32], str]:
-        choice = None if side is None else self.model.choose(side)
-        if side is not None and choice is None:
-            raise ValueError(no_answer(self.model, side))
-        name = f"selected by size, {self.strategy.label}" if choice is None else choice.name
-        if choice is None or not isinstance(self.images, np.ndarray):
-            found = embed_crops(
-                self.model,
-                [self.images[row] for row in rows],
-                self.strategy if side is None else side,
-                interpolation=self.interpolation,
-                batch_size=self.batch_size,
-                mirror=True,
-                progress=self.progress,
-            )
-            return found, name
-        found = self.embed(
-            choice.network,
-            self.images[rows],
-            view_size=side,
-            interpolation=self.interpolation,
-            batch_size=self.batch_size,
-        )
-        self.progress(len(rows))
-        return found, name
+    for side in {side for pair in pairs for side in pair}:
+        size = selected_sizes(model, images[:2], DEFAULT_STRATEGY) if side is None else side
+        model.embed(images[:2], size, interpolation=interpolation, mirror=True)

@@ -13,7 +13,7 @@ from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
 from btnet.method.btnet import BTNet
 from btnet.model_folder.model_files import RESULTS
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.serving.verify import Pair, VerificationResult, check_verifiable, parse_pair, verify
 from btnet.training.distributed import Context
 from btnet.training.learner import averaged_statistics
@@ -52,7 +52,7 @@ class Verification:
         self.interpolation = config.interpolation
         self.sets = _named(_find(config.rec, target) for target in config.val_targets)
         self.pairs = [parse_pair(text) for text in config.val_pairs] or _default_pairs(built)
-        self._model = EvaluatedModel(config.name, built.model, role=config.get("role") or config.name)
+        self._model = FaceModel.of(built.model, config.name, role=config.get("role") or config.name)
 
     def check(self) -> None:
         """Read every set whole, and embed its first pair at each resolution: what fails here would fail at the end.
@@ -141,7 +141,7 @@ def _write(
     step: int,
     results: list[VerificationResult],
     interpolation: str,
-    model: EvaluatedModel,
+    model: FaceModel,
     of: Path,
 ) -> None:
     rows = [
@@ -155,7 +155,7 @@ def _write(
             "role": model.role,
             "kind": model.kind,
             "canonical_size": model.canonical_size,
-            "resolutions": list(model.native_resolutions),
+            "resolutions": list(model.resolutions),
         }
         record = {
             "step": step,

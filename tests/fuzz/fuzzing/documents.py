@@ -86,7 +86,8 @@ def _make_selector(folder: Path) -> None:
 def _read_selector(folder: Path) -> Any:
     selector = OpticalSelector.load(folder / "selector.json")
     crops = [np.full((size, size, 3), np.arange(size, dtype=np.uint8)[:, None]) for size in (5, 12, 40)]
-    sizes, chosen = selector.optical_sizes(crops), selector.resolutions(crops, (7, 14, 28))
+    sizes = selector.optical_sizes(crops)
+    chosen = selector.resolutions_of(sizes, (7, 14, 28))
     wide = selector.fusion_sizes(sizes, (7, 14, 28))
     if not (np.isfinite(sizes).all() and np.isfinite(wide).all() and np.isin(chosen, (7, 14, 28)).all()):
         raise WrongAnswerError(f"sizes {sizes}, {wide}, resolutions {chosen}")

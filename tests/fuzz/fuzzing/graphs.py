@@ -16,7 +16,7 @@ from btnet.backbones.state import fingerprint
 from btnet.files.digest import sha256
 from btnet.interop.onnx_trunk import import_onnx
 from btnet.model_folder.manifest import write_manifest
-from btnet.serving.backend import OnnxBackend
+from btnet.serving.loading import load_model
 from btnet.serving.onnx_folder import bundle_networks
 from btnet.serving.onnx_session import open_session
 from fuzzing.mutators import damage, damage_json
@@ -202,12 +202,12 @@ def _read_trunk(folder: Path) -> Any:
 
 
 def _read_backend(folder: Path) -> Any:
-    backend = OnnxBackend(folder)
-    size = backend.canonical_size
-    answer = backend.run(size, np.full((2, size, size, 3), 200, np.uint8), mirror=True)
-    if answer.shape != (2, backend.embedding_size):
+    model = load_model(folder, "onnxruntime")
+    size = model.canonical_size
+    answer = model.embed(np.full((2, size, size, 3), 200, np.uint8), size, mirror=True)
+    if answer.shape != (2, model.embedding_size):
         raise WrongAnswerError(f"embeddings of shape {list(answer.shape)}")
-    return plain(answer), backend.trunk_fingerprint
+    return plain(answer), model.trunk_fingerprint
 
 
 def _accept(original: Any, found: Any, change: Change) -> None:

@@ -7,7 +7,6 @@ import zipfile
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +16,6 @@ from btnet.backbones.trunk_file import load_trunk, write_weights
 from btnet.interop.arcface_torch import merge_classifier_shards, write_classifier_shards
 from btnet.loss.classifier_file import load_classifier, save_classifier
 from btnet.method.btnet import BTNet
-from btnet.serving.camera import CameraSet, adapt_branch
 from fuzzing.mutators import damage, damage_json, damage_pickle, damage_safetensors, in_archive
 from fuzzing.pickles import hostile_pickles
 from fuzzing.target import Change, Target, WrongAnswerError, plain
@@ -177,30 +175,6 @@ def _judge_shards(original: Any, found: Any, change: Change) -> None:
         raise WrongAnswerError(f"centres of {found[:2]}")
 
 
-def _make_camera(folder: Path) -> None:
-    (folder / "camera").mkdir(exist_ok=True)
-    faces = np.random.default_rng(0).integers(0, 256, (16, _RESOLUTION, _RESOLUTION, 3), dtype=np.uint8)
-    adapted = adapt_branch(BTNet(tiny_trunk(), (_RESOLUTION,)), _RESOLUTION, faces)
-    adapted.save(folder / "camera" / "camera_r4.safetensors")
-
-
-def _read_camera(folder: Path) -> Any:
-    model = BTNet(tiny_trunk(), (_RESOLUTION,)).eval()
-    path = folder / "camera_r4.safetensors"
-    adapted = CameraSet.load(path)
-    adapted.apply(model, str(path))
-    answer = model.network(_RESOLUTION)(torch.zeros(1, 3, _RESOLUTION, _RESOLUTION))
-    if not torch.isfinite(answer).all():
-        raise WrongAnswerError("embeddings that are no numbers")
-    return plain(model.bn_set(_RESOLUTION)), adapted.num_faces, adapted.prior
-
-
-def _judge_camera(original: Any, found: Any, change: Change) -> None:
-    """Statistics have a checksum; what is only told has none."""
-    if found[0] != original[0]:
-        raise WrongAnswerError("other statistics are in place")
-
-
 _TORCH = (damage, damage, in_archive(damage), in_archive(damage_pickle))
 TARGETS = (
     Target(
@@ -221,9 +195,5 @@ TARGETS = (
     Target(
         "classifier shards", _make_shards, _read_shards,
         limit="values of the centres, in an archive with right checksums", judge=_judge_shards, mutators=_TORCH,
-    ),
-    Target(
-        "camera set", _make_camera, _read_camera, limit="from how many faces it was measured", judge=_judge_camera,
-        mutators=(damage, damage_safetensors),
     ),
 )  # fmt: skip

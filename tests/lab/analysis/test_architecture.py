@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from btnet.backbones.registry import trunk_of
-from btnet.evaluation.style import save_figure
+from btnet.evaluation.plots import save_figure
 from btnet_lab.analysis.architecture import HEADER, architecture, draw, rows
 
 # What the paper's definition gives for iresnet50: parameters learnt at 28, 14 and 7 px.

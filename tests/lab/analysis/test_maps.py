@@ -12,7 +12,8 @@ from btnet.backbones.registry import trunk_of
 from btnet.data import SyntheticFaces, resize
 from btnet.data.views import normalise
 from btnet.method.btnet import BTNet
-from btnet.serving.model_folder import EvaluatedModel, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.loading import load_model
 from btnet_lab.analysis import feature_maps, pyramids
 from btnet_lab.analysis.maps import correlation, stage_ends, summed
 from role_models import RESOLUTION, SIZE, network, save_branch, save_native
@@ -51,7 +52,7 @@ def test_levels_are_the_trunks_maps_and_the_branchs_and_eq_2_their_distance() ->
 
 
 def test_what_a_model_sees_is_what_it_would_embed() -> None:
-    seen = feature_maps.see(EvaluatedModel("phi_hr", network()), FACE, RESOLUTION)
+    seen = feature_maps.see(FaceModel.of(network(), "phi_hr"), FACE, RESOLUTION)
     assert seen.view.shape == (SIZE, SIZE, 3)
     np.testing.assert_array_equal(seen.view, resize(resize(FACE, RESOLUTION), SIZE))
     assert [stage.image.shape[0] for stage in seen.stages] == [56, 28, 14, 7]
@@ -62,7 +63,7 @@ def test_what_a_model_sees_is_what_it_would_embed() -> None:
 
 
 def test_at_full_resolution_a_model_agrees_with_itself() -> None:
-    seen = feature_maps.see(EvaluatedModel("phi_hr", network()), FACE, SIZE)
+    seen = feature_maps.see(FaceModel.of(network(), "phi_hr"), FACE, SIZE)
     assert [stage.correlation for stage in seen.stages] == pytest.approx([1.0] * 4)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from btnet.interop import check_onnx
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from btnet_lab.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -23,5 +23,5 @@ def test_the_demo_runs_whole_on_a_few_people(tmp_path: Path, capsys: pytest.Capt
     assert "112&14" in text
     assert "of 6 probes find their person" in text
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
-    model = load_model(tmp_path / "phi_bt").model
+    model = load_model(tmp_path / "phi_bt").module
     assert check_onnx(tmp_path / "phi_bt" / "onnx" / "embed_r14.onnx", model) < 1e-4

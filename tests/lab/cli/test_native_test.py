@@ -10,9 +10,9 @@ import pytest
 
 from btnet.evaluation.verification import kfold_accuracy, pair_scores, roc_auc
 from btnet.inference import select
-from btnet.serving.model_folder import load_model
-from btnet.serving.native import STRATEGIES
+from btnet.serving.loading import load_model
 from btnet.serving.optical import OpticalSelector
+from btnet.serving.selection import STRATEGIES
 from btnet_lab.cli import main
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.strategies import NativeEmbeddings, embed_natively, native_choices, score_choices
@@ -54,7 +54,8 @@ def test_the_command_measures_what_an_own_computation_finds(folder: Path) -> Non
 
     pairs, model = NativeSet.load(folder / "set.npz"), load_model(folder / "run")
     embeddings = embed_natively(model, pairs, mirror=False)
-    chosen = OpticalSelector.load(folder / "s.json").resolutions(pairs.probes, (112, 28, 7))
+    selector = OpticalSelector.load(folder / "s.json")
+    chosen = selector.resolutions_of(selector.optical_sizes(pairs.probes), (112, 28, 7))
     probes = np.stack([embeddings.probes[int(r)][i] for i, r in enumerate(chosen)])
     assert found["optical"]["accuracy"] == kfold_accuracy(embeddings.gallery, probes, pairs.issame)[0]
     scores = pair_scores(embeddings.gallery, probes)

@@ -12,7 +12,7 @@ import torch
 
 from btnet.data.views import normalise, resize
 from btnet.serving.embedding import embed_images
-from btnet.serving.model_folder import EvaluatedModel
+from btnet.serving.face_model import FaceModel
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.analysis.feature_maps import see
 from btnet_lab.evidence.agreement import agreement, cosines
@@ -55,8 +55,8 @@ def test_a_branchs_map_is_compared_with_the_trunks_at_the_coupling_layer() -> No
 
 
 def test_maps_are_numbers_and_come_back_within_half_a_grey_level() -> None:
-    models = {(label, r): EvaluatedModel(label, MODEL) for label in ("phi_hr", "phi_bt") for r in (28, 14, 7)}
-    models |= {("phi_bt on phi_mr v1", 14): EvaluatedModel("x", MODEL)}
+    models = {(label, r): FaceModel.of(MODEL, label) for label in ("phi_hr", "phi_bt") for r in (28, 14, 7)}
+    models |= {("phi_bt on phi_mr v1", 14): FaceModel.of(MODEL, "x")}
     data = json.loads(json.dumps(maps_of_rendered_face(MODEL.trunk, models, "bilinear")))
     assert [level["resolution"] for level in data["pyramid"]] == [56, 28, 14, 7]
     full, high, branch = read_models(data)

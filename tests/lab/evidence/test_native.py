@@ -13,7 +13,7 @@ from btnet.data.bin_sets import write_bin
 from btnet.data.record_faces import write_record_faces
 from btnet.images.codec import encode_jpeg
 from btnet.method.btnet import BTNet
-from btnet.serving.model_folder import load_model
+from btnet.serving.loading import load_model
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.evidence.faces import Sets
 from btnet_lab.evidence.join import join_branches
@@ -43,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_joined_branches_are_those_of_their_runs(run: Path, tmp_path: Path) -> None:
     joined = load_model(join_branches([run / "r14", run / "r28"], tmp_path / "joined", role="both"))
-    assert (joined.name, joined.native_resolutions) == ("both", (112, 28, 14))
+    assert (joined.name, joined.resolutions) == ("both", (112, 28, 14))
     for resolution in (28, 14):
         alone = load_model(run / f"r{resolution}")
         assert alone.fingerprint(resolution) == joined.fingerprint(resolution)
@@ -90,7 +90,7 @@ def test_a_camera_test_adapts_each_branch_and_leaves_the_model_as_it_was(run: Pa
     entries = json.loads(path.read_text())["sets"][0]["results"]
     assert [entry["num_faces"] for entry in entries] == [0, 32, 128, 512]
     assert [entry["adapted"] for entry in entries] == [[], [14], [14], [14]]
-    network = load_model(run / "r14").model
+    network = load_model(run / "r14").module
     assert isinstance(network, BTNet)
     statistics = [value for key, value in network.bn_set(14).items() if key.endswith(("_mean", "_var"))]
     assert entries[1]["bytes_stored"] == 4 * sum(value.numel() for value in statistics)

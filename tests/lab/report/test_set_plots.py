@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.patches import Rectangle
 
-from btnet.evaluation.style import COLOURS, colour_of, family_styles, math_name, save_figure, svg_text
+from btnet.evaluation.plots import COLOURS, math_name, save_figure
 from btnet_lab.report.set_plots import draw_averages, draw_drops, draw_radar
+from btnet_lab.style import colour_of, family_styles, svg_text
 
 BY_SET: dict[str, float | None] = {"lfw": 0.9, "calfw": 0.8, "cplfw": 0.7}
 TESTS: dict[str, dict[str, dict[str, float | None]]] = {

@@ -14,7 +14,8 @@ from btnet.backbones.mobilefacenet import MobileFaceNet
 from btnet.backbones.state import fingerprint
 from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import write_manifest
-from btnet.serving.model_folder import EvaluatedModel, load_model
+from btnet.serving.face_model import FaceModel
+from btnet.serving.loading import load_model
 
 
 def iresnet(input_size: int = 32) -> IResNet:
@@ -44,9 +45,8 @@ def save_native(network: Backbone, folder: Path, **sections: object) -> Path:
     return folder
 
 
-def names(model: EvaluatedModel, *resolutions: int) -> list[str | None]:
-    choices = [model.network_for(resolution) for resolution in resolutions]
-    return [None if choice is None else choice.name for choice in choices]
+def names(model: FaceModel, *sizes: int) -> list[str | None]:
+    return [None if model.choose(size) is None else model.network_name(size) for size in sizes]
 
 
 def test_trunk_and_branches_take_a_branch_where_there_is_one(tmp_path: Path) -> None:
@@ -55,11 +55,11 @@ def test_trunk_and_branches_take_a_branch_where_there_is_one(tmp_path: Path) -> 
     model = load_model(tmp_path / "run")
     assert model.name == "phi_bt"
     assert model.interpolation == "area"
-    assert names(model, 32, 8, 4) == ["trunk", "branch r8", "trunk, faces resized to 32 px"]
-    assert model.fingerprint(32) == model.fingerprint(4) == saved.trunk_fingerprint()
+    assert names(model, 32, 8, 4) == ["trunk", "branch r8", "branch r8, faces resized to 8 px"]
+    assert model.fingerprint(32) == model.trunk_fingerprint == saved.trunk_fingerprint()
     assert model.fingerprint(8) == fingerprint(saved.full_state_dict(8))
-    assert isinstance(model.model, BTNet)
-    assert not any(module.training for module in model.model.modules())
+    assert isinstance(model.module, BTNet)
+    assert not any(module.training for module in model.module.modules())
 
 
 def test_a_plain_trunk_file_takes_every_size_and_is_named_by_file_or_folder(tmp_path: Path) -> None:
@@ -83,12 +83,11 @@ def test_a_network_of_one_native_size_takes_that_size_only(network: Backbone, tm
     alone = load_model(folder)
     assert alone.name == "phi_mm"
     assert names(alone, 8, 32, 4) == ["native r8", None, None]
-    loaded = alone.network_for(8)
-    assert loaded is not None
-    assert loaded.network.input_size == 8
+    loaded = alone.networks[8]
+    assert loaded.input_size == 8
     x = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        assert torch.equal(loaded.network(x), network.eval()(x))
+        assert torch.equal(loaded(x), network.eval()(x))
 
     trunk = network.rebuild(32)
     torch.save(trunk.state_dict(), tmp_path / "phi_hr.pt")
@@ -96,7 +95,7 @@ def test_a_network_of_one_native_size_takes_that_size_only(network: Backbone, tm
     assert names(both, 8, 32, 4) == ["native r8", "high-resolution model", None]
     assert both.fingerprint(32) == fingerprint(trunk.state_dict())
     with pytest.raises(ValueError, match="phi_mm takes 32, 8 px faces only, not 4 px"):
-        both.fingerprint(4)
+        both.network_for(4)
 
 
 def test_a_high_resolution_model_that_does_not_fit_is_refused(tmp_path: Path) -> None:

@@ -5,14 +5,9 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from btnet.evaluation.plots import (
-    Curve,
-    Images,
-    draw_roc_panels,
-    plot_faces_and_roc,
-    plot_roc,
-)
+from btnet.evaluation.plots import Curve, plot_roc
 from btnet.evaluation.verification import roc_curve
+from btnet_lab.roc_panels import Images, draw_roc_panels, plot_faces_and_roc
 
 
 def drawn_faces(count: int = 4, size: int = 112) -> Images:
