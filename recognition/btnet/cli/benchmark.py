@@ -58,7 +58,7 @@ class LoadedModels:
 
 def picture_path(text: str) -> Path:
     """Where a picture goes; without the package that draws it the command ends before it computes anything."""
-    import btnet.evaluation.style  # noqa: F401
+    import btnet.evaluation.plots  # noqa: F401
 
     return Path(text)
 
