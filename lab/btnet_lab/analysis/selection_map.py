@@ -21,7 +21,7 @@ Maps = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
 def selection_map(resolutions: Sequence[int], max_size: int) -> dict[tuple[str, str], NDArray[np.int64]]:
-    """The answer of `btnet.serving.select` for every size up to `max_size`.
+    """The answer of `btnet.inference.select` for every size up to `max_size`.
 
     Args:
         resolutions: of trunk and branches, in px.

@@ -96,7 +96,7 @@ class BTNet(nn.Module):
             sizes = ", ".join(map(str, (self.trunk.canonical_size, *self.resolutions)))
             raise ValueError(
                 f"no branch for {resolution} px: this model takes {sizes} px; choose one with "
-                "btnet.serving.select and resize the face to it with btnet.data.resize"
+                "btnet.inference.select and resize the face to it with btnet.data.resize"
             )
         network = self.networks[str(resolution)]
         assert isinstance(network, Backbone)

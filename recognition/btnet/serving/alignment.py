@@ -68,7 +68,7 @@ def template(size: int) -> NDArray[np.floating[Any]]:
 def face_size(landmarks: NDArray[Any]) -> float:
     """How many px of its frame a face spans: the side of the square that the 112 px template covers there.
 
-    It is the native size of an aligned face, to be rounded for `btnet.serving.select`.
+    It is the native size of an aligned face, to be rounded for `btnet.inference.select`.
 
     Args:
         landmarks: [5, 2] as (x, y) in px of the frame, in the order of `TEMPLATE`.
