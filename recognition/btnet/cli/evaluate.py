@@ -149,10 +149,8 @@ def _verify_files(models: list[FaceModel], pairs: list[Pair], args: argparse.Nam
             if index not in unreadable:
                 need_aligned(image, str(listed.images.root / listed.images.names[index]), size)
     there = ~np.isin([listed.first, listed.second], list(unreadable)).any(axis=0)
-    first, second, issame = listed.first[there], listed.second[there], listed.issame[there]
-    one = partial(
-        verify_listed, images=images, first=first, second=second, issame=issame, num_folds=listed.num_folds
-    )
+    positions, issame = np.stack([listed.first, listed.second], axis=1)[there], listed.issame[there]
+    one = partial(verify, images=images, issame=issame, positions=positions, num_folds=listed.num_folds)
     by_model = _by_model(listed.name, one, models, pairs, len(images), args)
     return SetResults(args.pairs_file, listed.checksum, issame, by_model, listed.num_folds, skipped)
 
