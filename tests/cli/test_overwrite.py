@@ -22,6 +22,7 @@ from btnet.serving.gallery import Gallery
 from btnet.training.config_file import load_config
 from btnet.training.run import train
 from btnet_lab.cli import COMMANDS as LAB_COMMANDS
+from btnet_lab.cli import main as lab_main
 from tiny_keys import TINY
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -79,6 +80,7 @@ WRITERS = {
     "convert-trunk trunk.pt -o converted.pt": "converted.pt",
     "quantise-onnx r8.onnx pairs.bin --bin pairs.bin": "r8_int8.onnx",
     "fit-selector --faces synthetic:2:1 -o s.json": "s.json",
+    "adapt-camera run faces -o camera": "camera/btnet.json",
 }
 
 
@@ -90,8 +92,9 @@ def test_what_is_there_is_refused_before_the_work_begins_and_stays(
     path = Path(WRITERS[words])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(FORMER)
+    program = lab_main if words.split()[0] in LAB_COMMANDS else main
     try:
-        assert main(words.split()) == 2
+        assert program(words.split()) == 2
         error = capsys.readouterr().err
         assert error.endswith(f"{path}: exists; replace it with --overwrite, or choose another output\n")
         assert path.read_bytes() == FORMER
