@@ -9,7 +9,7 @@ EVIDENCE_FACES ?= ../shared/faces
 EVIDENCE = $(BIN)/btnet-lab evidence --trunk $(EVIDENCE_TRUNK) --faces $(EVIDENCE_FACES) $(EVIDENCE_OPTIONS)
 SOURCES := recognition lab tests eval tools benchmarks configs docs/pictures.py train.py
 
-.PHONY: demo evidence evidence-full evidence-page test nightly fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
+.PHONY: demo evidence evidence-full evidence-page test nightly test-nightly fuzz audit lint types docs bench faults soak wheel-test test-arcface test-mxnet
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -32,9 +32,10 @@ evidence-full: .venv/ready
 evidence-page: .venv/ready
 	$(BIN)/btnet-lab evidence --page docs/results docs/RESULTS.md
 
-# Two files at a time, each on one thread: half the time of one after the other on two cores.
+# Two files at a time, each on one thread: half the time of one after the other on two cores. Without the tests that
+# are marked `nightly`.
 test: .venv/ready
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --ignore tests/mxnet
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m "not nightly" --ignore tests/mxnet
 
 # Damages what is read from outside, 10 000 times each kind, and writes docs/RELIABILITY.md: half an hour on two cores.
 # One kind: make fuzz FUZZ_OPTIONS="--target gallery". `make test` runs a slice of it.
@@ -42,8 +43,11 @@ fuzz: .venv/ready
 	OMP_NUM_THREADS=1 MALLOC_ARENA_MAX=1 PYTHONPATH=tests/fuzz $(BIN)/python -m fuzzing --cases 10000 \
 		--json docs/reliability/fuzz.json --page docs/RELIABILITY.md --keep runs/fuzz $(FUZZ_OPTIONS)
 
-# What takes too long for every change: all mutations, all kills, thirty minutes of requests.
-nightly: fuzz faults soak
+# What takes too long for every change: the tests marked `nightly`, all mutations, all kills, thirty minutes of requests.
+nightly: test-nightly fuzz faults soak
+
+test-nightly: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile -m nightly --ignore tests/mxnet
 
 # Known vulnerabilities of the locked packages. Needs the database of pypi.org; says so (and exits 3) where it cannot
 # reach it.
