@@ -86,7 +86,7 @@ faults: .venv/ready
 soak: .venv/ready
 	$(BIN)/python benchmarks/soak.py --output docs/reliability/soak.json --picture docs/images/soak.png $(SOAK_OPTIONS)
 
-# The wheel in fresh environments of every Python here, used outside the repository: docs/install-matrix.md.
+# The wheel in fresh environments of every Python here, used outside the repository: docs/install.md.
 wheel-test: .venv/ready
 	$(BIN)/python tools/smoke_wheel.py $(WHEEL_OPTIONS)
 

@@ -1,4 +1,4 @@
-"""Code blocks of a Markdown page, with what the comments above them say about them (see docs/tested.md)."""
+"""Code blocks of a Markdown page, with what the comments above them say about them (see CONTRIBUTING.md)."""
 
 from __future__ import annotations
 

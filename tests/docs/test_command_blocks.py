@@ -1,4 +1,4 @@
-"""Every command block of README and docs is run, or says what it needs and is parsed (docs/tested.md)."""
+"""Every command block of README and docs is run, or says what it needs and is parsed (CONTRIBUTING.md)."""
 
 from __future__ import annotations
 

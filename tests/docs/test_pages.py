@@ -1,4 +1,4 @@
-"""What the pages say twice is equal, and what README points to is there."""
+"""What the pages link to and name is there."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ from btnet.cli import COMMANDS
 from btnet_lab.cli import COMMANDS as LAB_COMMANDS
 
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
-
-
-def test_what_works_is_the_readme_s_table() -> None:
-    readme = _table((ROOT / "README.md").read_text(encoding="utf-8").split("## What works")[1])
-    page = _table((ROOT / "docs" / "what-works.md").read_text(encoding="utf-8"))
-    moved = {"](docs/": "](", "[configs](configs/README.md)": "`configs/README.md`"}
-    for there, here in moved.items():
-        readme = [line.replace(there, here) for line in readme]
-    assert page == readme
 
 
 def test_links_lead_to_files_that_are_there() -> None:
@@ -61,9 +52,3 @@ def test_the_papers_page_has_a_line_for_every_equation_table_and_figure_and_lead
         assert list((ROOT / "configs").glob(f"{config}.py")), config
     for program, command in re.findall(r"`(btnet(?:-lab)?) ([a-z-]+)", text):
         assert command in (COMMANDS if program == "btnet" else LAB_COMMANDS), command
-
-
-def _table(text: str) -> list[str]:
-    lines = text.splitlines()
-    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    return [line for line in lines[start:] if line.startswith("|")]

@@ -275,4 +275,4 @@ REMOVED: Final[Mapping[str, Removed]] = {
         None, f"+0.3 and +0.1 {_AT}, within chance", "leave it out; distillation_weight stays as it is set"
     ),
 }
-"""Keys of earlier versions; docs/beyond-losses.md has the whole of what was measured."""
+"""Keys of earlier versions; docs/beyond.md has the whole of what was measured."""
