@@ -61,8 +61,8 @@ _MOVED: Final = (
 )  # fmt: skip
 
 _GONE: Final = {
-    "adapt-camera": "`btnet-lab adapt-camera RUN FACES -o MODEL` writes a model with the camera's statistics, which is "
-    "given like any other (--model MODEL in place of --camera)",
+    "adapt-camera": "`btnet-lab adapt-camera RUN FACES -o MODEL` writes a model with the camera's statistics, to be "
+    "used like any other model",
 }
 
 
