@@ -5,6 +5,7 @@ import pytest
 
 from btnet.calibration.thresholds import Impostors, View, false_positive_rates, measure_thresholds
 from btnet.evaluation.cosine import unit_rows
+from calibration_kept import predicted
 
 
 def view_of(size: int, num_people: int, each: int, seed: int) -> View:
@@ -34,9 +35,8 @@ def test_thresholds_are_those_of_a_direct_count() -> None:
             assert np.count_nonzero(impostors > found.threshold) == int(found.fmr * len(impostors) + 1e-9)
             assert found.tar == pytest.approx(np.mean(matched > found.threshold))
             assert found.num_matched_pairs == len(matched)
-            assert found.low is not None
-            assert found.high is not None
-            assert found.low < found.threshold < found.high
+            assert found.interval is not None
+            assert found.interval[0] < found.threshold < found.interval[1]
 
 
 def test_people_counted_several_times_give_the_rates_of_their_copies() -> None:
@@ -57,7 +57,7 @@ def test_a_stricter_rate_has_a_higher_threshold_and_one_without_enough_pairs_non
     found = measure_thresholds(faces, faces, (1e-1, 1e-2, 1e-3))
     assert [each.threshold is None for each in found] == [False, False, True]
     assert found[0].threshold < found[1].threshold  # type: ignore[operator]
-    assert found[2].low is found[2].tar is None
+    assert found[2].interval is None
     assert found[2].num_impostor_pairs == 7080
 
 
@@ -66,8 +66,8 @@ def test_false_matches_of_new_people_lie_in_the_predictive_interval() -> None:
     for seed in range(draws):
         measured = Impostors(view_of(14, 80, 2, seed), view_of(112, 80, 2, seed), fmr)
         new = Impostors(view_of(14, 60, 2, seed + 1000), view_of(112, 60, 2, seed + 1000), 0.2)
-        low, high = measured.predicted(fmr, 60, num_draws=200)
-        inside += low <= new.rate(measured.threshold(fmr), np.ones(60, np.int64)) <= high
+        low, high = predicted(measured, fmr, 60, num_draws=200)
+        inside += low <= new.rate(measured.threshold(fmr)) <= high
     assert inside >= 0.95 * draws
 
 

@@ -20,6 +20,7 @@ GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "evaluate": {
         "evaluate": "btnet.cli.evaluate",
+        "calibrate": "btnet.cli.calibrate",
         "ijbc": "btnet.cli.ijbc",
         "survface": "btnet.cli.survface",
         "tinyface": "btnet.cli.tinyface",

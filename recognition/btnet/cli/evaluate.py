@@ -24,6 +24,7 @@ from btnet.cli.benchmark import (
     settle_unreadable,
     views_of,
 )
+from btnet.cli.served import add_served_arguments, evaluate_served
 from btnet.console import progress_bar
 from btnet.data.aligned import need_aligned
 from btnet.data.bin_sets import read_bin
@@ -76,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_network_argument(parser)
     add_model_arguments(parser)
     options.add_skip_unreadable(parser)
+    add_served_arguments(parser)
     parser.add_argument(
         "--roc", type=picture_path, metavar="X.png", help="draw ROC curves: X_SET_112-14.png per set and pair"
     )
@@ -84,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Verify each model on each set, print tables, write what was asked for."""
     loaded = load_models(args)
+    if args.served is not None:
+        evaluate_served(loaded, args)
+        return
     strategy = options.strategy_of(args)
     models = [replace(model, rule=strategy.rule) for model in loaded.models]
     pairs = _every_pair(models) if args.pairs == "all" else parse_pairs(args.pairs)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from btnet.console import shown
+from btnet.evaluation.served import ServedPoint
 from btnet.files.atomic import replacing
 from btnet.optional import extra
 
@@ -32,6 +33,7 @@ __all__ = [
     "math_name",
     "new_figure",
     "plot_roc",
+    "plot_served",
     "save_figure",
     "tidy",
 ]
@@ -65,6 +67,25 @@ def plot_roc(
     axes.set_ylabel("true accept rate")
     axes.legend(loc="best", frameon=False)
     save_figure(figure, path, dpi)
+
+
+def plot_served(points: Sequence[ServedPoint], path: str | Path, *, model: str, title: str) -> None:
+    """Draw a served curve: accuracy by the size of the probe, a dot where model and trunk differ significantly."""
+    figure = new_figure(5.6, 4.0)
+    axes = figure.add_subplot()
+    rows = [(p.size, p.accuracy, p.trunk_accuracy, p.difference.low, p.difference.high) for p in points]
+    sizes, accuracy, trunk, low, high = np.array(rows).T
+    decided = (low > 0) | (high < 0)
+    # The interval of the difference, above the trunk's curve: it holds that curve where the difference does not count.
+    axes.fill_between(sizes, trunk + low, trunk + high, color=COLOURS[0], alpha=0.15, linewidth=0)
+    axes.plot(sizes, accuracy, color=COLOURS[0], label=math_name(model))
+    axes.plot(sizes, trunk, color=COLOURS[1], linestyle=LINES[1], label="trunk alone, faces enlarged")
+    axes.plot(sizes[decided], accuracy[decided], "o", color=COLOURS[0], markersize=4, label="significant")
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+    axes.set(xlabel="size of the probe, px", ylabel="accuracy, full-size gallery", title=title)
+    axes.legend(loc="lower right", frameon=False)
+    tidy(axes, "both")
+    save_figure(figure, path)
 
 
 def draw_roc(axes: Axes, curves: Mapping[str, Curve], title: str, models: Sequence[str] = ()) -> None:

@@ -6,7 +6,7 @@ The gallery is at the canonical size. Embeddings in, numbers out; `btnet.serving
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,24 +17,15 @@ from btnet.evaluation.verification import kfold_correct, pair_scores
 
 __all__ = ["ServedPairs", "ServedPoint", "distinct_faces", "served_pairs", "served_point"]
 
-MIN_MATCHED = 20
+_MIN_MATCHED = 20
 _MOST_MATCHED = 3000
-# Standard deviations above the median of two faces' cosine from which on they may show one person: of normal
-# scores one in 30,000 lies there.
-_FAR_OUT = 4.0
+# Standard deviations above the median of two faces' cosine from which on they may show one person: of a real trunk
+# 5e-6 of the impostor pairs lie there, and 95 % of the matched ones.
+_FAR_OUT = 5.0
 
 
-@dataclass(frozen=True, eq=False)
-class ServedPairs:
-    """Which faces are compared.
-
-    Attributes:
-        gallery: row of each pair's gallery face, [P].
-        probe: row of its probe, [P].
-        issame: whether they show one person, in turns, bool [P].
-        people: of gallery and probe, [P, 2].
-        truth: "identities", or "verdicts of the trunk": each face is its own mate, seen small.
-    """
+class ServedPairs(NamedTuple):
+    """Rows of gallery faces and probes [P], whether they show one person [P] (in turns), and both people [P, 2]."""
 
     gallery: NDArray[np.int64]
     probe: NDArray[np.int64]
@@ -45,14 +36,9 @@ class ServedPairs:
 
 @dataclass(frozen=True)
 class ServedPoint:
-    """One size of the curve.
+    """One size of the probe in px, the network that served it, and 10-fold accuracies in [0, 1].
 
-    Attributes:
-        size: of the probe in px.
-        network: that served it.
-        accuracy: 10-fold accuracy of the model, in [0, 1].
-        trunk_accuracy: of the trunk alone.
-        difference: of the two, with its interval over people.
+    `difference` is that of the model and the trunk alone, with its interval over people.
     """
 
     size: int
@@ -74,57 +60,44 @@ class ServedPoint:
 
 
 def distinct_faces(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Faces that the trunk takes for different people, where nobody says whose they are.
+    """Rows of faces that show different people, as far as the trunk can tell; for faces without identities.
 
-    Assumes that most pairs of the faces show different people: a cosine far outside the bulk of all pairs' is taken for
-    one person, and of those the first face is kept.
-
-    Args:
-        embeddings: of the trunk at its canonical size, [N, D].
-
-    Returns:
-        Rows, ascending.
+    Assumes that most pairs show different people: a cosine far outside the bulk of all pairs' is taken for one person,
+    whose first face is kept. `embeddings` are the trunk's at its canonical size, [N, D].
     """
     rows = unit_rows(embeddings, "faces")
     scores = rows @ rows.T
-    # The lower half of the bulk: mates, should there be many, lie above.
-    some = scores[np.tril_indices(len(rows), -1)] if len(rows) > 1 else np.zeros(1)
-    low, median = np.quantile(some, [0.159, 0.5])
-    alike = np.tril(scores > median + _FAR_OUT * (median - low), k=-1)
-    kept = np.ones(len(rows), dtype=np.bool_)
+    # The lower half of the bulk: pairs of one person, should there be many, lie above.
+    low, median = np.quantile(scores[~np.eye(len(rows), dtype=np.bool_)], [0.159, 0.5])
+    kept: list[int] = []
     for row in range(len(rows)):
-        kept[row] = not alike[row, kept].any()
-    return np.flatnonzero(kept)
+        if not (scores[row, kept] > median + _FAR_OUT * (median - low)).any():
+            kept.append(row)
+    return np.array(kept, np.int64)
 
 
-def served_pairs(labels: NDArray[np.int64] | None, num_faces: int, *, seed: int = 0) -> ServedPairs:
-    """Pairs of a gallery face and a probe: as many of one person as of two, in turns.
+def served_pairs(labels: NDArray[np.int64] | None, num_faces: int) -> ServedPairs:
+    """Pairs of a gallery face and a probe, as many of one person as of two.
 
-    Args:
-        labels: who each face shows, [N]; None where nobody says: then the faces must be of different people
-            (`distinct_faces`), and each is compared with itself, seen small.
-        num_faces: N.
-        seed: of the draw.
+    Where nobody says who the faces show (None), each is its own mate, seen small, and all others are different people
+    (`distinct_faces`).
 
     Raises:
         ValueError: if there are too few pairs of one person.
     """
-    generator = np.random.default_rng(seed)
-    people = np.arange(num_faces) if labels is None else np.asarray(labels)
-    gallery, probe = np.nonzero(people[:, None] == people)
-    if labels is not None:
-        gallery, probe = gallery[gallery != probe], probe[gallery != probe]
-    if len(gallery) < MIN_MATCHED or len(np.unique(people)) < 2:
+    generator = np.random.default_rng(0)
+    people = np.arange(num_faces) if labels is None else labels
+    same = people[:, None] == people
+    matched = np.stack(np.nonzero(same & (np.eye(num_faces, dtype=np.bool_) == (labels is None))))
+    if matched.shape[1] < _MIN_MATCHED or same.all():
         raise ValueError(
-            f"{num_faces} faces of {len(np.unique(people))} people hold {len(gallery)} pairs of one person; expected "
-            f"{MIN_MATCHED} pairs, and two people: give more faces, two or more of each person"
+            f"{num_faces} faces of {len(np.unique(people))} people hold {matched.shape[1]} pairs of one person; "
+            f"expected two people and {_MIN_MATCHED} pairs: give more faces, two or more of each person"
         )
-    chosen = generator.permutation(len(gallery))[:_MOST_MATCHED]
-    others = np.empty((2, 0), np.int64)
-    while others.shape[1] < len(chosen):
-        drawn = generator.integers(num_faces, size=(2, 2 * len(chosen)))
-        others = np.concatenate([others, drawn[:, people[drawn[0]] != people[drawn[1]]]], axis=1)
-    both = np.stack([np.stack([gallery, probe])[:, chosen], others[:, : len(chosen)]], axis=2).reshape(2, -1)
+    matched = matched[:, generator.permutation(matched.shape[1])[:_MOST_MATCHED]]
+    impostors = np.stack(np.nonzero(~same))
+    impostors = impostors[:, generator.integers(impostors.shape[1], size=matched.shape[1])]
+    both = np.stack([matched, impostors], axis=2).reshape(2, -1)
     truth = "verdicts of the trunk" if labels is None else "identities"
     return ServedPairs(both[0], both[1], np.arange(both.shape[1]) % 2 == 0, people[both].T, truth)
 
@@ -137,16 +110,7 @@ def served_point(
     probes: NDArray[np.float32],
     trunk_probes: NDArray[np.float32],
 ) -> ServedPoint:
-    """Judge one size of the probe.
-
-    Args:
-        size: in px.
-        network: that serves it, by name.
-        pairs: to judge.
-        gallery: embeddings of the faces at the canonical size, [N, D].
-        probes: of the small faces, by the model as it is served, [N, D].
-        trunk_probes: of the small faces enlarged, by the trunk alone, [N, D].
-    """
+    """Judge one size, by embeddings [N, D] of the faces at the canonical size, and small by the model and the trunk."""
     model, trunk = (
         kfold_correct(pair_scores(gallery[pairs.gallery], found[pairs.probe]), pairs.issame)
         for found in (probes, trunk_probes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Self
 
+from btnet.calibration.calibration import Calibration, Verdict, read_calibration
+from btnet.evaluation.verification import pair_scores
 from btnet.serving.alignment import align_face, face_size
 from btnet.serving.crops import MIN_SIDE, as_rgb
 from btnet.serving.face_model import FaceModel
@@ -44,6 +47,7 @@ class Recognizer:
         fusion: bool = False,
         batch_size: int = 32,
         mirror: bool = False,
+        folder: Path | None = None,
     ) -> None:
         """Wrap the networks of a model.
 
@@ -57,6 +61,7 @@ class Recognizer:
             batch_size: faces per forward pass. On a CPU large batches are slower: memory bounds them.
             mirror: add the embedding of the mirror image, as benchmarks do: twice the time. Embeddings with
                 and without match each other.
+            folder: of the model, where its calibration lies.
 
         Raises:
             ValueError: for an unknown name, a batch size below 1, or a model without a trunk.
@@ -76,6 +81,7 @@ class Recognizer:
         self._indicator, self._rule = indicator, rule
         self._selector, self._fusion = selector, fusion
         self._batch_size, self._mirror = batch_size, mirror
+        self._folder = folder
 
     @classmethod
     def load(
@@ -116,7 +122,50 @@ class Recognizer:
             fusion=fusion,
             batch_size=batch_size,
             mirror=mirror,
+            folder=Path(folder),
         )
+
+    @property
+    def serving(self) -> dict[str, Any]:
+        """The options that scores depend on."""
+        own = {
+            "indicator": self._indicator,
+            "rule": self._rule,
+            "mirror": self._mirror,
+            "fusion": self._fusion,
+        }
+        return {**own, "selector": self._selector is not None}
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """Thresholds from the model's folder; None where they were not measured. Errors as `read_calibration`."""
+        networks = {str(r): self.model.fingerprint(r) for r in self.resolutions}
+        return None if self._folder is None else read_calibration(self._folder, networks)
+
+    def compare(self, first: NDArray[Any], second: NDArray[Any], *, fmr: float | None = None) -> Verdict:
+        """Say whether two face crops, as `embed` takes them, show one person.
+
+        Args:
+            first: one crop.
+            second: the other.
+            fmr: false match rate of the threshold; None: 1e-3, or the next larger one that is measurable.
+
+        Raises:
+            ValueError: if the model is not calibrated for this recogniser's options or for `fmr`; or as `embed`.
+        """
+        stored = self.calibration
+        if stored is None or stored.serving != self.serving:
+            what = (
+                "not calibrated"
+                if stored is None
+                else f"calibrated for {stored.serving}, not for {self.serving}"
+            )
+            raise ValueError(
+                f"{self._folder or 'this model'}: {what}; run `btnet calibrate`, or compare embeddings"
+            )
+        score = float(pair_scores(self.embed([first]), self.embed([second]))[0])
+        sides = [indicator_of(crop.shape[1], crop.shape[0], self._indicator) for crop in (first, second)]
+        return stored.verdict(score, (sides[0], sides[1]), fmr)
 
     def resolution_of(self, width: int, height: int) -> int:
         """The resolution that a face of this native size in px selects, where its size alone decides."""

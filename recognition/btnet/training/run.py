@@ -245,7 +245,11 @@ class _Run:
             if item.classifier is not None
         }
         if self.context.is_main:
-            sections = {"role": config.role or config.name, "config": dict(config)}
+            sections = {
+                "role": config.role or config.name,
+                "config": dict(config),
+                "data_fingerprint": self.faces.fingerprint(),
+            }
             with model_draft(self.folder) as draft:
                 if isinstance(model, BTNet):
                     model.save(draft, **sections)
