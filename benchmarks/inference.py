@@ -24,8 +24,8 @@ from btnet.backbones.registry import create
 from btnet.data.views import normalise
 from btnet.images.resize import resize
 from btnet.interop.onnx import build_graph
-from btnet.method.cost import count_flops
 from btnet.serving.onnx_session import open_session
+from btnet_lab.analysis.cost import count_flops
 
 Embed = Callable[[Tensor], object]
 

@@ -70,7 +70,8 @@ config.distillation_weight = 0.5  # weight of eq. 2 in eq. 3
 config.embedding_loss_weight = 0.0  # weight of the authors' extra loss: MSE of un-normalised embeddings
 config.embedding_cosine_weight = 0.0  # weight of 1 - cosine between the branch's and the trunk's embedding
 config.feature_cosine_weight = 0.0  # of 1 - cosine between the feature maps that eq. 2 compares
-# The last two also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
+config.further_terms = EasyDict()  # {name: weight} of losses added with btnet.loss.register_term
+# The last three also serve a trunk that goes on learning from its frozen self, which sees the 112 px faces (F-SKD)
 
 # Optimiser
 config.lr = 0.2  # peak learning rate, for the whole batch over all ranks

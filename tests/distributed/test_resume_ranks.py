@@ -166,24 +166,23 @@ def go_on_with_other_ranks(rank: int, folder: Path, step: int) -> dict[str, Any]
     return {"loss": loss, "statistics": statistics, "losses": losses, "mean loss": training.evaluate()}
 
 
-def test_four_ranks_go_on_to_the_bit_and_two_and_three_with_averaged_statistics(tmp_path: Path) -> None:
-    four = run_on_ranks(save_and_go_on, 4, tmp_path)
-    for rank in four:
+def test_two_ranks_go_on_to_the_bit_and_three_and_one_with_averaged_statistics(tmp_path: Path) -> None:
+    two = run_on_ranks(save_and_go_on, 2, tmp_path)
+    for rank in two:
         assert rank["loaded as saved"]
         assert rank["changed meanwhile"]
         assert rank["ends the same"]
         assert rank["spread"] > 0  # statistics are local, so that there was something to lose
         for key, value in rank["published"].items():
-            assert torch.equal(value, four[0]["published"][key])
+            assert torch.equal(value, two[0]["published"][key])
 
-    two = run_on_ranks(go_on_with_other_ranks, 2, tmp_path, SAVED_AT)
-    three = run_on_ranks(go_on_with_other_ranks, 3, tmp_path, SAVED_AT + 1)
-    for ranks in (two, three):
-        assert all(rank["loss"] == pytest.approx(ranks[0]["loss"], rel=1e-5) for rank in ranks)
-        for rank in ranks:
-            assert all(torch.equal(v, ranks[0]["statistics"][k]) for k, v in rank["statistics"].items())
-    # what two ranks saved, each with statistics of its own, is read by three as their mean
-    assert three[0]["loss"] == pytest.approx(two[0]["mean loss"], rel=1e-5)
+    three = run_on_ranks(go_on_with_other_ranks, 3, tmp_path, SAVED_AT)
+    for rank in three:
+        assert rank["loss"] == pytest.approx(three[0]["loss"], rel=1e-5)
+        assert all(torch.equal(v, three[0]["statistics"][k]) for k, v in rank["statistics"].items())
+    # what three ranks saved, each with statistics of its own, is read by one process as their mean
+    alone = go_on_with_other_ranks(0, tmp_path, SAVED_AT + 1)
+    assert alone["loss"] == pytest.approx(three[0]["mean loss"], rel=1e-5)
 
 
 def test_a_branch_goes_on_to_the_bit_in_one_process(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ from btnet.interop.arcface_torch import (
     write_classifier_shards,
 )
 from btnet.loss import MARGINS, ShardedClassifier
-from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks
+from btnet.loss.softmax import distributed_cross_entropy
 from gloo import run_on_ranks
 
 ASSETS = Path(__file__).parents[1] / "assets"

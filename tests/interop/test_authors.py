@@ -112,7 +112,7 @@ def test_kept_tensors_survive_state_dict_and_a_change_of_precision(tmp_path: Pat
     assert bits(other.full_state_dict(14)) == expected
     with pytest.raises(ValueError, match=r"unexpected layer4\.1\.prelu\.weight"):
         BTNet(model.trunk, (14,)).load_overlay(model.overlay(14))
-    with pytest.raises(ValueError, match=r"layer1\.0\.bn1\.weight: no parameter that the network for 14 px"):
+    with pytest.raises(ValueError, match=r"layer1\.0\.bn1\.weight is no parameter that the branch for 14 px"):
         BTNet(model.trunk, (14,), own={14: ["layer1.0.bn1.weight"]})
 
 

@@ -256,7 +256,7 @@ def test_other_files_are_named_as_what_they_are(tmp_path: Path) -> None:
         "whole.pt": r"a pickled btnet\.backbones\.iresnet\.IResNet, not weights; save its state_dict",
         "script.pt": "a TorchScript module",
         "x.onnx": "btnet import-onnx",
-        "classifier.safetensors": "neither an IResNet",
+        "classifier.safetensors": "of no backbone that is known",
     }.items():
         with pytest.raises(ValueError, match=rf"{name}.*{message}"):
             load_trunk(tmp_path / name)

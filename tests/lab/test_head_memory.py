@@ -11,7 +11,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from btnet.loss import CurricularFace, ShardedClassifier
-from btnet.training.optimizer import make_sgd, set_rate
+from btnet.training.optimizer import RowSGD, set_rate
 from btnet_lab.cli import main
 from btnet_lab.head_memory.live_memory import LiveMemory
 from btnet_lab.head_memory.sizes import head_memory, plain_head_memory
@@ -25,7 +25,7 @@ def allocated_peak(folder: Path, *, sample_rate: float, frozen: bool) -> int:
         classifier = ShardedClassifier(
             CurricularFace(), NUM_CLASSES, SIZE, sample_rate=sample_rate, frozen=frozen
         )
-        optimizer = None if frozen else make_sgd([classifier.weight], momentum=0.9, weight_decay=5e-4)
+        optimizer = None if frozen else RowSGD([classifier.weight], momentum=0.9, weight_decay=5e-4)
         if optimizer is not None:
             set_rate(optimizer, 0.1)
         for _ in range(2):

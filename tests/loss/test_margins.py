@@ -19,7 +19,6 @@ from btnet.loss import (
     AdaFace,
     ArcFace,
     ArcFaceStraightThrough,
-    CombinedMargin,
     CosFace,
     CurricularFace,
     Margin,
@@ -30,7 +29,7 @@ from btnet.loss import (
 GOLDEN = json.loads((Path(__file__).parents[1] / "assets" / "metrics.json").read_text())
 SEED = 3
 LABELS = (7 * torch.arange(8) + 3) % 20
-ALL: list[Callable[[], Margin]] = [*MARGINS.values(), lambda: CombinedMargin(multiplier=1.1, angle_rad=0.3)]
+ALL: list[Callable[[], Margin]] = [*MARGINS.values()]
 
 
 def unit(count: int, size: int, seed: int) -> Any:
@@ -68,9 +67,6 @@ def expected_positive(margin: Margin, cosine: float, norm: float) -> Any:
     if isinstance(margin, SphereFace):
         k = math.floor(4 * theta / math.pi)
         return (-1) ** k * math.cos(4 * theta) - 2 * k
-    if isinstance(margin, CombinedMargin):
-        phi = 1.1 * theta + 0.3
-        return math.cos(phi) if phi < math.pi else -math.cos(phi) - 2
     if isinstance(margin, AdaFace):
         z = max(-1.0, min(1.0, (norm - 20) / (100 + 1e-3) * 0.333))
         return math.cos(min(max(theta - 0.4 * z, 1e-3), math.pi - 1e-3)) - (0.4 + 0.4 * z)

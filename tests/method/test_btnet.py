@@ -61,7 +61,7 @@ class Plain(Backbone):
 
 
 def test_a_third_backbone_needs_no_edit_elsewhere(tmp_path: Path) -> None:
-    from btnet.method.cost import count_flops
+    from btnet_lab.analysis.cost import count_flops
 
     model = BTNet(Plain(), [16, 8])
     assert model(faces(8)).shape == (4, 8)

@@ -12,15 +12,15 @@ import torch
 from torch.nn.functional import interpolate
 
 from btnet.backbones.backbone import Backbone
-from btnet.backbones.tensor_file import read_tensors
+from btnet.backbones.weights_file import read_tensors
 from btnet.data.views import resize_normalised
 from btnet.interop.checkpoints import export_authors, export_checkpoints
 from btnet.interop.onnx import export_onnx
 from btnet.interop.onnx_bundle import export_bundle
 from btnet.method.btnet import BTNet
-from btnet.method.cost import model_costs
 from btnet.method.overlay import Overlay
 from btnet.serving.onnx_session import open_session
+from btnet_lab.analysis.cost import model_costs
 from tiny_trunks import faces, iresnet, mobilefacenet
 
 
@@ -62,7 +62,7 @@ def test_the_overlay_says_it_and_comes_back(make: object, tmp_path: Path) -> Non
     for r in (32, 8, 4):
         assert torch.equal(loaded(faces(r)), model(faces(r)))
     torch.testing.assert_close(loaded.detached(4)(faces(4)), model(faces(4)))
-    with pytest.raises(ValueError, match="inner size is 16 px, this model's 0 px"):
+    with pytest.raises(ValueError, match="inner_size=16, this model has 0"):
         BTNet(model.trunk, [4]).load_overlay(model.overlay(4))
 
 

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor
 
 from btnet.loss import (
+    Inputs,
     Objective,
+    Term,
     branch_distillation,
     embedding_cosine,
     embedding_mse,
     feature_cosine,
+    register_term,
 )
+from btnet.method.objective import TERMS
 
 
 def pair(*shape: int) -> tuple[Tensor, Tensor]:
@@ -57,13 +61,7 @@ def test_teacher_receives_no_gradient_and_half_precision_does_not_overflow(
 def test_default_objective_is_equation_3() -> None:
     feature, embedding = pair(2, 3, 4, 4), pair(2, 8)
     influence = torch.tensor(7.0, requires_grad=True)
-    losses = Objective()(
-        influence=influence,
-        student_feature=feature[0],
-        teacher_feature=feature[1],
-        student_embedding=embedding[0],
-        teacher_embedding=embedding[1],
-    )
+    losses = Objective()(Inputs(influence, *feature, *embedding))
     assert list(losses) == ["influence", "branch_distillation", "total"]
     torch.testing.assert_close(losses["total"], 7 + 0.5 * branch_distillation(*feature))
     torch.autograd.backward(losses["total"])
@@ -73,14 +71,8 @@ def test_default_objective_is_equation_3() -> None:
 
 def test_every_term_enters_the_total_with_its_weight() -> None:
     feature, embedding = pair(2, 3, 4, 4), pair(2, 8)
-    losses = Objective(2.0, 3.0, 5.0, 7.0)(
-        influence=torch.tensor(1.5),
-        student_feature=feature[0],
-        teacher_feature=feature[1],
-        student_embedding=embedding[0],
-        teacher_embedding=embedding[1],
-    )
-    weights = {"influence": 2, "branch_distillation": 3, "embedding_mse": 5, "embedding_cosine": 7}
+    weights = {"influence": 2.0, "branch_distillation": 3.0, "embedding_mse": 5.0, "embedding_cosine": 7.0}
+    losses = Objective(weights)(Inputs(torch.tensor(1.5), *feature, *embedding))
     assert set(losses) == {*weights, "total"}
     torch.testing.assert_close(
         losses["total"], torch.stack([weight * losses[name] for name, weight in weights.items()]).sum()
@@ -88,18 +80,39 @@ def test_every_term_enters_the_total_with_its_weight() -> None:
 
 
 def test_a_term_of_weight_zero_needs_no_input() -> None:
-    assert set(Objective(distillation_weight=0)(influence=torch.tensor(1.0))) == {"influence", "total"}
+    objective = Objective({"influence": 1.0, "branch_distillation": 0.0})
+    assert set(objective(Inputs(influence=torch.tensor(1.0)))) == {"influence", "total"}
+    assert objective.needs("influence")
+    assert not objective.needs("student_feature", "teacher_embedding")
+
+
+def test_a_registered_term_enters_the_total_like_the_paper_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TERMS, "length", TERMS["influence"])  # and so removed behind the test
+    register_term(
+        "length", Term(lambda embedding: embedding.norm(dim=1).mean(), needs=("student_embedding",))
+    )
+    embedding, _ = pair(2, 8)
+    losses = Objective({"influence": 1.0, "length": 0.5})(
+        Inputs(torch.tensor(1.0), student_embedding=embedding)
+    )
+    torch.testing.assert_close(losses["total"], 1 + 0.5 * embedding.norm(dim=1).mean())
 
 
 def test_errors_name_value_and_remedy() -> None:
-    with pytest.raises(ValueError, match=r"teacher_feature is missing"):
-        Objective()(influence=torch.tensor(1.0), student_feature=torch.zeros(1, 1, 1, 1))
+    with pytest.raises(ValueError, match=r"branch_distillation needs student_feature and teacher_feature"):
+        Objective()(Inputs(influence=torch.tensor(1.0), student_feature=torch.zeros(1, 1, 1, 1)))
     with pytest.raises(ValueError, match=r"\[2, 3\] and teacher \[2, 4\].*same layer"):
         branch_distillation(torch.zeros(2, 3), torch.zeros(2, 4))
-    with pytest.raises(ValueError, match=r"embedding_mse_weight -1"):
-        Objective(embedding_mse_weight=-1)
+    with pytest.raises(ValueError, match=r"weight -1 of embedding_mse"):
+        Objective({"embedding_mse": -1})
     with pytest.raises(ValueError, match=r"all weights.*are 0"):
-        Objective(0, 0, 0, 0)
+        Objective({"influence": 0, "branch_distillation": 0})
+    with pytest.raises(ValueError, match=r"'infuence': expected one of influence"):
+        Objective({"infuence": 1})
+    with pytest.raises(ValueError, match=r"needs 'logits': expected some of influence"):
+        Term(torch.sum, needs=("logits",))
+    with pytest.raises(ValueError, match=r"the paper's own"):
+        register_term("influence", TERMS["embedding_mse"])
 
 
 def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their_length() -> None:
@@ -108,5 +121,5 @@ def test_the_cosine_of_features_is_that_of_the_flattened_maps_and_blind_to_their
     cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
     assert feature_cosine(student, teacher).item() == pytest.approx(1 - cosine.mean(), rel=1e-5)
     torch.testing.assert_close(feature_cosine(3 * student, teacher), feature_cosine(student, teacher))
-    losses = Objective(0, 0, feature_cosine_weight=2.0)(student_feature=student, teacher_feature=teacher)
+    losses = Objective({"feature_cosine": 2.0})(Inputs(student_feature=student, teacher_feature=teacher))
     torch.testing.assert_close(losses["total"], 2 * feature_cosine(student, teacher))

@@ -69,7 +69,7 @@ def test_a_tail_or_interpolation_of_another_model_is_refused() -> None:
     overlay = make().overlay(14)
     torch.manual_seed(0)
     trunk = IResNet([1, 1, 1, 1], widths=[4, 8, 8, 8], embedding_size=16)
-    with pytest.raises(ValueError, match=r"tail starts at layer4\.0, here at layer1\.0"):
+    with pytest.raises(ValueError, match=r"tail_from='layer4\.0', this model has 'layer1\.0'"):
         BTNet(trunk, [14], tail_from="layer1.0").load_overlay(overlay)
     with pytest.raises(ValueError, match="bicubic"):
         BTNet(trunk, [14], interpolation="bicubic").load_overlay(overlay)
@@ -161,7 +161,7 @@ def test_a_trunk_file_tells_its_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"a": torch.zeros(1)}, "neither an IResNet"),
+        ({"a": torch.zeros(1)}, "of no backbone that is known"),
         ([1, 2], "not a state dict"),
         (None, "not a state dict"),
     ],

@@ -21,6 +21,9 @@ from btnet.training.setup import Model, build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))
+LEARNING = [
+    name for name in NAMES if not name.startswith("evidence_")
+]  # those compile, which takes half a minute
 ALONE = Context(0, 1, torch.device("cpu"), torch.float32)
 IDENTITIES, STEPS = 4, 2
 TINY = [
@@ -66,9 +69,14 @@ def built(name: str, folder: Path, *overrides: str) -> Model:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_config_loads_and_runs_two_steps(name: str, folder: Path, tmp_path: Path) -> None:
+def test_every_config_loads_and_builds(name: str, folder: Path) -> None:
     config = load_config(CONFIGS / name)
     assert (config.name, config.output) == (name, f"runs/{name}")
+    assert all(learner.learnt for learner in built(name, folder, "compile=False").learners)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_every_config_runs_two_steps(name: str, folder: Path, tmp_path: Path) -> None:
     output = train(tiny(name, folder, f"output={tmp_path}"))
     log = (output / "train.log").read_text()
     assert f"step {STEPS}/{STEPS} " in log

@@ -11,11 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from btnet.method.objective import TERMS, Term
 from btnet.training.config_file import complete_config, load_config
-from btnet.training.configuration import KEYS, REMOVED, Kind
+from btnet.training.configuration import KEYS, Kind
+from btnet.training.removed_keys import REMOVED
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 KINDS = {
@@ -46,6 +49,7 @@ SERVES: dict[str, tuple[str, set[str]]] = {
     "embedding_loss_weight": ("0.5", BRANCHES),
     "embedding_cosine_weight": ("20", TAUGHT),
     "feature_cosine_weight": ("1", TAUGHT),
+    "further_terms": ("{'length': 0.5}", TAUGHT),
     "teacher_cache": ("cache", {"branches"}),
     "sample_rate": ("0.5", {"scratch", "single", "continued"}),
     "shared_jitter": ("0.02", set(KINDS)),
@@ -55,6 +59,11 @@ SERVES: dict[str, tuple[str, set[str]]] = {
     "interpolation": ("area", set(KINDS)),
     "classifier": ("centres.safetensors", set(KINDS)),
 }
+
+
+@pytest.fixture(autouse=True)
+def further_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TERMS, "length", Term(torch.norm, needs=("student_embedding",)))
 
 
 def loaded(*overrides: str) -> Any:
@@ -191,6 +200,10 @@ def test_weights_and_shares_of_branches_have_ranges_too() -> None:
     for key in [*weights, "size_band", "degradation", "alignment_jitter", "inner_size"]:
         with pytest.raises(ValueError, match=f"{key} = -1.*, expected"):
             loaded(*KINDS["branches"], f"{key}=-1")
+    for value, problem in (("{'length': -1}", "at least 0"), ("{'lenght': 1}", "'lenght' is not registered"),
+                           ("{'embedding_mse': 1}", "has a key of its own")):  # fmt: skip
+        with pytest.raises(ValueError, match=problem):
+            loaded(*KINDS["branches"], f"further_terms={value}")
     for key in ("size_band", "degradation"):
         with pytest.raises(ValueError, match=f"{key} = 1.5, expected a share from 0 to 1"):
             loaded(*KINDS["branches"], f"{key}=1.5")
@@ -278,6 +291,14 @@ def test_set_like_starts_from_the_config_it_names_instead_of_the_file_s() -> Non
         load_config(CONFIGS / "demo_hr", ["like=demo_hr"])
     with pytest.raises(ValueError, match="like = 5, expected a text"):
         load_config(CONFIGS / "demo_hr", ["like=5"])
+
+
+def test_every_file_of_a_config_is_run_once(tmp_path: Path) -> None:
+    count = f"\nwith open({str(tmp_path / 'runs')!r}, 'a') as file:\n    file.write(__file__[-6:])\n"
+    folder = folder_of_configs(tmp_path, base=count, a=count, b=f"config.like = 'a'{count}")
+    load_config(folder / "b")
+    assert (tmp_path / "runs").read_text().count(".py") == 3
+    assert len((tmp_path / "runs").read_text()) == 3 * 6
 
 
 def test_a_config_that_is_like_itself_is_refused(tmp_path: Path) -> None:

@@ -15,12 +15,14 @@ from btnet.training.config_file import load_config
 from btnet.training.meters import DivergedError
 from btnet.training.run import train
 from jobs import ROOT, descendants, train_command
+from tiny_keys import NETWORK
 
 SMALL = ["rec=synthetic:8:8", "frequent=2", "num_workers=0", "warmup_epoch=0", "device=cpu"]
+SMALL_NEW = [*SMALL, *NETWORK]
 
 
 def command(*overrides: str, processes: int = 1) -> list[str]:
-    return train_command([*SMALL, *overrides], processes=processes)
+    return train_command([*SMALL_NEW, *overrides], processes=processes)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -71,7 +73,7 @@ def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
 def test_torchrun_goes_on_by_itself_after_a_rank_was_killed_and_ends_with_the_same_model(
     tmp_path: Path,
 ) -> None:
-    keys = ["batch_size=4", "num_epoch=10", "save_every=2", "verbose=1000", "keep_checkpoints=1"]
+    keys = ["batch_size=4", "num_epoch=6", "save_every=4", "verbose=1000", "keep_checkpoints=1"]
     undisturbed = command(*keys, f"output={tmp_path / 'whole'}", processes=2)
     subprocess.run(undisturbed, check=True, capture_output=True, timeout=240)
 
@@ -96,7 +98,7 @@ def test_torchrun_goes_on_by_itself_after_a_rank_was_killed_and_ends_with_the_sa
 
 
 def test_a_run_that_has_ended_is_not_begun_again(tmp_path: Path) -> None:
-    keys = [*SMALL, f"output={tmp_path}", "batch_size=32", "num_epoch=1"]
+    keys = [*SMALL_NEW, f"output={tmp_path}", "batch_size=32", "num_epoch=1"]
     train(load_config(ROOT / "configs/demo_hr", keys))
     before = (tmp_path / "train.log").read_text()
     for left_by_a_kill in (".lock", ".classifier.safetensors.7.tmp"):
@@ -109,7 +111,7 @@ def test_a_run_that_has_ended_is_not_begun_again(tmp_path: Path) -> None:
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
     config = load_config(
         ROOT / "configs" / "demo_hr",
-        [*SMALL, f"output={tmp_path}", "batch_size=16", "num_epoch=50", "lr=1e30", "clip=0"],
+        [*SMALL_NEW, f"output={tmp_path}", "batch_size=16", "num_epoch=50", "lr=1e30", "clip=0"],
     )
     with pytest.raises(DivergedError, match=r"step \d+ \(learning rate \S+e\+\d\d\)"):
         train(config)
@@ -120,7 +122,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path: Path) -> None:
 def test_the_authors_preset_trains_less(tmp_path: Path) -> None:
     trunk = train(
         load_config(
-            ROOT / "configs/demo_hr", [*SMALL, f"output={tmp_path / 'hr'}", "batch_size=32", "num_epoch=1"]
+            ROOT / "configs/demo_hr",
+            [*SMALL_NEW, f"output={tmp_path / 'hr'}", "batch_size=32", "num_epoch=1"],
         )
     )
     arguments = [*SMALL, f"output={tmp_path / 'bt'}", f"trunk={trunk}", "batch_size=32", "num_epoch=1"]

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from btnet.loss import ArcFace, NormFace, ShardedClassifier
 from btnet.loss.centres import sampled_classes
-from btnet.training.optimizer import RowSGD, make_sgd, set_rate
+from btnet.training.optimizer import RowSGD, set_rate
 
 NUM_CLASSES, SIZE, RATE, MOMENTUM, DECAY = 40, 6, 0.3, 0.9, 0.05
 
@@ -30,7 +30,7 @@ def sampled_classifier() -> ShardedClassifier:
 
 def test_steps_over_sampled_centres_equal_the_formula_written_out() -> None:
     classifier = sampled_classifier()
-    optimizer = make_sgd(classifier.parameters(), momentum=MOMENTUM, weight_decay=DECAY)
+    optimizer = RowSGD(classifier.parameters(), momentum=MOMENTUM, weight_decay=DECAY)
     set_rate(optimizer, RATE)
     centres = classifier.weight.detach().clone()
     velocity = torch.zeros_like(centres)
@@ -61,7 +61,7 @@ def test_steps_over_sampled_centres_equal_the_formula_written_out() -> None:
 
 def test_centres_that_are_not_drawn_rest_with_their_momentum() -> None:
     classifier = sampled_classifier()
-    optimizer = make_sgd(classifier.parameters(), momentum=MOMENTUM, weight_decay=DECAY)
+    optimizer = RowSGD(classifier.parameters(), momentum=MOMENTUM, weight_decay=DECAY)
     set_rate(optimizer, RATE)
     for step in range(3):
         weight = classifier.weight.detach().clone()
@@ -111,7 +111,7 @@ def test_a_sparse_gradient_of_all_rows_is_a_dense_one(momentum: float) -> None:
 
 def test_the_scaler_of_fp16_skips_a_sampled_step_that_overflowed() -> None:
     classifier = ShardedClassifier(ArcFace(), NUM_CLASSES, SIZE, sample_rate=0.3)
-    optimizer = make_sgd(classifier.parameters(), momentum=MOMENTUM, weight_decay=0.0)
+    optimizer = RowSGD(classifier.parameters(), momentum=MOMENTUM, weight_decay=0.0)
     set_rate(optimizer, RATE)
     embeddings, labels = batch(0)
     steps = []

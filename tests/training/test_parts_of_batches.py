@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from btnet.backbones.iresnet import IResNet
-from btnet.training.parts import Answer, in_parts
+from btnet.training.teacher import Answer, in_parts
 
 
 def test_a_batch_in_parts_is_the_batch_and_no_map_is_larger_than_a_parts() -> None:

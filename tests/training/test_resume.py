@@ -17,7 +17,8 @@ from btnet.loss import load_classifier, save_classifier
 from btnet.synthetic.faces import SyntheticFaces
 from btnet.training.checkpoint import Checkpoints
 from btnet.training.config_file import differences, load_config, unchanging
-from btnet.training.configuration import KEYS, REMOVED
+from btnet.training.configuration import KEYS
+from btnet.training.removed_keys import REMOVED
 from btnet.training.run import _Run, train
 from tiny_keys import NETWORK, TINY
 

@@ -72,6 +72,8 @@ def test_a_run_resumes_to_the_bit(switches: list[str], trunk: Path, tmp_path: Pa
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(StoppedError):
             train(config(trunk, tmp_path / "parts", *switches, "save_every=3"))
+    with pytest.raises(ValueError, match="resume=True"):
+        train(config(trunk, tmp_path / "parts", *switches))
     parts = train(config(trunk, tmp_path / "parts", *switches, "resume=True"))
     one, other, start = BTNet.load(whole), BTNet.load(parts), BTNet.load(whole).trunk.state_dict()
     for r in (14, 7):
@@ -82,7 +84,7 @@ def test_a_run_resumes_to_the_bit(switches: list[str], trunk: Path, tmp_path: Pa
     assert all(torch.equal(before[key], value) for key, value in start.items())
 
 
-def test_a_branch_for_56_px_is_trained_verified_exported_and_chosen(trunk: Path, tmp_path: Path) -> None:
+def test_a_branch_for_56_px_is_trained_verified_and_chosen(trunk: Path, tmp_path: Path) -> None:
     folder = train(config(trunk, tmp_path / "r56", name="ms1mv3_btnet_r56"))
     overlay = BTNet.load(folder).overlay(56)
     assert (overlay.tail_from, overlay.dropped_keys[0]) == ("layer2.0", "layer1.0.downsample.0.weight")
@@ -93,9 +95,5 @@ def test_a_branch_for_56_px_is_trained_verified_exported_and_chosen(trunk: Path,
     assert main(["evaluate", str(folder), "--bin", str(tmp_path / "pairs.bin"), "--pairs", "112-56,56-56",
                  "--output", str(result)]) == 0  # fmt: skip
     assert '"branch r56"' in result.read_text()
-    assert main(["export-onnx", str(folder), "--bundle", "-o", str(tmp_path / "onnx")]) == 0
     crops = [images[0][:50, :40], images[1][:100, :100]]
-    expected = Recognizer.load(folder).embed(crops)
-    found = Recognizer.load(tmp_path / "onnx", backend="onnxruntime").embed(crops)
-    np.testing.assert_allclose(found, expected, atol=1e-3)
     assert [Recognizer.load(folder).resolution_of(*crop.shape[1::-1]) for crop in crops] == [56, 112]

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from btnet.evaluation.plots import new_figure, tidy
-from btnet.method.cost import Cost
+from btnet_lab.analysis.cost import Cost
 from btnet_lab.style import SERIES, legend_below
 
 __all__ = ["HEADER", "draw", "rows"]
@@ -40,7 +40,7 @@ def draw(costs: Costs) -> Figure:
     """Bars per network and resolution: stored MB on the left, GFLOPs per face on the right.
 
     Args:
-        costs: of `btnet.method.cost.model_costs`, by network; the first of each is the trunk.
+        costs: of `btnet_lab.analysis.cost.model_costs`, by network; the first of each is the trunk.
     """
     figure = new_figure(max(8.4, 2.3 * len(costs) + 3.0), 4.0)
     left, right = figure.subplots(1, 2)

@@ -114,8 +114,8 @@ def _architecture(parser: argparse.ArgumentParser) -> Analysis:
     add_branch_arguments(parser)
 
     def analyse(args: argparse.Namespace) -> Drawn:
-        from btnet.backbones.registry import trunk_of
         from btnet_lab.analysis import architecture as analysis
+        from btnet_lab.analysis.cost import trunk_of
 
         facts = analysis.architecture(trunk_of(args.network), args.resolutions, tail_from=args.tail_from)
         return analysis.draw(facts, Path(args.network).name), analysis.HEADER, analysis.rows(facts)

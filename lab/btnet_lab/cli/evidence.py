@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     """
     # Matplotlib and torch's checkpoints take seconds to import: --help need not wait.
     from btnet.files.atomic import only_run
-    from btnet.training.config_file import refuse_removed
+    from btnet.training.removed_keys import refuse_removed
     from btnet_lab.evidence.page import write_page
     from btnet_lab.evidence.rows import full_plan, quick_plan
     from btnet_lab.evidence.runner import Runner

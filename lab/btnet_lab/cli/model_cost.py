@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from btnet.backbones.registry import trunk_of
 from btnet.cli import options
 from btnet.console import show, show_table
-from btnet.method.cost import Cost, model_costs
+from btnet_lab.analysis.cost import Cost, model_costs, trunk_of
 
 _COLUMNS = ("px", "GFLOPs", "learnt, M", "of trunk, %", "authors', M", "of trunk, %", "stored, MB")
 # BTNet, table 1 and section 4.2: r50 at 112 px, shares in % at 28 and 7 px.

@@ -10,7 +10,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from btnet.evaluation.plots import COLOURS, math_name, new_figure, tidy
-from btnet.method.cost import Cost
 from btnet_lab.analysis import (
     architecture,
     cost_picture,
@@ -19,6 +18,7 @@ from btnet_lab.analysis import (
     selection_map,
     upsampling_error,
 )
+from btnet_lab.analysis.cost import Cost
 from btnet_lab.evidence.figure_maps import read_levels, read_models
 from btnet_lab.evidence.groups import FULL
 from btnet_lab.evidence.plan import RESOLUTIONS

@@ -20,10 +20,10 @@ from btnet.data.bin_sets import read_bin
 from btnet.evaluation.verification import fold_accuracies
 from btnet.files.atomic import replacing
 from btnet.files.digest import sha256
-from btnet.method.cost import model_costs
 from btnet.serving.face_model import FaceModel
 from btnet.serving.loading import load_model
 from btnet_lab.analysis.architecture import architecture
+from btnet_lab.analysis.cost import model_costs
 from btnet_lab.analysis.upsampling_error import down_up_error, error_bound
 from btnet_lab.evidence.agreement import agreement, cosines
 from btnet_lab.evidence.figure_maps import maps_of_rendered_face

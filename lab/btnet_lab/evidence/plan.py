@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from btnet.training.configuration import AGAINST_THE_TRUNK
+from btnet.training.configuration import WEIGHTS
 
 __all__ = [
     "BRANCH",
@@ -25,7 +25,7 @@ __all__ = [
 RESOLUTIONS: Final = (28, 14, 7)
 BRANCH, TRUNK = "evidence_branch", "evidence_trunk"
 GIVEN_TRUNK: Final = ""
-_TEACHERS_WEIGHTS: Final = ("distillation_weight", "embedding_loss_weight", *AGAINST_THE_TRUNK)
+_TEACHERS_WEIGHTS: Final = tuple(key for key in WEIGHTS if key != "influence_weight")
 
 
 @dataclass(frozen=True)

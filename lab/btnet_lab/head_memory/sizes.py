@@ -16,7 +16,7 @@ from btnet.loss import ArcFace, ShardedClassifier
 from btnet.loss.centres import shard_range
 from btnet.loss.margin import Margin
 from btnet.loss.ranks import Ranks
-from btnet.training.optimizer import make_sgd
+from btnet.training.optimizer import RowSGD
 from btnet_lab.head_memory.live_memory import LiveMemory
 
 __all__ = ["HeadMemory", "head_memory", "plain_head_memory"]
@@ -135,7 +135,7 @@ def _measure(
     """Two steps in the order of `btnet.training.step`; the second one, which finds momentum and gradients, counts."""
     with LiveMemory() as memory:
         loss, weight = build()
-        optimizer = make_sgd([weight], momentum=0.9, weight_decay=5e-4) if learns else None
+        optimizer = RowSGD([weight], momentum=0.9, weight_decay=5e-4) if learns else None
         for _ in range(2):
             memory.peak = memory.live
             embeddings = torch.empty(batch_size, embedding_size, device="meta", requires_grad=True)

@@ -22,10 +22,7 @@ Taps = dict[str, Tensor]
 
 
 def count_units(state: Iterable[str], pattern: str) -> int:
-    """How many numbers from 0 on, without a gap, the pattern's group has among the keys.
-
-    A single key could announce a million units.
-    """
+    """How many numbers from 0 on, without a gap, the pattern's group has: a single key could announce a million."""
     found = {match.group(1) for key in state if (match := re.match(pattern, key))}
     return next(count for count in range(len(found) + 1) if str(count) not in found)
 
@@ -34,7 +31,7 @@ class Backbone(nn.Module):
     """A face encoder that states where it reduces the size of its input.
 
     A subclass builds its modules from `strides_at(...)` and answers `units()`; branches, overlays, FLOP
-    counts and export follow from that. Nothing else of a backbone is known outside its file.
+    counts and export follow from that. Nothing else about a backbone is known outside its file.
 
     Attributes:
         arch: the keyword arguments, without `input_size`, that build it again; plain numbers and strings.
@@ -62,9 +59,7 @@ class Backbone(nn.Module):
     def rebuild(self, input_size: int, inner_size: int = 0) -> Self:
         """A freshly initialised network of this architecture for another input size.
 
-        Args:
-            input_size: in px.
-            inner_size: see the attribute. Strides, and so the sizes of all maps, are those of a network for it.
+        With an inner size, its strides, and so the sizes of all feature maps, are those of a network for that size.
         """
         network = type(self)(**self.arch, input_size=inner_size or input_size)
         network.input_size, network.inner_size = input_size, inner_size
@@ -76,10 +71,7 @@ class Backbone(nn.Module):
 
     @classmethod
     def of_state(cls, state: Mapping[str, Tensor]) -> Self | None:
-        """A freshly initialised trunk of the architecture that a state dict tells; None if it is not of this kind.
-
-        The registry asks it when a file of weights is read. Of a network for another size (a phi_mm) it is the trunk.
-        """
+        """A freshly initialised trunk of the architecture that a state dict is of; None if it is not of this kind."""
         return None
 
     def coupling_layer(self, resolution: int) -> str:
@@ -87,11 +79,7 @@ class Backbone(nn.Module):
         return coupling.coupling_layer(self.units(), self.canonical_size, resolution)
 
     def owned_keys(self, tail_from: str) -> list[str]:
-        """State keys a branch has for itself: all before `tail_from`, and every BatchNorm behind it.
-
-        Args:
-            tail_from: name of the unit where the shared tail starts; "none" if nothing is shared.
-        """
+        """State keys a branch has for itself: all before `tail_from` ("none": all), and every BatchNorm behind it."""
         tail = set(self.tail_keys(tail_from))
         return [
             key
@@ -110,7 +98,7 @@ class Backbone(nn.Module):
         return [key for unit in self.units()[start:] for key, _ in self._unit_keys(unit)]
 
     def fixed_by_authors(self, tail: Iterable[str]) -> list[str]:
-        """Of the tail's keys, the BatchNorms' that the authors' training leaves at the trunk's values."""
+        """Of the tail's keys, the BatchNorms' that the authors do not train."""
         return []
 
     def shared_parameters(self, tail_from: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""Archives of `torch.save` that hold more than weights: their tensors are read, all else stays without effect.
+"""Archives of `torch.save` that hold more than weights: their tensors are read, all else has no effect.
 
 PyTorch Lightning keeps hyper-parameters and callbacks beside the state dict, as objects of their classes, and
-`torch.load(weights_only=True)` refuses the whole file for them. Here every name the pickle asks for, but for those that
-tensors are made of, leads to a stand-in: nothing is imported and nothing is run. A stand-in may be made; called like a
-function it may be only where a checkpoint's plain values are written so.
+`torch.load(weights_only=True)` refuses the whole file for them. Here every name in the pickle, other than those that
+tensors are made of, becomes a stand-in: nothing is imported and nothing is run. Only stand-ins that checkpoints use for
+plain values may be called.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import math
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,8 +21,6 @@ import torch
 from torch import Tensor
 
 from btnet.files.safe_pickle import load_ruled
-
-__all__ = ["StandIn", "read_inert"]
 
 _DTYPES: Final = {
     f"{name}Storage": dtype
@@ -37,17 +36,8 @@ _CALLED: Final = (
     "pytorch_lightning", "lightning", "lightning_fabric", "lightning_utilities",
 )  # fmt: skip
 _BUILTINS: Final = (
-    "set",
-    "frozenset",
-    "complex",
-    "slice",
-    "range",
-    "bytes",
-    "bytearray",
-    "list",
-    "dict",
-    "tuple",
-)
+    "set", "frozenset", "complex", "slice", "range", "bytes", "bytearray", "list", "dict", "tuple",
+)  # fmt: skip
 
 
 class _Named(type):
@@ -76,13 +66,7 @@ class StandIn(dict[Any, Any], metaclass=_Named):
 
 
 def read_inert(path: Path) -> Any:
-    """Read an archive whose sums and sizes were checked.
-
-    Args:
-        path: a zip file of `torch.save`.
-
-    Returns:
-        Its content: tensors on the CPU, plain values, `StandIn` for anything else.
+    """Content of a zip file of `torch.save` (sums and sizes checked): tensors, plain values, else `StandIn`.
 
     Raises:
         ValueError: if it calls what no checkpoint calls. A damaged file can fail in other ways too.
@@ -99,19 +83,11 @@ def read_inert(path: Path) -> Any:
             _, dtype, key, _, _ = pid
             if key not in storages:
                 content = bytearray(archive.read(f"{root}data/{key}"))
-                storages[key] = (
-                    torch.frombuffer(content, dtype=dtype) if content else torch.empty(0, dtype=dtype)
-                )
+                empty = torch.empty(0, dtype=dtype)
+                storages[key] = torch.frombuffer(content, dtype=dtype) if content else empty
             return storages[key]
 
-        names_asked: dict[tuple[str, str], Any] = {}
-
-        def look_up(module: str, name: str) -> Any:
-            if (module, name) not in names_asked:
-                names_asked[module, name] = _stands_for(module, name)
-            return names_asked[module, name]
-
-        return load_ruled(io.BytesIO(archive.read(pickled)), look_up, storage)
+        return load_ruled(io.BytesIO(archive.read(pickled)), cache(_stands_for), storage)
 
 
 def _stands_for(module: str, name: str) -> Any:

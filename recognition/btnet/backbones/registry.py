@@ -5,37 +5,32 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.iresnet import IResNet, iresnet18, iresnet34, iresnet50, iresnet100, iresnet200
 from btnet.backbones.mobilefacenet import MobileFaceNet, mobilefacenet, mobilefacenet_large
 
-__all__ = ["BACKBONES", "ENTRY_POINTS", "create", "recognise", "register_backbone", "trunk_of"]
-
 ENTRY_POINTS: Final = "btnet.backbones"
-BACKBONES: dict[str, Callable[..., Backbone]] = {
+ARCFACE_TORCH_NAMES: Final[dict[str, Callable[..., Backbone]]] = {
     "r18": iresnet18,
     "r34": iresnet34,
     "r50": iresnet50,
     "r100": iresnet100,
     "r200": iresnet200,
-    "iresnet18": iresnet18,
-    "iresnet34": iresnet34,
-    "iresnet50": iresnet50,
-    "iresnet100": iresnet100,
-    "iresnet200": iresnet200,
-    "iresnet": IResNet,
     "mbf": mobilefacenet,
     "mbf_large": mobilefacenet_large,
-    "mobilefacenet": MobileFaceNet,
-    "mobilefacenet_large": mobilefacenet_large,
 }
-"""Ours, by the names that configs and arcface_torch use."""
+BACKBONES: Final[dict[str, Callable[..., Backbone]]] = {
+    **ARCFACE_TORCH_NAMES,
+    **{make.__name__: make for make in (iresnet18, iresnet34, iresnet50, iresnet100, iresnet200)},
+    "mobilefacenet_large": mobilefacenet_large,
+    "iresnet": IResNet,
+    "mobilefacenet": MobileFaceNet,
+}
+"""Ours, by the names that configs take; the classes, of any depth and width, last."""
 
 _registered: dict[str, type[Backbone]] = {}
 
@@ -66,17 +61,17 @@ def recognise(state: Mapping[str, Tensor], input_size: int | None = None) -> Bac
         input_size: px that the network takes; None: a trunk.
 
     Returns:
-        The first whose keys and shapes are those of the state dict; else the first whose kind takes it for its own,
-        so that the difference can be told; None if none does. Ours are asked first.
+        The first with the state dict's keys and shapes; else the first whose kind claims it, so that the difference
+        can be told; None if none does. Ours are asked first.
 
     Raises:
-        ValueError, LookupError, ArithmeticError, TypeError, RuntimeError: of a kind that takes it for its own and
-            finds a contradiction, where no other does.
+        ValueError, LookupError, ArithmeticError, TypeError, RuntimeError: of a kind that claims it and finds a
+            contradiction, where no other does.
     """
     shapes = {key: value.shape for key, value in state.items()}
     nearest: Backbone | None = None
     problem: Exception | None = None
-    for kind in _kinds():
+    for kind in kinds():
         try:
             network = kind.of_state(state)
             if network is not None and input_size not in (None, network.input_size):
@@ -94,11 +89,7 @@ def recognise(state: Mapping[str, Tensor], input_size: int | None = None) -> Bac
 
 
 def create(name: str, **kwargs: Any) -> Backbone:
-    """A freshly initialised backbone.
-
-    Args:
-        name: a key of `BACKBONES`, or one that was added; "iresnet" and "mobilefacenet" take any depth and width.
-        kwargs: of that backbone.
+    """A freshly initialised backbone, by a name of `BACKBONES` or one that was added.
 
     Raises:
         ValueError: for an unknown name, or an argument that this backbone does not take.
@@ -116,30 +107,9 @@ def create(name: str, **kwargs: Any) -> Backbone:
         raise ValueError(f"network {name!r}: {error}; see network_args in configs/base.py") from error
 
 
-def trunk_of(name: str) -> Backbone:
-    """A trunk to count and describe: read from a file or folder, or by the name of its architecture.
-
-    Args:
-        name: a key of `BACKBONES`, or a path: with an ending, or there.
-
-    Returns:
-        The trunk; by name, on the meta device, where nothing is allocated or computed.
-
-    Raises:
-        ValueError: for an unknown name or a damaged file.
-        FileNotFoundError: if the file is not there.
-    """
-    from btnet.backbones.trunk_file import load_trunk  # which asks this registry
-
-    if Path(name).suffix or Path(name).exists():
-        return load_trunk(name)
-    with torch.device("meta"):
-        return create(name)
-
-
-def _kinds() -> Iterator[type[Backbone]]:
+def kinds() -> Iterator[type[Backbone]]:
     """All classes; packages of others are imported when ours have not served."""
-    yield from (IResNet, MobileFaceNet)
+    yield from (kind for kind in BACKBONES.values() if isinstance(kind, type))
     yield from _added().values()
 
 

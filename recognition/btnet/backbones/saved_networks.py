@@ -5,27 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = [
-    "ARCFACE_TORCH",
-    "COLOUR_ORDERS",
-    "Layout",
-    "Part",
-    "Translated",
-    "networks_in",
-    "register_layout",
-    "tensors_in",
-    "translated_by_layout",
-]
-
 ARCFACE_TORCH = "arcface_torch"
 COLOUR_ORDERS = ("RGB", "BGR")
 _DEEPEST: Final = 6  # wrappers and prefixes around a network, one in the other
-_Known = TypeVar("_Known")
 
 
 class Part(NamedTuple):
@@ -59,18 +46,15 @@ def _collect(content: Any, place: str, found: dict[str, Tensor], seen: set[int])
             _collect(value, f"{place}{key}/", found, seen)
 
 
-def networks_in(part: Part, known: Callable[[Part], _Known | None], deepest: int = _DEEPEST) -> list[_Known]:
-    """The networks among tensors, whatever they are wrapped in; a network is not looked into.
-
-    Args:
-        part: of `tensors_in`.
-        known: says what network a part is, names as they stand in it; None if it is none.
-        deepest: levels of names to try.
-    """
+def networks_in(
+    part: Part, known: Callable[[Part], Translated | None], deepest: int = _DEEPEST
+) -> list[tuple[str, Translated]]:
+    """Place and network of each network among tensors; `known` says what network a part is, or None."""
     network = known(part)
-    if network is not None or not deepest:
-        return [] if network is None else [network]
-    return [found for inner in _inside(part) for found in networks_in(inner, known, deepest - 1)]
+    if network is not None:
+        return [(part.place, network)]
+    inner = _inside(part) if deepest else ()
+    return [found for each in inner for found in networks_in(each, known, deepest - 1)]
 
 
 def _inside(part: Part) -> Iterator[Part]:

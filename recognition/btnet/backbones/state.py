@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["check_tensors", "fingerprint"]
+__all__ = ["check_tensors", "copy_tensors", "fingerprint"]
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -40,6 +40,18 @@ def check_tensors(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], w
     ]
     if problems:
         raise ValueError(f"{where} does not fit: {_shorten(problems)}; use the file made for this network")
+
+
+def copy_tensors(found: Mapping[str, Tensor], into: Mapping[str, Tensor], where: str) -> None:
+    """Fill tensors in place with those of the same names.
+
+    Raises:
+        ValueError: as `check_tensors`; nothing has been written then.
+    """
+    check_tensors(found, into, where)
+    with torch.no_grad():
+        for key, tensor in into.items():
+            tensor.copy_(found[key])
 
 
 def _shorten(problems: Iterable[str]) -> str:

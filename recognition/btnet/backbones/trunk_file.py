@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from btnet.backbones.backbone import Backbone
-from btnet.backbones.registry import recognise
+from btnet.backbones.registry import kinds, recognise
 from btnet.backbones.saved_networks import (
     ARCFACE_TORCH,
     COLOUR_ORDERS,
@@ -23,8 +23,15 @@ from btnet.backbones.saved_networks import (
     translated_by_layout,
 )
 from btnet.backbones.state import check_tensors
-from btnet.backbones.tensor_file import OVERLAY, is_safetensors, read_tensors
-from btnet.backbones.weights_file import RECORD, load_weights, record_of, with_record
+from btnet.backbones.weights_file import (
+    OVERLAY,
+    RECORD,
+    is_safetensors,
+    load_weights,
+    read_tensors,
+    record_of,
+    with_record,
+)
 from btnet.files.atomic import replacing
 from btnet.files.text import naming
 from btnet.method.coupling import pyramid
@@ -49,20 +56,16 @@ def load_trunk(
 ) -> Backbone:
     """Load a trunk's file, or that of a run folder, in eval mode; it takes RGB.
 
-    Depth, width, canonical size and embedding size follow from the keys, which each backbone of the registry
-    (`btnet.backbones.registry`) reads with its `of_state`. The state dict may stand in dictionaries (a training
-    checkpoint of arcface_torch or PyTorch Lightning), its keys behind a prefix (`module.`, `net.`, ...), and
-    the file be one of safetensors. Half precision becomes float32. Networks of AdaFace, CVLface, TFace and
-    face.evoLVe are translated (`btnet.interop.foreign_trunks`).
+    Architecture and sizes follow from the keys (`btnet.backbones.registry`). The state dict may stand in dictionaries
+    (a training checkpoint of arcface_torch or PyTorch Lightning), its keys behind a prefix (`module.`, `net.`, ...).
+    Half precision becomes float32. Networks of AdaFace, CVLface, TFace and face.evoLVe are translated
+    (`btnet.interop.foreign_trunks`).
 
     Args:
         path: `model.pt`, `backbone.pth`, `model.safetensors`, `x.ckpt` ..., or a folder with one of the first.
-        input_size: px that the network takes, where it is no trunk but a phi_mm: not all weights tell.
+        input_size: px that the network takes, for a phi_mm: not all weights tell.
         colour_order: "RGB" or "BGR", of the images the network was trained on. Needed only where the file does not
             tell: bare state dicts of AdaFace (BGR) and TFace (RGB) are alike.
-
-    Returns:
-        The trunk. What is known of where it comes from is its `origin`.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -106,14 +109,7 @@ def flip_colours(trunk: Backbone) -> None:
 
 
 def read_weights(path: str | Path) -> Mapping[str, Tensor]:
-    """Read the state dict of a backbone, on the CPU, without building the backbone; of a file or a run folder.
-
-    Its keys are arcface_torch's, or an added backbone's, without what stood before them.
-
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if torch cannot read it as weights, or it is not the file that the folder's manifest lists.
-    """
+    """The state dict in a file or run folder, on the CPU, its keys without a prefix; errors as `load_trunk`."""
     return _network_in(*_read(path)).state
 
 
@@ -145,18 +141,16 @@ def _network_in(content: Any, path: Path) -> Translated:
     return found[0][1] if found else Translated(part.state, ARCFACE_TORCH, "RGB")
 
 
-def _known(part: Part, path: Path) -> tuple[str, Translated] | None:
+def _known(part: Part, path: Path) -> Translated | None:
     # The registry is asked about what can be a network alone: a file may hold a million prefixes.
     is_ours = len(part.state) >= _FEWEST_TENSORS and _is_registered(part.state)
+    translated = None
     try:
         translated = translated_by_layout(part, path)
     except ValueError:
         if not is_ours:  # what is refused by name may have joined as a backbone
             raise
-        translated = None
-    if translated is None and is_ours:
-        translated = Translated(part.state, ARCFACE_TORCH, "RGB")
-    return None if translated is None else (part.place, translated)
+    return translated or (Translated(part.state, ARCFACE_TORCH, "RGB") if is_ours else None)
 
 
 def _is_registered(state: Mapping[str, Tensor]) -> bool:
@@ -222,9 +216,8 @@ def backbone_of(
         backbone = recognise(state, input_size)
         if backbone is None:
             raise ValueError(
-                f"{where}: neither an IResNet (layer1.0.bn1.weight, fc.weight) nor a MobileFaceNet "
-                f"(conv_sep.layers.0.weight), nor of a registered backbone; its keys start with "
-                f"{', '.join(list(state)[:3])[:200] or 'nothing'}"
+                f"{where}: of no backbone that is known ({', '.join(kind.__name__ for kind in kinds())}); "
+                f"its keys start with {', '.join(list(state)[:3])[:200] or 'nothing'}"
             )
         if dropout and "dropout" in backbone.arch:
             backbone.arch["dropout"] = dropout

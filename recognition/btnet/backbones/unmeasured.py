@@ -1,7 +1,7 @@
-"""BatchNorms that were put where a network of another repository has none: they change nothing, and have seen nothing.
+"""BatchNorms that stand where a network of another repository has none: they change nothing, and have seen nothing.
 
 In eval mode that is right. In train mode a BatchNorm normalises with the batch, and one without statistics and weights
-of its own loses the batch's scale; so a network is not trained before they are measured.
+of its own loses the batch's scale; so they are measured before a network is trained.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-
-__all__ = ["check_measured", "unmeasured_norm", "unmeasured_norms"]
 
 _EPS: Final = 1e-5
 _UNMEASURED: Final = {"weight": math.sqrt(1 + _EPS), "bias": 0.0, "running_mean": 0.0, "running_var": 1.0}
@@ -26,31 +24,25 @@ def unmeasured_norm(num_channels: int) -> dict[str, Tensor]:
 
 def unmeasured_norms(network: nn.Module) -> list[str]:
     """Names of the BatchNorms in the state that `unmeasured_norm` gives them."""
+    expected = {
+        entry: float(torch.tensor(value)) for entry, value in _UNMEASURED.items()
+    }  # as float32 stores it
     return [
         name
         for name, module in network.named_modules()
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and not module.weight.is_meta
-        if all(bool((getattr(module, entry) == value).all()) for entry, value in _as_stored().items())
+        if all(bool((getattr(module, entry) == value).all()) for entry, value in expected.items())
     ]
 
 
 def check_measured(network: nn.Module, where: object) -> None:
-    """Refuse to train a network with unmeasured BatchNorms.
-
-    Args:
-        network: what will train.
-        where: its trunk's file.
+    """Refuse to train a network with unmeasured BatchNorms; `where` is its trunk's file.
 
     Raises:
         ValueError: if there are any.
     """
-    names = unmeasured_norms(network)
-    if names:
+    if names := unmeasured_norms(network):
         raise ValueError(
             f"{where}: {len(names)} BatchNorms without statistics ({names[0]} ...); measure them on faces first: "
             f"btnet convert-trunk {where} --faces SET -o measured.pt"
         )
-
-
-def _as_stored() -> dict[str, float]:
-    return {entry: float(torch.tensor(value)) for entry, value in _UNMEASURED.items()}

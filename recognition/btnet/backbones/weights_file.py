@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import pickletools
 import warnings
 import zipfile
@@ -12,13 +13,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from btnet.backbones.inert_archive import StandIn, read_inert
-from btnet.backbones.tensor_file import is_safetensors, read_tensors
 
-__all__ = ["RECORD", "check_archive", "load_weights", "record_of", "with_record"]
-
+OVERLAY = "btnet"
+"""The section of a branch's overlay."""
 RECORD = "btnet_trunk"
 """What is known of a trunk beside its weights: the name of this section in a file's metadata."""
 
@@ -28,9 +29,9 @@ _NUM_PICKLES = 5  # of torch's older format: magic number, version, system, cont
 def load_weights(path: str | Path) -> Any:
     """Read what `torch.save` or safetensors wrote, on the CPU; a file is known by its content, not by its ending.
 
-    torch's own reader takes the damage of a bit for another weight, and makes room for whatever a file announces. So
-    the archive is checked first: its members stored as they are, with the checksums torch gave them. What it refuses
-    for the objects beside the weights (PyTorch Lightning's) is read by `btnet.backbones.inert_archive`.
+    Torch's own reader loads flipped bits as weights and allocates any size that a file announces, so the archive is
+    checked first: members uncompressed, checksums right. Archives that torch refuses for objects beside the weights
+    (PyTorch Lightning's) are read by `btnet.backbones.inert_archive`.
 
     Args:
         path: an archive, a file of torch before 1.6, or a safetensors file.
@@ -73,6 +74,37 @@ def load_weights(path: str | Path) -> Any:
                 f"{path}: a tensor of shape {list(tensor.shape)} with fewer numbers; save it again, contiguous"
             )
     return content
+
+
+def is_safetensors(path: Path) -> bool:
+    """Whether a file begins as safetensors do: the length of a JSON object, and the object."""
+    with open(path, "rb") as file:
+        start = file.read(9)
+    return len(start) == 9 and start[8:] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size
+
+
+def read_tensors(path: Path, section: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read tensors and the JSON object of one section of the metadata.
+
+    Args:
+        path: a file that is there.
+        section: key in the file's metadata.
+
+    Returns:
+        The object, empty where the file has none; and the tensors on the CPU.
+
+    Raises:
+        ValueError: if the file is damaged.
+    """
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get(section, "{}"))
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (safe_open is no mapping)
+    except (SafetensorError, ValueError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not a whole safetensors file ({str(error)[:200]}); copy or export it again"
+        ) from error
+    return metadata if isinstance(metadata, dict) else {}, tensors
 
 
 def with_record(state: Mapping[str, Tensor], record: Mapping[str, str]) -> Mapping[str, Tensor]:

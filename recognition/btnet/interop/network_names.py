@@ -12,13 +12,12 @@ from torch import Tensor, nn
 
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.convolution import Convolution
-from btnet.backbones.registry import create
+from btnet.backbones.registry import ARCFACE_TORCH_NAMES, create
 from btnet.data.views import resize_normalised
 from btnet.images.interpolation import check_interpolation
 
 __all__ = ["branch_name", "get_model", "trunk_name", "with_btnet"]
 
-_TRUNKS: Final = ("r18", "r34", "r50", "r100", "r200", "mbf", "mbf_large")
 _PREFIX: Final = "btnet_"
 _BRANCH: Final = re.compile(r"btnet_(?P<trunk>.+?)_(?P<resolution>\d+)(_from(?P<size>\d+)(_(?P<how>\w+))?)?")
 
@@ -47,9 +46,9 @@ def get_model(name: str, *, fp16: bool = False, dropout: float = 0.0, num_featur
     """
     match = _BRANCH.fullmatch(name)
     trunk = match["trunk"] if match else name
-    if trunk not in _TRUNKS:
+    if trunk not in ARCFACE_TORCH_NAMES:
         raise ValueError(
-            f"network {name!r} is unknown; of arcface_torch's names there are {', '.join(_TRUNKS)}, and of "
+            f"network {name!r} is unknown; of arcface_torch's names there are {', '.join(ARCFACE_TORCH_NAMES)}, and of "
             "branches btnet_r50_14, btnet_r50_14_from112 and the like"
         )
     if dropout and trunk.startswith("mbf"):
@@ -93,7 +92,7 @@ def with_btnet(theirs: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 def trunk_name(network: Backbone) -> str | None:
     """arcface_torch's name of a network's architecture, the embedding's length aside; None if it has none."""
-    for name in _TRUNKS:
+    for name in ARCFACE_TORCH_NAMES:
         with torch.device("meta"):
             named = create(name, embedding_size=network.embedding_size)
         if type(named) is type(network) and named.arch | {"dropout": 0} == network.arch | {"dropout": 0}:

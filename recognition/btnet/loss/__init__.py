@@ -1,4 +1,4 @@
-"""Margins, the sharded classifier, its file, and the objective."""
+"""Margins, the sharded classifier and its file, the objective and its terms."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,12 @@ from btnet.loss.prototype import build_prototypes
 from btnet.loss.stateless_margins import (
     ArcFace,
     ArcFaceStraightThrough,
-    CombinedMargin,
     CosFace,
     NormFace,
     SphereFace,
 )
-from btnet.method.distillation import branch_distillation, embedding_cosine, embedding_mse, feature_cosine
-from btnet.method.objective import Objective
+from btnet.method.distillation import embedding_cosine, embedding_mse, feature_cosine
+from btnet.method.objective import Inputs, Objective, Term, branch_distillation, register_term
 
 __all__ = [
     "MARGINS",
@@ -26,20 +25,22 @@ __all__ = [
     "ArcFace",
     "ArcFaceStraightThrough",
     "ClassifierFile",
-    "CombinedMargin",
     "CosFace",
     "CurricularFace",
+    "Inputs",
     "Margin",
     "NormFace",
     "Objective",
     "ShardedClassifier",
     "SphereFace",
+    "Term",
     "branch_distillation",
     "build_prototypes",
     "embedding_cosine",
     "embedding_mse",
     "feature_cosine",
     "load_classifier",
+    "register_term",
     "save_classifier",
     "shard_range",
 ]

@@ -78,10 +78,6 @@ class AdaFace(Margin):
                 "were given: pass norms= [B]; with PartialFC_V2, call as_margin_softmax(margin).observe(head)"
             )
 
-    def extra_repr(self) -> str:
-        """All settings, for `print`."""
-        return f"{super().extra_repr()}, h={self.h}, alpha={self.alpha}"
-
 
 # the authors' bound: angles keep this distance from 0 and pi, cosines from -1 and 1
 _EPS = 1e-3

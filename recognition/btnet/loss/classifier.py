@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from btnet.loss.centres import initial_centres, sampled_classes, shard_range
-from btnet.loss.cosine import cosine_with_centres
-from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.margin import Margin, positive_cosine
 from btnet.loss.ranks import Ranks, differentiable
+from btnet.loss.softmax import cosine_with_centres, distributed_cross_entropy
 
 __all__ = ["ShardedClassifier"]
 
@@ -24,14 +23,8 @@ class ShardedClassifier(nn.Module):
     """Margin softmax over the classes of all ranks; each rank holds the centres of its own classes.
 
     Loss, the backbone's gradient after DDP's averaging, the centres' gradient and the margin's running state
-    are those of one process with the same global batch, whatever the number of ranks. Public code differs for
-    CurricularFace (it re-weights hard negatives on the label's rank only, and averages `t` over own rows)
-    and for sampling (it draws per rank).
-
-    A frozen classifier is the paper's old classifier (kappa*): its centres are normalised once, receive no
-    gradient and no graph.
-
-    Memory of a rank is [C, D] for centres and a few [G, C] for logits; never [G, all classes].
+    are those of one process with the same global batch, whatever the number of ranks. A frozen classifier is the
+    paper's old classifier (kappa*): its centres are normalised once, receive no gradient and no graph.
 
     Args:
         margin: one of `btnet.loss.MARGINS`, or any module with their signature.
@@ -175,13 +168,6 @@ class ShardedClassifier(nn.Module):
             self.weight.copy_(weight)
         self._normalise_if_frozen()
 
-    def extra_repr(self) -> str:
-        """Sizes and this rank's share, for `print`."""
-        return (
-            f"{self.num_classes} classes, {self.embedding_size}, here [{self.start}, {self.stop}), "
-            f"sample_rate={self.sample_rate}, frozen={self.frozen}"
-        )
-
     def _centres(self, labels_G: Tensor) -> tuple[Tensor, Tensor]:
         """Centres that take part, [C, D], and each row's column among them (-1: not here)."""
         if self.training and self.sample_rate < 1:
@@ -248,7 +234,7 @@ class ShardedClassifier(nn.Module):
 
 
 class _Rows(torch.autograd.Function):
-    """Some rows of a matrix, all different; the gradient is sparse and has these rows only."""
+    """Different rows of a matrix; the gradient is sparse and has these rows only."""
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, rows: Tensor) -> Tensor:

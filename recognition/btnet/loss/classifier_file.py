@@ -1,13 +1,13 @@
-"""`classifier.safetensors`: class centres for exchange, with names and fingerprints that say what they fit.
+"""`classifier.safetensors`: class centres for exchange, with the names and fingerprints of what they belong to.
 
-Under a frozen classifier a folder added to the data set silently shifts every label behind it. So the file
-names its classes in order and the trunk and data it belongs to, and a loader refuses what does not fit.
+A folder added to the data set shifts every label behind it, which a frozen classifier would not notice. So the file
+names its classes in order, its trunk and its data, and the loader refuses what does not fit.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from btnet.data.class_names import check_class_names
 from btnet.files.atomic import replacing
+from btnet.files.text import naming
 from btnet.model_folder.model_files import is_listed
 
 __all__ = ["CLASSIFIER", "ClassifierFile", "classifier_file", "load_classifier", "save_classifier"]
@@ -28,7 +29,7 @@ CLASSIFIER = "classifier.safetensors"
 """The classifier's file in the folder of a run."""
 
 _FORMAT = "btnet-classifier"
-_VERSION = 1
+_VERSION = "1"
 _DTYPES = ("F64", "F32", "F16", "BF16")
 _FIELDS = ("class_names", "trunk_fingerprint", "data_fingerprint")
 
@@ -71,14 +72,7 @@ def save_classifier(
     trunk_fingerprint: str,
     data_fingerprint: str,
 ) -> None:
-    """Write a classifier; the file is whole or absent.
-
-    Args:
-        path: usually `classifier.safetensors`; its folder must exist.
-        weight: class centres, [num_classes, D], of any device.
-        class_names: one per row, in the order of the labels, all different.
-        trunk_fingerprint: of the trunk the centres belong to.
-        data_fingerprint: of the training set.
+    """Write class centres [num_classes, D]; the file is whole or absent. See `ClassifierFile` for the rest.
 
     Raises:
         ValueError: if names and rows do not match, or a name occurs twice (in whatever normal form).
@@ -90,7 +84,7 @@ def save_classifier(
         )
     metadata = {
         "format": _FORMAT,
-        "version": str(_VERSION),
+        "version": _VERSION,
         "class_names": json.dumps(check_class_names(class_names, str(path)), ensure_ascii=False),
         "trunk_fingerprint": trunk_fingerprint,
         "data_fingerprint": data_fingerprint,
@@ -130,80 +124,51 @@ def load_classifier(
         raise FileNotFoundError(
             f"{path}: no such classifier; export one from a run, or build one with tools/build_classifier.py"
         )
-    try:
-        with safe_open(path, framework="pt") as file:
-            class_names, trunk, data = _fields(path, file.metadata() or {})
-            if "weight" not in file.keys():  # noqa: SIM118 - not a dict
-                raise ValueError(f"{path}: holds no tensor 'weight'; the file is damaged, save it again")
-            view = file.get_slice("weight")
-            shape = view.get_shape()
-            _check_shape(path, shape, class_names, rows)
-            if view.get_dtype() not in _DTYPES:
-                raise ValueError(
-                    f"{path}: weight of type {view.get_dtype()}, expected {', '.join(_DTYPES)}; export it again"
-                )
-            start, stop = rows or (0, shape[0])
-            # an empty slice is refused by some releases of safetensors
-            weight = view[start:stop] if start < stop else torch.empty(0, shape[1])
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path}: not a readable safetensors file ({str(error)[:200]}); it is damaged or of another kind"
-        ) from error
-    _check_fingerprint(path, "trunk", trunk, expected_trunk, "use that trunk, or rebuild the classifier with")
-    _check_fingerprint(
-        path, "data set", data, expected_data, "use that data set, or rebuild the classifier for"
-    )
+    with naming(path, SafetensorError, RecursionError), safe_open(path, framework="pt") as file:
+        found = _fields(file.metadata() or {}, str(path))
+        view = file.get_slice("weight")
+        shape = view.get_shape()
+        if len(shape) != 2 or shape[0] != len(found["class_names"]):
+            raise ValueError(f"weight of shape {shape} with {len(found['class_names'])} class names")
+        if view.get_dtype() not in _DTYPES:
+            raise ValueError(f"weight of type {view.get_dtype()}, expected {', '.join(_DTYPES)}")
+        start, stop = rows or (0, shape[0])
+        if not 0 <= start <= stop <= shape[0]:
+            raise ValueError(
+                f"{path}: rows {start} to {stop} were asked for, it has classes 0 to {shape[0] - 1}"
+            )
+        # an empty slice is refused by some releases of safetensors
+        weight = view[start:stop] if start < stop else torch.empty(0, shape[1])
+    for what, of, expected in (("trunk", "trunk", expected_trunk), ("data set", "data", expected_data)):
+        if expected not in (None, fingerprint := found[f"{of}_fingerprint"]):
+            raise ValueError(
+                f"{path}: classifier belongs to {what} {fingerprint[:80]}, this {what} is {expected}; use that {what}, "
+                "or rebuild the classifier"
+            )
     if expected_class_names is not None:
-        _check_names(path, class_names, check_class_names(expected_class_names, str(path)))
-    return ClassifierFile(weight, class_names, trunk, data)
+        _check_names(path, found["class_names"], check_class_names(expected_class_names, str(path)))
+    return ClassifierFile(weight, **found)
 
 
-def _fields(path: Path, metadata: dict[str, str]) -> tuple[tuple[str, ...], str, str]:
+def _fields(metadata: Mapping[str, str], where: str) -> dict[str, Any]:
+    """What a classifier file says beside its weight, checked."""
     if metadata.get("format") != _FORMAT:
         raise ValueError(
-            f"{path}: format {metadata.get('format')!r:.40}, expected {_FORMAT!r}; this is no classifier of "
+            f"{where}: format {metadata.get('format')!r:.40}, expected {_FORMAT!r}; this is no classifier of "
             "btnet. Shards of arcface_torch are converted by tools/convert_classifier.py"
         )
-    if metadata.get("version") != str(_VERSION):
+    if metadata.get("version") != _VERSION:
         raise ValueError(
-            f"{path}: version {metadata.get('version')!r:.40}, this btnet reads {_VERSION}; update btnet, or "
-            "export the classifier again"
+            f"{where}: version {metadata.get('version')!r:.40}, this btnet reads {_VERSION}; update btnet"
         )
     missing = [field for field in _FIELDS if field not in metadata]
     if missing:
-        raise ValueError(f"{path}: lacks {', '.join(missing)} in its metadata; export the classifier again")
-    try:
-        names: Any = json.loads(metadata["class_names"])
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"{path}: class_names is no JSON ({str(error)[:200]}); export the classifier again"
-        ) from error
+        raise ValueError(f"lacks {', '.join(missing)} in its metadata")
+    found: dict[str, Any] = {field: metadata[field] for field in _FIELDS}
+    names = json.loads(found["class_names"])
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
-        raise ValueError(f"{path}: class_names is no list of strings; export the classifier again")
-    return (
-        tuple(check_class_names(names, str(path))),
-        metadata["trunk_fingerprint"],
-        metadata["data_fingerprint"],
-    )
-
-
-def _check_shape(path: Path, shape: list[int], names: tuple[str, ...], rows: tuple[int, int] | None) -> None:
-    if len(shape) != 2 or shape[0] != len(names):
-        raise ValueError(
-            f"{path}: weight of shape {shape} with {len(names)} class names; expected one name per row, the "
-            "file is damaged: export the classifier again"
-        )
-    if rows is not None and not 0 <= rows[0] <= rows[1] <= shape[0]:
-        raise ValueError(
-            f"{path}: rows {rows[0]} to {rows[1]} were asked for, it has classes 0 to {shape[0] - 1}"
-        )
-
-
-def _check_fingerprint(path: Path, what: str, found: str, expected: str | None, remedy: str) -> None:
-    if expected is not None and found != expected:
-        raise ValueError(
-            f"{path}: classifier belongs to {what} {found[:80]}, this {what} is {expected}; {remedy} this one"
-        )
+        raise ValueError("class_names is no list of strings")
+    return {**found, "class_names": tuple(check_class_names(names, where))}
 
 
 def _check_names(path: Path, found: tuple[str, ...], expected: Sequence[str]) -> None:

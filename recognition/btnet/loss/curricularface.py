@@ -58,7 +58,3 @@ class CurricularFace(ArcFace):
                 "the positive cosines summed over the ranks, or use ShardedClassifier or as_margin_softmax, "
                 "which do it"
             )
-
-    def extra_repr(self) -> str:
-        """Scale, margin and alpha, for `print`."""
-        return f"{super().extra_repr()}, alpha={self.alpha}"

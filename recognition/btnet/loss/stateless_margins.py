@@ -1,4 +1,4 @@
-"""The margins without state: NormFace, CosFace, ArcFace, SphereFace and all three kinds combined."""
+"""The margins without state: NormFace, CosFace, ArcFace and SphereFace."""
 
 from __future__ import annotations
 
@@ -8,16 +8,6 @@ import torch
 from torch import Tensor
 
 from btnet.loss.margin import Margin
-
-__all__ = [
-    "ArcFace",
-    "ArcFaceStraightThrough",
-    "CombinedMargin",
-    "CosFace",
-    "NormFace",
-    "SphereFace",
-    "angle_added",
-]
 
 
 class NormFace(Margin):
@@ -73,8 +63,9 @@ class ArcFace(Margin):
             raise ValueError(f"margin {margin}: an angle in radians, at most pi; the paper's is 0.5")
 
     def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
-        """cos(theta + m), or its monotone continuation."""
-        return _monotone_angle_added(target, self.margin)
+        """cos(theta + m) up to theta + m = pi, then cos(theta) - m sin(m)."""
+        beyond = target - self.margin * math.sin(self.margin)
+        return torch.where(target > math.cos(math.pi - self.margin), angle_added(target, self.margin), beyond)
 
 
 class ArcFaceStraightThrough(ArcFace):
@@ -94,42 +85,6 @@ class ArcFaceStraightThrough(ArcFace):
         """cos(theta + m); its derivative by cos(theta) counts as 1."""
         value = (target.detach().clamp(-1, 1).acos() + self.margin).cos()
         return value + (target - target.detach())  # the difference is 0, to the bit
-
-
-class CombinedMargin(Margin):
-    """All three kinds at once: cos(m1 theta + m2) - m3 (ArcFace, Deng et al. 2019, eq. 4).
-
-    arcface_torch's `CombinedMarginLoss` is not this: with m3 > 0 it is CosFace, whatever m1 and m2 are, and with
-    m1 = 1 and m3 = 0 `ArcFaceStraightThrough`.
-
-    Beyond an angle of pi the cosine continues as SphereFace's psi (its eq. 7): (-1)^k cos(phi) - 2k with
-    k = floor(phi / pi). It is continuous and falls everywhere. (`ArcFace` continues as its own code.)
-
-    Args:
-        scale: s.
-        multiplier: m1, at least 1.
-        angle_rad: m2 in radians, at least 0.
-        margin: m3, a difference of cosines, at least 0.
-    """
-
-    def __init__(
-        self, *, scale: float = 64.0, multiplier: float = 1.0, angle_rad: float = 0.0, margin: float = 0.0
-    ) -> None:
-        super().__init__(scale=scale, margin=margin)
-        if not multiplier >= 1:
-            raise ValueError(f"multiplier {multiplier}: expected at least 1, which stretches no angle")
-        if not angle_rad >= 0:
-            raise ValueError(f"angle_rad {angle_rad}: expected an angle in radians, at least 0")
-        self.multiplier = multiplier
-        self.angle_rad = angle_rad
-
-    def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
-        """psi(m1 theta + m2) - m3."""
-        return _psi(target, self.multiplier, self.angle_rad) - self.margin
-
-    def extra_repr(self) -> str:
-        """All three margins, for `print`."""
-        return f"scale={self.scale}, m1={self.multiplier}, m2={self.angle_rad}, m3={self.margin}"
 
 
 class SphereFace(Margin):
@@ -152,7 +107,12 @@ class SphereFace(Margin):
 
     def positive(self, target: Tensor, norms: Tensor | None) -> Tensor:
         """psi(m theta)."""
-        return _psi(target, self.margin, 0.0)
+        # acos has no derivative at +-1; a row there (one that rounding put there) gets no gradient
+        limit = 1 - torch.finfo(target.dtype).eps
+        phi = self.margin * target.clamp(-limit, limit).acos()
+        k = (phi.detach() / math.pi).floor()
+        sign = 1 - 2 * k.remainder(2)
+        return sign * phi.cos() - 2 * k
 
 
 def angle_added(cosine: Tensor, angle_rad: float) -> Tensor:
@@ -164,19 +124,3 @@ def angle_added(cosine: Tensor, angle_rad: float) -> Tensor:
     eps = torch.finfo(cosine.dtype).eps
     sine = (1 - cosine.square()).clamp(min=eps).sqrt()
     return cosine * math.cos(angle_rad) - sine * math.sin(angle_rad)
-
-
-def _monotone_angle_added(cosine: Tensor, angle_rad: float) -> Tensor:
-    """cos(theta + angle) up to theta + angle = pi, then cos(theta) - angle sin(angle), which falls on."""
-    beyond = cosine - angle_rad * math.sin(angle_rad)
-    return torch.where(cosine > math.cos(math.pi - angle_rad), angle_added(cosine, angle_rad), beyond)
-
-
-def _psi(cosine: Tensor, multiplier: float, angle_rad: float) -> Tensor:
-    """SphereFace's psi at phi = multiplier * theta + angle: the cosine, continued to fall beyond pi."""
-    # acos has no derivative at +-1; a row there (one that rounding put there) gets no gradient
-    limit = 1 - torch.finfo(cosine.dtype).eps
-    phi = multiplier * cosine.clamp(-limit, limit).acos() + angle_rad
-    k = (phi.detach() / math.pi).floor()
-    sign = 1 - 2 * k.remainder(2)
-    return sign * phi.cos() - 2 * k

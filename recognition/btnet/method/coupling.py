@@ -28,10 +28,6 @@ class Unit:
 def pyramid(strides: Sequence[int], canonical_size: int) -> list[int]:
     """Sizes in px that a backbone's striding units put out; each is a resolution a branch can have.
 
-    Args:
-        strides: one per unit, in order, at canonical size.
-        canonical_size: S, the trunk's input size in px.
-
     Raises:
         ValueError: if `canonical_size` is not divisible by the product of all strides.
     """

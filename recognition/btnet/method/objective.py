@@ -1,134 +1,154 @@
-"""The objective: equations 1 to 3 of the paper on one screen, as named losses."""
+"""The objective: equations 1 to 3 of the paper on one screen, as named losses. A further loss is a registered term."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
-from typing import Final, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import Final
 
 import torch
 from torch import Tensor
 
-from btnet.method.distillation import branch_distillation, embedding_cosine, embedding_mse, feature_cosine
-
-__all__ = ["Objective"]
+__all__ = ["EQUATION_3", "TERMS", "Inputs", "Objective", "Term", "branch_distillation", "register_term"]
 
 
-class _Term(NamedTuple):
-    """A loss, the weight that it is switched on by, and what it is made of."""
+@dataclass(frozen=True)
+class Inputs:
+    """What a term may look at, of one batch.
 
-    weight: str
+    Attributes:
+        influence: `classifier(embedding, labels)`, a scalar.
+        student_feature: z_r, the branch's output at the coupling layer, [B, C, r, r].
+        teacher_feature: z_s, the trunk's output at the same layer for the 112 px view.
+        student_embedding: of the r x r view, [B, D], not normalised.
+        teacher_embedding: of the 112 px view, [B, D].
+    """
+
+    influence: Tensor | None = None
+    student_feature: Tensor | None = None
+    teacher_feature: Tensor | None = None
+    student_embedding: Tensor | None = None
+    teacher_embedding: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Term:
+    """A loss of the objective.
+
+    Attributes:
+        function: the tensors it needs, in that order, to a scalar in float32.
+        needs: their names in `Inputs`; what no term with a weight needs is not computed.
+    """
+
+    function: Callable[..., Tensor]
     needs: tuple[str, ...]
-    loss: Callable[..., Tensor]
+
+    def __post_init__(self) -> None:
+        known = [item.name for item in fields(Inputs)]
+        if unknown := [name for name in self.needs if name not in known]:
+            raise ValueError(f"a term that needs {unknown[0]!r}: expected some of {', '.join(known)}")
 
 
-_INFLUENCE: Final = ("influence",)
-_FEATURES: Final = ("student_feature", "teacher_feature")
-_EMBEDDINGS: Final = ("student_embedding", "teacher_embedding")
-_TERMS: Final = {
-    "influence": _Term(
-        "influence_weight", _INFLUENCE, lambda influence: influence
-    ),  # eq. 1, of the classifier
-    "branch_distillation": _Term("distillation_weight", _FEATURES, branch_distillation),  # eq. 2
-    "feature_cosine": _Term("feature_cosine_weight", _FEATURES, feature_cosine),
-    "embedding_mse": _Term("embedding_mse_weight", _EMBEDDINGS, embedding_mse),
-    "embedding_cosine": _Term("embedding_cosine_weight", _EMBEDDINGS, embedding_cosine),
+def branch_distillation(student: Tensor, teacher: Tensor) -> Tensor:
+    """Mean squared error at the coupling layer (BTNet eq. 2).
+
+    The paper divides by the batch size only; the mean over all elements, as in the authors' code, differs by
+    a factor C r r, which lambda = 0.5 counts on.
+
+    Args:
+        student: features of the r x r view, [B, C, r, r].
+        teacher: trunk features of the 112 px view, same shape. Receives no gradient.
+
+    Returns:
+        Scalar in float32, averaged over all elements.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    student, teacher = student_and_teacher(student, teacher)
+    return (student - teacher).square().mean()
+
+
+TERMS: Final[dict[str, Term]] = {
+    "influence": Term(lambda influence: influence, needs=("influence",)),  # eq. 1; the classifier computes it
+    "branch_distillation": Term(branch_distillation, needs=("student_feature", "teacher_feature")),
 }
+"""By name; `btnet.method.distillation` adds those beyond the paper."""
+EQUATION_3: Final = {"influence": 1.0, "branch_distillation": 0.5}
+
+
+def register_term(name: str, term: Term) -> None:
+    """Add a loss to `TERMS`. In a configuration `further_terms = {name: weight}` switches it on.
+
+    Raises:
+        ValueError: if the name is taken by the paper's own terms or by their sum.
+    """
+    if name in EQUATION_3 or name == "total":
+        raise ValueError(f"term {name!r}: is the paper's own; choose another name")
+    TERMS[name] = term
 
 
 @dataclass(frozen=True)
 class Objective:
-    """L = L_influence + 0.5 L_branch (BTNet eq. 3); a term of weight 0 is neither needed nor computed.
+    """L = L_influence + 0.5 L_branch (BTNet eq. 3), or another weighted sum of terms.
 
     Attributes:
-        influence_weight: of the classification loss against the old classifier (eq. 1).
-        distillation_weight: of the coupling layer's MSE (eq. 2), lambda in the paper.
-        embedding_mse_weight: of the embeddings' MSE: not in the paper, 0.5 in the authors' code.
-        embedding_cosine_weight: of 1 - cosine of the embeddings: in neither.
-        feature_cosine_weight: of 1 - cosine of the feature maps: in neither (F-SKD, arXiv 2303.04681).
+        weights: by name of the term; one of weight 0 is neither needed nor computed.
+
+    Raises:
+        ValueError: for a name that is not registered, a weight below 0, or if all are 0.
     """
 
-    influence_weight: float = 1.0
-    distillation_weight: float = 0.5
-    embedding_mse_weight: float = 0.0
-    embedding_cosine_weight: float = 0.0
-    feature_cosine_weight: float = 0.0
+    weights: Mapping[str, float] = field(default_factory=lambda: EQUATION_3)
 
     def __post_init__(self) -> None:
-        weights = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name, weight in weights.items():
+        for name, weight in self.weights.items():
+            if name not in TERMS:
+                raise ValueError(f"term {name!r}: expected one of {', '.join(TERMS)}, or call register_term")
             if not (math.isfinite(weight) and weight >= 0):
-                raise ValueError(f"{name} {weight}: expected a number >= 0; 0 leaves the term out")
-        if not any(weights.values()):
+                raise ValueError(f"weight {weight} of {name}: expected a number >= 0; 0 leaves the term out")
+        if not any(self.weights.values()):
             raise ValueError(
-                f"all weights of the objective are 0 ({', '.join(weights)}): nothing would be learnt"
+                f"all weights of the objective are 0 ({', '.join(self.weights)}): nothing is learnt"
             )
 
-    @property
-    def compares_features(self) -> bool:
-        """Whether a term looks at the coupling layer."""
-        return any(term.needs == _FEATURES for _, _, term in self._weighed())
+    def needs(self, *names: str) -> bool:
+        """Whether a term with a weight looks at one of these fields of `Inputs`."""
+        return any(self.weights.get(name) and {*names} & {*term.needs} for name, term in TERMS.items())
 
-    @property
-    def compares_embeddings(self) -> bool:
-        """Whether a term asks for the teacher's embedding."""
-        return any(term.needs == _EMBEDDINGS for _, _, term in self._weighed())
-
-    @property
-    def reaches_embedding(self) -> bool:
-        """Whether a term looks at the network's end, not only at its coupling layer."""
-        return any(term.needs != _FEATURES for _, _, term in self._weighed())
-
-    def __call__(
-        self,
-        *,
-        influence: Tensor | None = None,
-        student_feature: Tensor | None = None,
-        teacher_feature: Tensor | None = None,
-        student_embedding: Tensor | None = None,
-        teacher_embedding: Tensor | None = None,
-    ) -> dict[str, Tensor]:
+    def __call__(self, inputs: Inputs) -> dict[str, Tensor]:
         """Named losses of one batch.
 
-        Args:
-            influence: `classifier(embedding, labels)`, a scalar (eq. 1).
-            student_feature: z_r, the branch's output at the coupling layer, [B, C, r, r].
-            teacher_feature: z_s, the trunk's at the same layer for the 112 px view.
-            student_embedding: of the r x r view, [B, D].
-            teacher_embedding: of the 112 px view, [B, D].
-
         Returns:
-            The terms by name, "influence", "branch_distillation" and so on, each where its weight is not 0 and before
-            weighing; and "total", their weighted sum. Scalars in float32.
+            Scalars in float32: each term that has a weight, before weighing, and "total", their weighted sum.
 
         Raises:
             ValueError: if a term with a weight lacks its input.
         """
-        given = {
-            "influence": influence,
-            "student_feature": student_feature,
-            "teacher_feature": teacher_feature,
-            "student_embedding": student_embedding,
-            "teacher_embedding": teacher_embedding,
-        }
-        losses, total = {}, []
-        for name, weight, term in self._weighed():
-            losses[name] = term.loss(*(_given(given[need], need) for need in term.needs))
-            total.append(weight * losses[name])
-        losses["total"] = torch.stack(total).sum()
-        return losses
-
-    def _weighed(self) -> Iterator[tuple[str, float, _Term]]:
-        """Name, weight and term of those that are switched on."""
-        for name, term in _TERMS.items():
-            if weight := getattr(self, term.weight):
-                yield name, weight, term
+        losses, weighted = {}, []
+        for name, term in TERMS.items():
+            if weight := self.weights.get(name):
+                given = [getattr(inputs, need) for need in term.needs]
+                if any(value is None for value in given):
+                    raise ValueError(
+                        f"{name} needs {' and '.join(term.needs)}: pass them, or set its weight to 0"
+                    )
+                losses[name] = term.function(*given)
+                weighted.append(weight * losses[name])
+        return {**losses, "total": torch.stack(weighted).sum()}
 
 
-def _given(value: Tensor | None, name: str) -> Tensor:
-    if value is None:
+def student_and_teacher(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in at least float32, where squares of half-precision features do not overflow; the teacher's detached.
+
+    Raises:
+        ValueError: if the shapes differ.
+    """
+    if student.shape != teacher.shape:
         raise ValueError(
-            f"{name} is missing: the objective's weights need it; pass it, or set that weight to 0"
+            f"student {list(student.shape)} and teacher {list(teacher.shape)} differ in shape; take both at the same "
+            "layer, of the same images"
         )
-    return value
+    dtype = torch.promote_types(torch.float32, torch.promote_types(student.dtype, teacher.dtype))
+    return student.to(dtype), teacher.detach().to(dtype)

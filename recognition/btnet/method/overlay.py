@@ -12,19 +12,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from btnet.backbones.state import fingerprint
-from btnet.backbones.tensor_file import OVERLAY, read_tensors
+from btnet.backbones.weights_file import OVERLAY, read_tensors
 from btnet.files.atomic import replacing
 
-# 2: with `inner_size`, which a reader of 1 would not heed.
+# A reader of format 1 would not heed `inner_size`.
 _FORMAT_VERSIONS = (1, 2)
-_FIELDS = (
-    "format_version", "arch", "canonical_size", "resolution", "tail_from", "interpolation",
-    "dropped_keys", "num_learnt", "trunk_fingerprint", "digest", "adapters",
-)  # fmt: skip
 _KINDS = {
     "arch": dict, "canonical_size": int, "resolution": int, "tail_from": str, "interpolation": str,
     "dropped_keys": list, "num_learnt": int, "trunk_fingerprint": str,
 }  # fmt: skip
+OPTIONS = ("tail_from", "interpolation", "inner_size")
+"""What a branch was built with beside trunk and resolution: an overlay fits a network of the same options alone."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +30,8 @@ class Overlay:
     """All that one resolution stores beside its trunk.
 
     Attributes:
-        tensors: the owned state keys, buffers included, on the CPU; and parameters of the tail that this branch
-            has for itself all the same, see `own` of `btnet.method.btnet.BTNet`.
+        tensors: the owned state keys, buffers included, on the CPU; and the parameters of the tail that this branch
+            keeps for itself, see `own` of `btnet.method.btnet.BTNet`.
         resolution: r, the size in px of the faces it takes.
         arch: keyword arguments of the trunk's backbone.
         canonical_size: the trunk's input size in px.
@@ -88,23 +86,33 @@ class Overlay:
                 "load it with that trunk, or retrain the branch"
             )
 
+    def check_options(self, here: Mapping[str, Any], where: str) -> None:
+        """Refuse a network that was built with other options.
+
+        Args:
+            here: the network's value of each of `OPTIONS`.
+            where: the overlay, for the message.
+
+        Raises:
+            ValueError: if one differs.
+        """
+        for name in OPTIONS:
+            if getattr(self, name) != here[name]:
+                raise ValueError(
+                    f"{where}: trained with {name}={getattr(self, name)!r}, this model has {here[name]!r}; build the "
+                    f"BTNet with the overlay's {name}"
+                )
+
     def save(self, path: str | Path) -> None:
         """Write a safetensors file, whole or not at all."""
         metadata = {
-            "format_version": 2 if self.inner_size else 1,
-            "arch": self.arch,
-            "canonical_size": self.canonical_size,
-            "resolution": self.resolution,
-            "tail_from": self.tail_from,
-            "interpolation": self.interpolation,
-            "dropped_keys": list(self.dropped_keys),
-            "num_learnt": self.num_learnt,
-            "trunk_fingerprint": self.trunk_fingerprint,
+            "format_version": 1,
+            **{name: getattr(self, name) for name in _KINDS},
             "digest": fingerprint(self.tensors),
             "adapters": [],  # reserved
         }
         if self.inner_size:
-            metadata["inner_size"] = self.inner_size
+            metadata |= {"format_version": 2, "inner_size": self.inner_size}
         with replacing(Path(path)) as temporary:
             save_file(self.tensors, str(temporary), {OVERLAY: json.dumps(metadata)})
 
@@ -116,8 +124,13 @@ class Overlay:
             FileNotFoundError: if there is no such file.
             ValueError: if the file is damaged, of another kind, or of a newer format.
         """
-        metadata, tensors = _read(Path(path))
-        missing = [field for field in _FIELDS if field not in metadata]
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such overlay file")
+        metadata, tensors = read_tensors(path, OVERLAY)
+        if not metadata:
+            raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
+        missing = [name for name in ("format_version", *_KINDS, "digest", "adapters") if name not in metadata]
         if missing:
             raise ValueError(
                 f"{path}: the overlay's metadata lacks {', '.join(missing)}; export the overlay again"
@@ -135,35 +148,13 @@ class Overlay:
             raise ValueError(
                 f"{path}: the tensors do not match their checksum, the file is damaged; copy it again"
             )
-        for field, kind in _KINDS.items():
-            if not isinstance(metadata[field], kind) or isinstance(metadata[field], bool):
+        found = {name: metadata.get(name, 0) for name in (*_KINDS, "inner_size")}
+        for name, kind in {**_KINDS, "inner_size": int}.items():
+            # A size in px that a file states fits into 16 bits.
+            if type(found[name]) is not kind or (name == "inner_size" and not 0 <= found[name] < 1 << 16):
                 raise ValueError(
-                    f"{path}: {field} is a {type(metadata[field]).__name__} in the overlay's metadata, expected "
+                    f"{path}: {name} is {str(found[name])[:20]} in the overlay's metadata, expected a "
                     f"{kind.__name__}; export the overlay again"
                 )
-        inner_size = metadata.get("inner_size", 0)
-        if type(inner_size) is not int or not 0 <= inner_size < 1 << 16:
-            raise ValueError(
-                f"{path}: inner_size {str(inner_size)[:20]} in the overlay's metadata, expected px; export it again"
-            )
-        return cls(
-            tensors=tensors,
-            resolution=metadata["resolution"],
-            arch={k: tuple(v) if isinstance(v, list) else v for k, v in metadata["arch"].items()},
-            canonical_size=metadata["canonical_size"],
-            tail_from=metadata["tail_from"],
-            interpolation=metadata["interpolation"],
-            dropped_keys=tuple(metadata["dropped_keys"]),
-            num_learnt=metadata["num_learnt"],
-            trunk_fingerprint=metadata["trunk_fingerprint"],
-            inner_size=inner_size,
-        )
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such overlay file")
-    metadata, tensors = read_tensors(path, OVERLAY)
-    if not metadata:
-        raise ValueError(f"{path}: a safetensors file, but not an overlay (no `btnet` metadata)")
-    return metadata, tensors
+        found["arch"] = {k: tuple(v) if isinstance(v, list) else v for k, v in found["arch"].items()}
+        return cls(tensors=tensors, **found | {"dropped_keys": tuple(found["dropped_keys"])})

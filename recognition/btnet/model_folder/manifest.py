@@ -40,16 +40,18 @@ def write_manifest(
     **sections: Any,
 ) -> None:
     """Write the manifest of a model folder, whole or not at all."""
-    manifest = {
-        "format_version": FORMAT_VERSION,
-        "arch": arch,
-        "trunk_fingerprint": trunk_fingerprint,
-        "resolutions": resolutions,
-        "interpolation": interpolation,
-        "versions": versions(),
-        **sections,
-    }
-    put_manifest(folder, manifest)
+    put_manifest(
+        folder,
+        {
+            "format_version": FORMAT_VERSION,
+            "arch": arch,
+            "trunk_fingerprint": trunk_fingerprint,
+            "resolutions": resolutions,
+            "interpolation": interpolation,
+            "versions": versions(),
+            **sections,
+        },
+    )
 
 
 def put_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
@@ -88,14 +90,11 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     for key, kind in _KINDS.items():
         if not isinstance(manifest[key], kind):
             raise ValueError(f"{path}: {key} is a {type(manifest[key]).__name__}, expected a {kind.__name__}")
-    if not all(
-        type(resolution) is int and 0 < resolution < 1 << 16 for resolution in manifest["resolutions"]
-    ):
+    if not all(type(r) is int and 0 < r < 1 << 16 for r in manifest["resolutions"]):
         raise ValueError(f"{path}: resolutions hold something else than whole numbers of px")
     files = manifest.get("files", {})
-    if not isinstance(files, dict) or any(
-        not isinstance(entry, dict) or not {"bytes", "sha256"} <= set(entry) for entry in files.values()
-    ):
+    entries = files.values() if isinstance(files, dict) else [None]
+    if not all(isinstance(entry, dict) and {"bytes", "sha256"} <= set(entry) for entry in entries):
         raise ValueError(
             f"{path}: files are not listed with bytes and sha256 each; copy the whole folder again"
         )

@@ -1,7 +1,7 @@
-"""The files of a model folder: what the manifest lists belongs together, and nothing else is taken for the model.
+"""The files of a model folder: the manifest lists what belongs to the model, by size and digest.
 
-A file that is listed is the one that was written with the manifest, or it is refused. Folders of early versions list
-nothing: of their files counts what the contents tell (fingerprints of trunk and network).
+A listed file that is not the one written with the manifest is refused. Folders of early versions list nothing; there
+the fingerprints of trunk and network decide.
 """
 
 from __future__ import annotations
@@ -16,17 +16,6 @@ from btnet.files.atomic import refuse_existing, replacing_together
 from btnet.files.digest import entry_of, is_entry
 from btnet.model_folder.manifest import NAME, put_manifest, read_manifest
 
-__all__ = [
-    "MODEL",
-    "RESULTS",
-    "is_listed",
-    "model_draft",
-    "overlay_file",
-    "record_files",
-    "refuse_model",
-    "warn_of_orphans",
-]
-
 MODEL: Final = "model.pt"
 """The trunk's file in the folder of a run."""
 RESULTS: Final = "results"
@@ -40,13 +29,10 @@ def overlay_file(resolution: int | str) -> str:
 
 @contextmanager
 def model_draft(folder: Path) -> Iterator[Path]:
-    """Give a folder to write a model to, manifest included; it takes the place of the model in `folder`, as a whole.
+    """A folder to write a model to, manifest included; behind the block it replaces the model in `folder` as a whole.
 
-    The manifest gets the list of all files of the draft. Branches and results of the former model that the new one does
-    not have are removed; whatever else lies there stays, and is no longer listed.
-
-    Yields:
-        The draft.
+    The manifest then lists all files of the draft. Branches and results that only the former model had are removed;
+    other files stay, and are no longer listed.
 
     Raises:
         ValueError: if an ONNX bundle lies in `folder`.
@@ -80,9 +66,8 @@ def is_listed(folder: Path, path: Path) -> bool:
         ValueError: if the manifest lists another file of this name, or is damaged.
         FileNotFoundError: if it lists the file, which is not there.
     """
-    entry = (
-        (read_manifest(folder) if (folder / NAME).is_file() else {}).get("files", {}).get(_name(folder, path))
-    )
+    manifest = read_manifest(folder) if (folder / NAME).is_file() else {}
+    entry = manifest.get("files", {}).get(_name(folder, path))
     if entry is None:
         return False
     if not path.is_file():
@@ -95,7 +80,7 @@ def is_listed(folder: Path, path: Path) -> bool:
 
 
 def warn_of_orphans(folder: Path, resolutions: Iterable[int]) -> None:
-    """Say which branches' files lie in a folder whose model does not have these branches."""
+    """Warn of overlays in a folder whose model does not have these branches."""
     known = {folder / overlay_file(resolution) for resolution in resolutions}
     for path in sorted(set(folder.glob(overlay_file("*"))) - known):
         warnings.warn(

@@ -17,57 +17,61 @@ from btnet.loss.classifier_file import CLASSIFIER, classifier_file
 from btnet.training.distributed import Context
 from btnet.training.prototypes import embed_prototypes
 
-__all__ = ["branch_classifier", "origin_of_classifier", "trunk_classifier", "write_classifier"]
-
 _PROTOTYPE, _NEW = "prototype", "new"
 
 
-def trunk_classifier(config: Any, faces: FaceSet, network: Backbone, context: Context) -> ShardedClassifier:
-    """The classifier that a trunk learns with.
-
-    Raises:
-        ValueError: for a margin that the loss does not take, or centres that do not fit the set or the network.
-        FileNotFoundError: for a missing file.
-    """
-    classifier = _classifier(config, faces.num_classes, network.embedding_size, context, frozen=False)
-    if config.classifier == _PROTOTYPE:
-        classifier.load_full_weight(_prototypes(config, faces, network.eval(), context))
-    elif config.classifier not in ("", _NEW):
-        found = load_classifier(
-            config.classifier,
-            expected_class_names=faces.class_names,
-            rows=(classifier.start, classifier.stop),
-        )
-        classifier.load_local_weight(found.weight)
-    return classifier
-
-
-def branch_classifier(
-    config: Any, faces: FaceSet, trunk: Backbone, context: Context, *, first: ShardedClassifier | None
+def make_classifier(
+    config: Any,
+    faces: FaceSet,
+    trunk: Backbone,
+    context: Context,
+    *,
+    for_branch: bool,
+    first: ShardedClassifier | None = None,
 ) -> ShardedClassifier:
-    """The old classifier, frozen, or where a branch's own one starts.
+    """The classifier that a network learns with: its own or, for a branch, the old one, frozen unless told otherwise.
 
     Args:
         config: of the run.
         faces: the training set.
-        trunk: whose classifier it is.
+        trunk: whose embeddings the centres classify.
         context: of the run.
-        first: of the run's first branch; None for that one.
+        for_branch: whether a branch learns: a file of centres must then be of this trunk and this set.
+        first: the classifier of the run's first branch; a frozen one is shared.
 
     Raises:
-        ValueError, FileNotFoundError: as `trunk_classifier`.
+        ValueError: for a margin that the loss does not take, or centres that do not fit the set or the trunk.
+        FileNotFoundError: for a missing file.
     """
-    frozen = config.freeze_classifier
-    classifier = _classifier(config, faces.num_classes, trunk.embedding_size, context, frozen=frozen)
+    frozen = for_branch and config.freeze_classifier
+    arguments = {"scale": config.scale} | ({} if config.margin is None else {"margin": config.margin})
+    classifier = ShardedClassifier(
+        MARGINS[config.loss.lower()](**arguments),
+        faces.num_classes,
+        trunk.embedding_size,
+        sample_rate=1.0 if frozen else config.sample_rate,
+        frozen=frozen,
+        interclass_filtering=config.interclass_filtering_threshold,
+        seed=config.seed,
+        device=context.device,
+    ).to(context.device)
     if frozen and first is not None:
         classifier.weight = first.weight  # one matrix for all branches
     elif config.classifier == _PROTOTYPE:
-        classifier.load_full_weight(_prototypes(config, faces, trunk, context))
-    elif config.classifier != _NEW:
+        prototypes = embed_prototypes(
+            faces,
+            trunk.eval(),
+            context,
+            batch_size=config.batch_size,
+            interpolation=config.interpolation,
+            num_workers=config.num_workers,
+        )
+        classifier.load_full_weight(prototypes)
+    elif config.classifier != _NEW and (config.classifier or for_branch):
         found = load_classifier(
             config.classifier or _beside_the_trunk(config),
-            expected_trunk=fingerprint(trunk.state_dict()),
-            expected_data=faces.fingerprint(),
+            expected_trunk=fingerprint(trunk.state_dict()) if for_branch else None,
+            expected_data=faces.fingerprint() if for_branch else None,
             expected_class_names=faces.class_names,
             rows=(classifier.start, classifier.stop),
         )
@@ -106,23 +110,6 @@ def write_classifier(path: Path, centres: Tensor, faces: FaceSet, trunk: Backbon
     )
 
 
-def _classifier(
-    config: Any, num_classes: int, embedding_size: int, context: Context, *, frozen: bool
-) -> ShardedClassifier:
-    arguments = {"scale": config.scale} | ({} if config.margin is None else {"margin": config.margin})
-    classifier = ShardedClassifier(
-        MARGINS[config.loss.lower()](**arguments),
-        num_classes,
-        embedding_size,
-        sample_rate=1.0 if frozen else config.sample_rate,
-        frozen=frozen,
-        interclass_filtering=config.interclass_filtering_threshold,
-        seed=config.seed,
-        device=context.device,
-    )
-    return classifier.to(context.device)
-
-
 def _beside_the_trunk(config: Any) -> Path:
     path = classifier_file(trunk_file(config.trunk).parent)
     if not path.is_file():
@@ -131,14 +118,3 @@ def _beside_the_trunk(config: Any) -> Path:
             "to make one from the trunk's embeddings of the training set"
         )
     return path
-
-
-def _prototypes(config: Any, faces: FaceSet, trunk: Backbone, context: Context) -> Tensor:
-    return embed_prototypes(
-        faces,
-        trunk,
-        context,
-        batch_size=config.batch_size,
-        interpolation=config.interpolation,
-        num_workers=config.num_workers,
-    )

@@ -9,14 +9,15 @@ import os
 import runpy
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 from easydict import EasyDict
 
 from btnet.interop.arcface_config import from_arcface_torch
-from btnet.training.configuration import KEYS, REMOVED, contradictions
+from btnet.training.configuration import KEYS, contradictions
+from btnet.training.removed_keys import REMOVED, refuse_removed
 
 BASE = "base.py"
 _SHOWN: Final = 200  # characters of a value, in messages
@@ -44,12 +45,12 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
     Raises:
         FileNotFoundError: if the file or its base is missing.
         ValueError: for an unknown key, a value of the wrong type or out of range, a key that is set and has no effect
-            in the run (`btnet.training.configuration.KEYS`) or was removed (`REMOVED`), or an override that is no
-            `key=value`.
+            in the run (`btnet.training.configuration.KEYS`) or was removed, or an override that is no `key=value`.
     """
+    run = cache(_run)  # each file once
     file = _find(Path(path))
     base_file = file.parent / BASE
-    foreign = from_arcface_torch(file, _run(file), _run(base_file) if base_file.is_file() else {}, KEYS)
+    foreign = from_arcface_torch(file, run(file), run(base_file) if base_file.is_file() else {}, KEYS)
     if foreign is not None:
         base_file = packaged_configs() / BASE
     if not base_file.is_file():
@@ -57,27 +58,24 @@ def load_config(path: str | Path, overrides: Iterable[str] = ()) -> EasyDict:
             f"{base_file}: every config needs a base beside it; copy configs/base.py there, or have "
             "`btnet configs -o FOLDER` write it"
         )
-    set_here = [(f"--set {text[:_SHOWN]}", dict([_parse(text)])) for text in overrides]
-    likes = [values["like"] for _, values in set_here if "like" in values]
-    like = likes[-1] if likes else None
+    layers = [(f"--set {text[:_SHOWN]}", "--set ", dict([_parse(text)])) for text in overrides]
+    like = next((values["like"] for *_, values in reversed(layers) if "like" in values), None)
+    parents = _ancestors(file, base_file, like, run) if foreign is None else [file]
+    for parent in parents:
+        layers.insert(0, (str(parent), f"{parent}: ", run(parent) if foreign is None else foreign))
 
     config = EasyDict(copy.deepcopy(_defaults()))
-    _merge(config, _run(base_file), str(base_file))
+    _merge(config, run(base_file), str(base_file))
     if config.like:
         raise ValueError(f"{base_file}: like={config.like!r} has no effect in a base; leave it empty")
     base = dict(config)
     origins: dict[str, str] = {}
-    for parent in reversed(_ancestors(file, base_file, like)) if foreign is None else [file]:
-        values = _run(parent) if foreign is None else foreign
-        _merge(config, values, str(parent))
-        origins |= dict.fromkeys(values, f"{parent}: ")
-    for where, values in set_here:
+    for where, origin, values in layers:
         _merge(config, values, where)
-        origins |= dict.fromkeys(values, "--set ")
+        origins |= dict.fromkeys(values, origin)
     _refuse_what_has_no_effect(config, base, origins)
     config.name = file.stem
-    if not config.output:
-        config.output = str(Path("runs") / file.stem)
+    config.output = config.output or str(Path("runs") / file.stem)
     return config
 
 
@@ -112,34 +110,16 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """In which keys two runs are not the same experiment, with both values; "" if they are.
 
     Args:
-        before: of `unchanging`, and by name what else counts. A key that it lacks had its default; `refuse_removed`
-            says what of it no version has any more.
+        before: of `unchanging`, and by name what else counts. A key that it lacks had its default; for those that no
+            version has any more see `btnet.training.removed_keys`.
         now: likewise.
     """
-    defaults = _defaults()
-    told = []
+    defaults, told = _defaults(), []
     for key in {**now, **before}:
         one, other = (values.get(key, defaults.get(key)) for values in (before, now))
         if one != other and key not in REMOVED:
             told.append(f"{key} was {_shown(one)}, now it is {_shown(other)}")
     return "; ".join(told)
-
-
-def refuse_removed(values: Mapping[str, Any], where: str, *, off_too: bool = False) -> None:
-    """Refuse what earlier versions wrote and this one cannot do.
-
-    Args:
-        values: by key, of a configuration, a checkpoint or a manifest.
-        where: they stand, for the message.
-        off_too: whether a key of `REMOVED` is refused even with the value that never did anything.
-
-    Raises:
-        ValueError: naming what was measured of the first such key, what to use instead, and the others.
-    """
-    gone = [key for key, value in values.items() if key in REMOVED and (off_too or value != REMOVED[key].off)]
-    if gone:
-        others = f" (so were {', '.join(gone[1:])})" if gone[1:] else ""
-        raise ValueError(f"{where}: {gone[0]} {REMOVED[gone[0]]}{others}")
 
 
 def packaged_configs() -> Path:
@@ -149,10 +129,10 @@ def packaged_configs() -> Path:
     return inside if inside.is_dir() else package.parents[1] / FOLDER
 
 
-@lru_cache(maxsize=1)
+@cache
 def _defaults() -> dict[str, Any]:
     """Of the package's base. A copy of it beside a config may state others, or lack the latest keys."""
-    return _run(packaged_configs() / BASE)
+    return _executed(packaged_configs() / BASE)
 
 
 def _find(path: Path) -> Path:
@@ -169,13 +149,13 @@ def _find(path: Path) -> Path:
     raise FileNotFoundError(f"{path}: no such config{hint}")
 
 
-def _ancestors(file: Path, base_file: Path, like: Any) -> list[Path]:
+def _ancestors(file: Path, base_file: Path, like: Any, run: Callable[[Path], dict[str, Any]]) -> list[Path]:
     """The file, the one it is like (or `like`, if given), and so on; without the base."""
     found: list[Path] = []
     while True:
         if file in found:
             raise ValueError(f"{found[0]}: is like itself, by way of {', '.join(f.stem for f in found)}")
-        named = like if like is not None and not found else _run(file).get("like", "")
+        named = like if like is not None and not found else run(file).get("like", "")
         found.append(file)
         if not (named := _checked("like", named, str(file))):
             return [path for path in found if path != base_file]
@@ -183,6 +163,12 @@ def _ancestors(file: Path, base_file: Path, like: Any) -> list[Path]:
 
 
 def _run(file: Path) -> dict[str, Any]:
+    if file.resolve() == (packaged_configs() / BASE).resolve():
+        return copy.deepcopy(_defaults())
+    return _executed(file)
+
+
+def _executed(file: Path) -> dict[str, Any]:
     names = runpy.run_path(str(file))
     if not isinstance(names.get("config"), Mapping):
         raise ValueError(f"{file}: does not define `config = EasyDict()`")
@@ -203,12 +189,10 @@ def _merge(config: EasyDict, values: Mapping[str, Any], where: str) -> None:
     refuse_removed(values, where, off_too=True)
     for key, value in values.items():
         if key not in KEYS:
-            near = (
-                [_ELSEWHERE[key]]
-                if key in _ELSEWHERE
-                else difflib.get_close_matches(str(key), KEYS, 1, cutoff=0.4)
+            near = difflib.get_close_matches(str(key), KEYS, 1, cutoff=0.4)
+            hint = (
+                f"; did you mean {(_ELSEWHERE.get(key) or near[0])!r}?" if key in _ELSEWHERE or near else ""
             )
-            hint = f"; did you mean {near[0]!r}?" if near else ""
             raise ValueError(f"{where}: unknown key {_shown(key)}{hint}")
         config[key] = _checked(key, value, where)
 
@@ -246,13 +230,13 @@ def _checked(key: str, value: Any, where: str) -> Any:
         value = float(value)
     elif isinstance(default, list):
         value = [_as_text(item) for item in value]
-    values = KEYS[key].values
+    rule = KEYS[key].values
     try:
-        holds = values is None or values.holds(value)
+        holds = rule is None or rule.holds(value)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
     if not holds:
-        raise ValueError(f"{where}: {key} = {_shown(value)}, expected {values.words if values else ''}")
+        raise ValueError(f"{where}: {key} = {_shown(value)}, expected {rule.words if rule else ''}")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What each key of a configuration serves, which values it takes, whether a resumed run may change it; what is gone.
+"""What each key of a configuration serves, which values it takes, whether a resumed run may change it.
 
 `configs/base.py` has the keys' defaults and meanings; here stands the rest, once: loading, training and resuming ask
 this table.
@@ -16,12 +16,19 @@ from btnet.images.interpolation import INTERPOLATIONS
 from btnet.loss import MARGINS
 from btnet.method.btnet import PRESETS
 from btnet.method.coupling import NO_TAIL
+from btnet.method.objective import TERMS
 from btnet.training.optimizer import SCHEDULES
 
-__all__ = ["AGAINST_THE_TRUNK", "KEYS", "REMOVED", "Key", "Kind", "Removed", "contradictions"]
+__all__ = ["KEYS", "WEIGHTS", "Key", "Kind", "contradictions", "weights_of_terms"]
 
-AGAINST_THE_TRUNK: Final = ("embedding_cosine_weight", "feature_cosine_weight")
-"""Weights of the losses that compare with the frozen trunk, and serve a trunk as well as a branch."""
+WEIGHTS: Final = {
+    "influence_weight": "influence",
+    "distillation_weight": "branch_distillation",
+    "embedding_loss_weight": "embedding_mse",
+    "embedding_cosine_weight": "embedding_cosine",
+    "feature_cosine_weight": "feature_cosine",
+}
+"""Terms of the objective (`btnet.method.objective.TERMS`) by the keys that have their weights."""
 _OWN_KEYS: Final = ("embedding_size", "dropout", "input_size")  # of a network, so not among `network_args`
 _CANONICAL_SIZE: Final = 112
 
@@ -79,32 +86,12 @@ class Key:
         return next((f", as {need.words}" for need in self.needs if not need.holds(config)), "")
 
 
-@dataclass(frozen=True)
-class Removed:
-    """A key that configurations and checkpoints of earlier versions may name.
-
-    Attributes:
-        off: the value that it had where it was not used.
-        measured: why it is gone, against phi_bt without it.
-        instead: what to use.
-    """
-
-    off: Any
-    measured: str
-    instead: str
-
-    def __str__(self) -> str:
-        return f"was removed ({self.measured}); {self.instead}"
-
-
 def contradictions(config: Mapping[str, Any]) -> Iterator[str]:
     """What does not fit together in a configuration each of whose keys has an effect."""
     kind = Kind.of(config)
-    if config["warmup_epoch"] > config["num_epoch"]:
-        yield (
-            f"warmup_epoch={config['warmup_epoch']} with num_epoch={config['num_epoch']}: the rate would never reach "
-            f"lr; set warmup_epoch to {config['num_epoch']} or less"
-        )
+    epochs, warmup = config["num_epoch"], config["warmup_epoch"]
+    if warmup > epochs:
+        yield f"warmup_epoch={warmup} with num_epoch={epochs}: never reaches lr; set warmup_epoch to {epochs} or less"
     if kind is Kind.BRANCHES and config["classifier"] == "new" and config["freeze_classifier"]:
         yield (
             "classifier='new' with freeze_classifier=True: random centres teach nothing; let them learn, or name "
@@ -143,15 +130,34 @@ def _is_loss(name: str) -> bool:
     return True
 
 
-def _learns_from_a_teacher(config: Mapping[str, Any]) -> bool:
+def weights_of_terms(config: Mapping[str, Any]) -> dict[str, float]:
+    """The weight of every term of the objective in a run; a trunk always learns by its classification."""
     kind = Kind.of(config)
-    of_branches = ("distillation_weight", "embedding_loss_weight")
-    weights = (AGAINST_THE_TRUNK if kind in _TAUGHT else ()) + (of_branches if kind in _BRANCH else ())
-    return any(config[key] for key in weights)
+    stated = {term: config[key] for key, term in WEIGHTS.items() if kind in KEYS[key].kinds}
+    further = config["further_terms"] if kind in KEYS["further_terms"].kinds else {}
+    return {"influence": 1.0, **stated, **further}
+
+
+def _learns_from_a_teacher(config: Mapping[str, Any]) -> bool:
+    weights = weights_of_terms(config)
+    return any(weights[name] and set(TERMS[name].needs) & _OF_TEACHERS for name in weights)
+
+
+def _are_further_terms(weights: Mapping[Any, Any]) -> bool:
+    for name in weights:  # asked now: a config may have registered its own
+        if name not in TERMS or name in WEIGHTS.values():
+            raise ValueError(
+                f"further_terms: {name!r:.80} is not registered, or has a key of its own ({', '.join(WEIGHTS)}); call "
+                "btnet.loss.register_term in the config"
+            )
+    return all(
+        type(weight) in (int, float) and isfinite(weight) and weight >= 0 for weight in weights.values()
+    )
 
 
 _COUNT = _WEIGHT = _at_least(0)
 _POSITIVE: Final = _at_least(1)
+_OF_TEACHERS: Final = {"teacher_feature", "teacher_embedding"}
 _MAYBE: Final = Rule("at least 0, or None", lambda value: value is None or value >= 0)
 _SHARE: Final = Rule("a share from 0 to 1", lambda value: 0 <= value <= 1)
 _BELOW_ONE: Final = Rule("at least 0 and below 1", lambda value: 0 <= value < 1)
@@ -223,7 +229,9 @@ KEYS: Final[Mapping[str, Key]] = {
     "influence_weight": Key(_WEIGHT, _BRANCH),
     "distillation_weight": Key(_WEIGHT, _BRANCH),
     "embedding_loss_weight": Key(_WEIGHT, _BRANCH),
-    **{key: Key(_WEIGHT, _TAUGHT) for key in AGAINST_THE_TRUNK},
+    "embedding_cosine_weight": Key(_WEIGHT, _TAUGHT),
+    "feature_cosine_weight": Key(_WEIGHT, _TAUGHT),
+    "further_terms": Key(Rule("weights of at least 0 by name", _are_further_terms), _TAUGHT),
     "lr": Key(_WEIGHT),
     "momentum": Key(_BELOW_ONE),
     "weight_decay": Key(_WEIGHT),
@@ -250,29 +258,3 @@ KEYS: Final[Mapping[str, Key]] = {
     "resume": Key(resumes=True),
 }
 """By name, in the order of `configs/base.py`."""
-
-_AT: Final = "points at 112&14 and 14&14"
-_COSINE: Final = "leave it out; of such losses embedding_cosine_weight stays"
-_INNER: Final = "leave it out; inner_size with shared_jitter helps, at 7 px"
-REMOVED: Final[Mapping[str, Removed]] = {
-    "adapter_rank": Removed(0, f"-0.5 and -0.1 {_AT}, within chance", _INNER),
-    "shared_tail_norms": Removed(
-        False,
-        "worse at all six pairs, by 0.1 to 1.7 points",
-        "leave it out; each branch has BatchNorms of its own",
-    ),
-    "averaging": Removed("", f"-0.2 to +0.2 {_AT}, within chance", _INNER),
-    "embedding_relation_weight": Removed(0.0, f"-0.6 and 0.0 {_AT}, within chance", _COSINE),
-    "embedding_contrast_weight": Removed(0.0, f"-0.1 and +0.5 {_AT}, within chance", _COSINE),
-    "embedding_octuplet_weight": Removed(0.0, f"-1.5 and -1.5 {_AT}, more than chance", _COSINE),
-    "feature_attention_weight": Removed(
-        0.0,
-        f"0.0 and -0.4 {_AT}, within chance",
-        "leave it out; distillation_weight compares the maps themselves",
-    ),
-    "soft_influence_weight": Removed(0.0, f"-0.2 and 0.0 {_AT}, within chance", _COSINE),
-    "distillation_weight_end": Removed(
-        None, f"+0.3 and +0.1 {_AT}, within chance", "leave it out; distillation_weight stays as it is set"
-    ),
-}
-"""Keys of earlier versions; docs/beyond.md has the whole of what was measured."""

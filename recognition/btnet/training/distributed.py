@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 # The other ranks wait while the first one verifies.
 _TIMEOUT = timedelta(hours=2)
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+# M_MMAP_MAX, M_TRIM_THRESHOLD and M_TOP_PAD of glibc's malloc.h: what steps need, and its defaults.
+_MALLOC = ((-4, 0, 65536), (-1, -1, 128 << 10), (-2, 64 << 20, 128 << 10))
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,8 @@ def distributed_context(
         store, _, _ = next(dist.rendezvous("env://", timeout=_TIMEOUT))  # type: ignore[attr-defined]
         attempt = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=attempt, rank=rank, world_size=world_size, timeout=_TIMEOUT)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     try:
-        layout = torch.channels_last if channels_last else torch.contiguous_format
         with keep_freed_memory() if chosen.type == "cpu" else nullcontext():
             yield Context(rank, world_size, chosen, _precision(precision, chosen), layout)
     finally:
@@ -118,21 +119,14 @@ def keep_freed_memory() -> Iterator[None]:
         yield
         return
     libc = ctypes.CDLL(None)
-    _set_malloc(libc, mmap_max=0, trim_threshold=-1, top_pad=64 << 20)
+    for option, value, _ in _MALLOC:
+        libc.mallopt(option, value)
     try:
         yield
-    finally:  # glibc's defaults, which cannot be asked for
-        _set_malloc(libc, mmap_max=1 << 16, trim_threshold=128 << 10, top_pad=128 << 10)
+    finally:
+        for option, _, default in _MALLOC:
+            libc.mallopt(option, default)
         libc.malloc_trim(0)
-
-
-def _set_malloc(libc: ctypes.CDLL, *, mmap_max: int, trim_threshold: int, top_pad: int) -> None:
-    for option, value in (
-        (_M_MMAP_MAX, mmap_max),
-        (_M_TRIM_THRESHOLD, trim_threshold),
-        (_M_TOP_PAD, top_pad),
-    ):
-        libc.mallopt(option, value)
 
 
 def _device(name: str) -> torch.device:

@@ -20,7 +20,7 @@ from btnet.backbones.backbone import Backbone
 from btnet.data.views import View
 from btnet.loss import Objective, ShardedClassifier
 from btnet.training.distributed import Context
-from btnet.training.optimizer import make_sgd
+from btnet.training.optimizer import RowSGD
 
 # torch 2.13 renamed the argument and warns of the old name.
 _LOCAL_BUFFERS: dict[str, Any] = {
@@ -69,19 +69,20 @@ class Learner:
         runner: Callable[..., Any] = torch.compile(self.network) if compiled else self.network
         if context.world_size > 1:
             assert isinstance(runner, nn.Module)
+            reaches_embedding = self.objective.needs("influence", "student_embedding")
             # Statistics stay local, as in arcface_torch; they are averaged before they are used, see
             # `average_statistics`.
             runner = DistributedDataParallel(
                 runner,
                 **_LOCAL_BUFFERS,
                 # Where only the coupling layer is compared, the tail's BatchNorms receive no gradient.
-                find_unused_parameters=not self.objective.reaches_embedding,
+                find_unused_parameters=not reaches_embedding,
             )
-            if self.objective.reaches_embedding:
+            if reaches_embedding:
                 self._settle_buckets(runner, context)
         self.forward = runner
         self.draws = Draws(context.device, seed + context.rank)
-        self.optimizer = make_sgd(self.parameters().values(), momentum=momentum, weight_decay=weight_decay)
+        self.optimizer = RowSGD(self.parameters().values(), momentum=momentum, weight_decay=weight_decay)
         uses_scaler = context.precision == torch.float16
         if context.world_size > 1 and uses_scaler:
             # Each rank holds other classes: whether a gradient overflowed must be known to all.

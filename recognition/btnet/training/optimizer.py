@@ -44,10 +44,9 @@ class Schedule:
 class RowSGD(torch.optim.SGD):
     """SGD with momentum and weight decay, for which a sparse gradient means: these rows, and no others.
 
-    A sampled classifier's step knows the centres that took part only. To torch's SGD the others have a zero
-    gradient, and their momentum and weight decay move them all the same; here they rest, momentum included, until
-    they are drawn again (as in arcface_torch, which swaps the drawn rows' momentum in). Since a row is stepped by
-    its own gradient and momentum alone, the result does not depend on which rank holds it.
+    In a step of a sampled classifier only the drawn centres have a gradient. Torch's SGD would still move the others
+    by momentum and weight decay; here they rest, momentum included, until they are drawn again (as in arcface_torch).
+    A row depends on its own gradient and momentum alone, so the result does not depend on which rank holds it.
 
     A parameter keeps one dense `momentum_buffer` as in torch's SGD, whose state dict is the same.
 
@@ -59,9 +58,9 @@ class RowSGD(torch.optim.SGD):
     """
 
     def __init__(
-        self, parameters: Iterable[nn.Parameter], *, lr: float, momentum: float, weight_decay: float
+        self, parameters: Iterable[nn.Parameter], *, lr: float = 0.0, momentum: float, weight_decay: float
     ) -> None:
-        super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
+        super().__init__(list(parameters), lr=lr, momentum=momentum, weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -90,11 +89,6 @@ class RowSGD(torch.optim.SGD):
             change = change.add_(buffer[rows], alpha=group["momentum"])
             buffer.index_copy_(0, rows, change)
         parameter.index_add_(0, rows, change, alpha=-group["lr"])
-
-
-def make_sgd(parameters: Iterable[nn.Parameter], *, momentum: float, weight_decay: float) -> RowSGD:
-    """SGD over what learns; the rate is set before each step, see `set_rate`."""
-    return RowSGD(list(parameters), lr=0.0, momentum=momentum, weight_decay=weight_decay)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,4 +1,4 @@
-"""The folder a run writes to: begun anew, gone on with, or refused; what can be known before training starts."""
+"""The folder a run writes to: new, resumed or refused, checked before training starts."""
 
 from __future__ import annotations
 
@@ -114,8 +114,3 @@ def check_space(folder: Path, *, checkpoint_bytes: int, keep: int) -> None:
             f"({keep} kept and one being written, {checkpoint_bytes / 1e9:.3g} GB each); make room, lower "
             "keep_checkpoints, or choose another disk with --set output=FOLDER"
         )
-
-
-def discard_checkpoints(folder: Path) -> None:
-    """Remove the checkpoints of a run that has ended."""
-    remove_folder(folder / CHECKPOINTS)

@@ -33,14 +33,11 @@ def embed_prototypes(
         trunk: on the context's device, in eval mode.
         context: of the run.
         batch_size: images per forward pass and rank.
-        interpolation: for images that have not the trunk's size.
+        interpolation: for images of another size than the trunk's.
         num_workers: loader processes per rank.
 
     Returns:
-        Rows of length 1, float32 [num_classes, D], the same on all ranks.
-
-    Raises:
-        ValueError: as `btnet.loss.build_prototypes`.
+        As `btnet.loss.build_prototypes`, whose errors it raises.
     """
     loader = Batches(
         faces,

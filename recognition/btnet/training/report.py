@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar on a terminal, plain lines in `train.log`, scalars for TensorBoard."""
+"""The log of a run: a progress bar on a terminal, plain lines in `train.log`, scalars for TensorBoard."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger("btnet.training")
 
 
 class Report:
-    """The voice of a run. On ranks other than the first it is mute.
+    """The log of a run, of which only the first rank has one.
 
     Args:
         folder: of the run; `train.log` (appended to) and `tensorboard/` are written there.
@@ -89,7 +89,7 @@ class Report:
         logger.setLevel(level)
 
     def losses(self, step: int, epoch: int, rate: float, means: dict[str, float]) -> None:
-        """Tell the mean losses of the steps since the last call, up to and including `step`."""
+        """Log the mean losses of the steps since the last call, up to and including `step`."""
         seconds = time.perf_counter() - self._window_start
         steps = step + 1 - self._window_step
         self._busy, self._done = self._busy + seconds, self._done + steps
@@ -117,7 +117,7 @@ class Report:
         self._window_start, self._window_step = time.perf_counter(), step + 1
 
     def verification(self, step: int, target: str, results: Iterable[VerificationResult]) -> None:
-        """Tell the accuracies on one verification set."""
+        """Log the accuracies on one verification set."""
         for result in results:
             logger.info(
                 "step %d  %s  %s  accuracy %.2f %% +- %.2f",

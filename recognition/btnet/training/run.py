@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from btnet.backbones.state import fingerprint
-from btnet.backbones.trunk_file import write_weights
 from btnet.data.faces import FaceSet, open_faces
 from btnet.data.loader import Batches, GlobalOrder
 from btnet.files.atomic import only_run
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.method.btnet import BTNet
-from btnet.model_folder.manifest import read_manifest, write_manifest
-from btnet.model_folder.model_files import MODEL, RESULTS, model_draft
-from btnet.training.checkpoint import Checkpoints
+from btnet.model_folder.manifest import read_manifest
+from btnet.model_folder.model_files import RESULTS, model_draft
+from btnet.model_folder.saved_model import write_model
+from btnet.training.checkpoint import Checkpoints, remove_folder
 from btnet.training.classifiers import origin_of_classifier, write_classifier
-from btnet.training.config_file import complete_config, differences, refuse_removed, unchanging
+from btnet.training.config_file import complete_config, differences, unchanging
 from btnet.training.configuration import KEYS
 from btnet.training.distributed import Context, distributed_context
 from btnet.training.learner import average_statistics
@@ -31,12 +31,12 @@ from btnet.training.optimizer import Schedule
 from btnet.training.output_folder import (
     CHECKPOINTS,
     check_space,
-    discard_checkpoints,
     is_finished,
     prepared_folder,
     resumes,
     sweep,
 )
+from btnet.training.removed_keys import refuse_removed
 from btnet.training.report import Report, logger
 from btnet.training.setup import Model, build_model, build_step
 from btnet.training.signals import stop_request
@@ -254,15 +254,8 @@ class _Run:
                 if isinstance(model, BTNet):
                     model.save(draft, **sections)
                 else:
-                    write_weights(draft / MODEL, model.state_dict())
-                    write_manifest(
-                        draft,
-                        arch=model.arch,
-                        trunk_fingerprint=fingerprint(model.state_dict()),
-                        resolutions=[],
-                        interpolation=config.interpolation,
-                        input_size=model.input_size,
-                        **sections,
+                    write_model(
+                        draft, model, (), config.interpolation, input_size=model.input_size, **sections
                     )
                 for name, weight in centres.items():
                     assert weight is not None
@@ -270,7 +263,7 @@ class _Run:
                 for path in sorted(self.verification.written):
                     (draft / RESULTS).mkdir(exist_ok=True)
                     shutil.copyfile(path, draft / RESULTS / path.name)
-            discard_checkpoints(self.folder)
+            remove_folder(self.folder / CHECKPOINTS)
             logger.info("wrote %s", self.folder)
         self.context.barrier()
 

@@ -7,21 +7,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.registry import create
+from btnet.backbones.state import copy_tensors
 from btnet.backbones.trunk_file import load_trunk
 from btnet.backbones.unmeasured import check_measured
-from btnet.data.alignment_jitter import AlignmentJitter
-from btnet.data.degradation import Degradation
 from btnet.data.faces import FaceSet
-from btnet.data.views import BranchView, MultiResolution, View, resize
 from btnet.loss import Objective
 from btnet.method.btnet import BTNet
-from btnet.training.classifiers import branch_classifier, trunk_classifier
-from btnet.training.configuration import AGAINST_THE_TRUNK
+from btnet.training.classifiers import make_classifier
+from btnet.training.configuration import weights_of_terms
 from btnet.training.distributed import Context
+from btnet.training.input_views import alignment_jitter, branch_view, trunk_view
 from btnet.training.learner import Learner
 from btnet.training.step import Step
 from btnet.training.teacher import make_teacher
@@ -91,43 +89,38 @@ def build_step(config: Any, built: Model, context: Context) -> Step:
 
 def _backbone(config: Any, faces: FaceSet, context: Context) -> Model:
     # Either way with what its architecture fixes, such as IResNet's `features.weight`, fixed.
-    network = load_trunk(config.trunk) if config.trunk else create_network(config)
+    network = load_trunk(config.trunk) if config.trunk else _create(config)
     if config.trunk:
         check_measured(network, config.trunk)
     context.place(network)
-    classifier = trunk_classifier(config, faces, network, context)
-    owned = network.state_dict(keep_vars=True)
-    objective = Objective(distillation_weight=0.0, **_weights_against_the_trunk(config))
-    is_taught = objective.compares_features or objective.compares_embeddings
-    frozen_self = load_trunk(config.trunk) if is_taught else None
-    if frozen_self is not None:
+    objective = Objective(weights_of_terms(config))
+    frozen_self = None
+    if objective.needs("teacher_feature", "teacher_embedding"):
+        frozen_self = load_trunk(config.trunk)
         context.place(frozen_self)
+    deepest = [unit.name for unit in network.units() if unit.stride > 1][-1]
     learner = Learner(
         name="trunk" if network.input_size == network.canonical_size else f"r{network.input_size}",
         network=network,
-        classifier=classifier,
+        classifier=make_classifier(config, faces, network, context, for_branch=False),
         objective=objective,
-        view=_trunk_view(config, network),
-        coupling=_deepest_coupling(network) if objective.compares_features else None,
+        view=trunk_view(config, network),
+        coupling=deepest if objective.needs("student_feature", "teacher_feature") else None,
         learnt={key: p for key, p in network.named_parameters() if p.requires_grad},
-        owned=dict(owned),
+        owned=dict(network.state_dict(keep_vars=True)),
     )
     return Model(network, [learner], frozen_self)
 
 
-def _weights_against_the_trunk(config: Any) -> dict[str, float]:
-    return {key: config[key] for key in AGAINST_THE_TRUNK}
-
-
-def _deepest_coupling(network: Backbone) -> str:
-    """The last unit that strides: where feature maps say most about identity."""
-    return [unit.name for unit in network.units() if unit.stride > 1][-1]
+def _create(config: Any) -> Backbone:
+    arguments = dict(config.network_args, embedding_size=config.embedding_size)
+    arguments |= {key: config[key] for key in ("dropout", "input_size") if config[key]}
+    return create(config.network, **arguments)
 
 
 def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
-    trunk = load_trunk(config.trunk)
     model = BTNet(
-        trunk,
+        load_trunk(config.trunk),
         config.branches,
         tail_from=config.tail_from or None,
         interpolation=config.interpolation,
@@ -136,22 +129,17 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
     for resolution in config.branches:
         check_measured(model.network(resolution), config.trunk)
     context.place(model)
-    objective = Objective(
-        influence_weight=config.influence_weight,
-        distillation_weight=config.distillation_weight,
-        embedding_mse_weight=config.embedding_loss_weight,
-        **_weights_against_the_trunk(config),
-    )
+    objective = Objective(weights_of_terms(config))
     learners: list[Learner] = []
     for r in model.resolutions:
         if not config.inherit:
-            _start_afresh(model, r)
-        first = learners[0].classifier if learners else None
-        classifier = (
-            branch_classifier(config, faces, trunk, context, first=first) if config.influence_weight else None
-        )
-        owned = model.owned(r)
-        learnt = model.learnt_parameters(r, config.learnt)
+            fresh = model.network(r).fresh().state_dict()
+            copy_tensors({key: fresh[key] for key in model.owned(r)}, model.owned(r), f"branch for {r} px")
+        classifier = None
+        if config.influence_weight:
+            first = learners[0].classifier if learners else None
+            classifier = make_classifier(config, faces, model.trunk, context, for_branch=True, first=first)
+        owned, learnt = model.owned(r), model.learnt_parameters(r, config.learnt)
         for key, value in owned.items():
             if key not in learnt and value.requires_grad:
                 value.requires_grad_(False)
@@ -161,77 +149,12 @@ def _branches(config: Any, faces: FaceSet, context: Context) -> Model:
                 network=model.network(r),
                 classifier=classifier,
                 objective=objective,
-                view=_branch_view(config, r),
-                coupling=trunk.coupling_layer(r) if objective.compares_features else None,
+                view=branch_view(config, r),
+                coupling=model.trunk.coupling_layer(r)
+                if objective.needs("student_feature", "teacher_feature")
+                else None,
                 learnt=learnt,
                 owned=owned,
             )
         )
     return Model(model, learners)
-
-
-def _start_afresh(model: BTNet, resolution: int) -> None:
-    """Give a branch's own state the values of a network that has learnt nothing."""
-    fresh = model.network(resolution).fresh().state_dict()
-    with torch.no_grad():
-        for key, value in model.owned(resolution).items():
-            value.copy_(fresh[key])
-
-
-def create_network(config: Any) -> Backbone:
-    """A freshly initialised network as the configuration names it."""
-    arguments = dict(config.network_args, embedding_size=config.embedding_size)
-    if config.dropout:
-        arguments["dropout"] = config.dropout
-    if config.input_size:
-        arguments["input_size"] = config.input_size
-    return create(config.network, **arguments)
-
-
-def _trunk_view(config: Any, network: Backbone) -> View:
-    if not config.multi_resolution:
-        return _native_view(network.input_size, config.interpolation)
-    return MultiResolution(
-        config.multi_resolution,
-        canonical_size=network.canonical_size,
-        interpolation=config.interpolation,
-        seed=config.seed,
-    )
-
-
-def alignment_jitter(config: Any, key: str) -> AlignmentJitter | None:
-    """The errors of landmarks that a key asks for; None for none."""
-    if not config[key]:
-        return None
-    from btnet.serving.alignment import template  # imports scikit-image
-
-    return AlignmentJitter(config[key], template, seed=config.seed, key=key)
-
-
-def _native_view(size: int, interpolation: str) -> View:
-    def view(images: Tensor, _keys: Tensor, _epoch: int) -> Tensor:
-        return resize(images, size, interpolation)
-
-    return view
-
-
-def _branch_view(config: Any, resolution: int) -> View:
-    changes: list[AlignmentJitter | Degradation] = []
-    if jitter := alignment_jitter(config, "alignment_jitter"):
-        changes.append(jitter)
-    if config.degradation:
-        changes.append(
-            Degradation(
-                config.degradation,
-                resolution=resolution,
-                interpolation=config.interpolation,
-                seed=config.seed,
-            )
-        )
-    return BranchView(
-        resolution,
-        interpolation=config.interpolation,
-        seed=config.seed,
-        size_band=config.size_band,
-        changes=changes,
-    )

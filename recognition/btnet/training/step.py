@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 from btnet.data.alignment_jitter import AlignmentJitter
 from btnet.data.loader import Batch
 from btnet.data.views import flip, flip_mask, normalise
+from btnet.method.objective import Inputs
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
 from btnet.training.optimizer import set_rate
@@ -76,7 +77,7 @@ class Step:
         return flip(images, mask), mask
 
     def enter(self, images: Tensor) -> Tensor:
-        """A view, uint8 [B, 3, H, W], as networks eat it."""
+        """A view, uint8 [B, 3, H, W], normalised and in the run's memory format."""
         return normalise(images).contiguous(memory_format=self.context.memory_format)
 
     def _losses(
@@ -93,14 +94,15 @@ class Step:
             else:
                 embedding, taps = learner.forward(view, taps=(learner.coupling,))
                 feature = taps[learner.coupling]
-            objective, classifier = learner.objective, learner.classifier
-            return objective(
+            classifier = learner.classifier
+            inputs = Inputs(
                 influence=None if classifier is None else classifier(embedding, labels),
                 student_feature=feature,
                 teacher_feature=teacher_features.get(learner.coupling or ""),
                 student_embedding=embedding,
                 teacher_embedding=teacher_embedding,
             )
+            return learner.objective(inputs)
 
     def _update(self, learner: Learner, loss: Tensor, rate: float) -> Tensor:
         set_rate(learner.optimizer, rate)

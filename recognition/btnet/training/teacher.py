@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,7 +13,13 @@ from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise
 from btnet.training.distributed import Context
 from btnet.training.learner import Learner
-from btnet.training.parts import Answer, in_parts
+
+# {unit name: feature map}, and the embedding where it is asked for
+Answer = tuple[dict[str, Tensor], Tensor | None]
+
+# A map of 8 images, 64 channels and 112 px has 26 MB: a quarter of what 32 images need at a time, and below the
+# 32 MiB from which glibc, left to itself, gives freed memory back and has every page faulted in again.
+_CPU_IMAGES = 8
 
 
 class Teacher(Protocol):
@@ -64,8 +70,23 @@ class TrunkTeacher:
 def make_teacher(trunk: Backbone, learners: Sequence[Learner], context: Context) -> TrunkTeacher | None:
     """The teacher that the learners' objectives ask for; None where none does."""
     couplings = tuple(sorted({item.coupling for item in learners if item.coupling is not None}))
-    objectives = [learner.objective for learner in learners]
-    embeds = any(o.compares_embeddings for o in objectives)
+    embeds = any(learner.objective.needs("teacher_embedding") for learner in learners)
     if not (couplings or embeds):
         return None
     return TrunkTeacher(trunk, couplings, embeds, context)
+
+
+def in_parts(network: Callable[[Tensor], Answer], images: Tensor) -> Answer:
+    """What `network` answers to a batch; on a CPU joined from its answers to parts of it.
+
+    Args:
+        network: in eval mode and without gradient, so that each image stands for itself.
+        images: normalised, [B, 3, S, S].
+    """
+    if images.device.type != "cpu" or len(images) <= _CPU_IMAGES:
+        return network(images)
+    starts = range(0, len(images), _CPU_IMAGES)
+    answers = [network(images[start : start + _CPU_IMAGES]) for start in starts]
+    features = {name: torch.cat([found[name] for found, _ in answers]) for name in answers[0][0]}
+    embeddings = [embedding for _, embedding in answers if embedding is not None]
+    return features, torch.cat(embeddings) if embeddings else None

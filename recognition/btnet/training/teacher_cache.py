@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.console import show, tracked
-from btnet.data.faces import FaceSet, NativeCrops, face_for
+from btnet.data.faces import FaceSet
 from btnet.data.loader import Batches
 from btnet.data.views import flip
 from btnet.training.distributed import Context
-from btnet.training.parts import Answer
-from btnet.training.teacher import TrunkTeacher
+from btnet.training.teacher import Answer, TrunkTeacher
 from btnet.training.teacher_cache_file import BLOCK, CacheContents, CacheFiles
 
 __all__ = ["CachedTeacher", "cached"]
@@ -35,15 +34,14 @@ _TOLERANCE = 0.05
 class CachedTeacher:
     """A teacher that reads; see `Teacher`. Its first batch is compared with the trunk's own answer.
 
-    So are refused: an augmentation of the teacher's view beyond the flip, and images that were replaced without
+    That refuses an augmentation of the teacher's view beyond the flip, and images that were replaced without
     their names changing.
     """
 
     def __init__(self, files: CacheFiles, teacher: TrunkTeacher, faces: FaceSet) -> None:
         self._folder, self._teacher, self._faces = files.folder, teacher, faces
-        self._channels_last = files.contents.layout == "channels_last"
-        names = _names(teacher)
-        self._rows = {name: files.rows(name) for name in names}
+        names = [*teacher.couplings, *([_EMBEDDING] if teacher.embeds else [])]
+        self._mapped = {name: files.rows(name) for name in names}
         self._compared = False
 
     def __call__(self, images: Tensor, keys: Tensor, mirrored: Tensor) -> Answer:
@@ -52,17 +50,18 @@ class CachedTeacher:
         Raises:
             ValueError: if the first batch's are not what the trunk answers.
         """
-        rows = (2 * keys + mirrored).cpu().numpy()
-        found = {name: self._read(mapped, rows) for name, mapped in self._rows.items()}
+        numbers, context = (2 * keys + mirrored).cpu().numpy(), self._teacher.context
+        found = {
+            name: torch.from_numpy(rows[numbers]).to(context.device, non_blocking=True)
+            for name, rows in self._mapped.items()
+        }
         if not self._compared:
-            self._compare(found, _by_name(self._teacher(images, keys, mirrored)), keys)
+            self._compare(found, _rows(self._teacher, images, keys, mirrored), keys)
             self._compared = True
         embedding = found.pop(_EMBEDDING, None)
+        if context.memory_format == torch.channels_last:
+            found = {name: value.permute(0, 3, 1, 2) for name, value in found.items()}
         return found, embedding
-
-    def _read(self, mapped: NDArray[np.float16], rows: NDArray[np.int64]) -> Tensor:
-        values = torch.from_numpy(mapped[rows]).to(self._teacher.context.device, non_blocking=True)
-        return values.permute(0, 3, 1, 2) if values.ndim == 4 and self._channels_last else values
 
     def _compare(self, found: dict[str, Tensor], expected: dict[str, Tensor], keys: Tensor) -> None:
         for name, values in found.items():
@@ -94,23 +93,27 @@ def cached(
         folder: of the cache, on a file system that all ranks see.
         faces: the training set.
         trunk_fingerprint: of the trunk.
-        interpolation: for images that have not the trunk's size.
+        interpolation: for images of another size than the trunk's.
         num_workers: loader processes per rank while it is made.
 
     Raises:
         ValueError: if the cache is stale or damaged, or a feature does not fit into float16.
         OSError: if the disk has not the room.
     """
-    context = teacher.context
+    context, size = teacher.context, teacher.trunk.input_size
+    # The shapes of the rows are those of the answer to a black image.
+    black = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=context.device)
+    key = torch.zeros(1, dtype=torch.int64)
+    rows = _rows(teacher, black, key, key.bool())
     contents = CacheContents(
         trunk_fingerprint=trunk_fingerprint,
         data_fingerprint=faces.fingerprint(),
         num_images=len(faces),
-        canonical_size=teacher.trunk.input_size,
+        canonical_size=size,
         precision=str(context.precision).removeprefix("torch."),
-        layout="channels_last" if teacher.context.memory_format == torch.channels_last else "contiguous",
+        layout="channels_last" if context.memory_format == torch.channels_last else "contiguous",
         interpolation=interpolation,
-        shapes=_shapes(teacher),
+        shapes={name: tuple(value.shape[1:]) for name, value in rows.items()},
     )
     if context.is_main:
         CacheFiles.create(folder, contents)
@@ -130,7 +133,7 @@ def _build(
 ) -> None:
     context, contents = teacher.context, files.contents
     loader = Batches(
-        _ResizedAsLabel(faces, contents.canonical_size),
+        faces,
         [list(contents.block(block)) for block in blocks],
         batch_size=BLOCK,
         size=contents.canonical_size,
@@ -144,21 +147,15 @@ def _build(
         views = []
         for value in (False, True):
             mirrored = torch.full_like(batch.keys, value, dtype=torch.bool)
-            views.append(_by_name(teacher(flip(images, mirrored), batch.keys, mirrored)))
-        rows = {
-            name: _halves(name, [view[name] for view in views], contents, batch.keys, faces)
-            for name in contents.shapes
-        }
-        files.write(block, rows, resized=bool(batch.labels.any()))
+            views.append(_rows(teacher, flip(images, mirrored), batch.keys, mirrored))
+        files.write(block, {name: _halves(name, views, batch.keys, faces) for name in contents.shapes})
 
 
 def _halves(
-    name: str, views: list[Tensor], contents: CacheContents, keys: Tensor, faces: FaceSet
+    name: str, views: Sequence[dict[str, Tensor]], keys: Tensor, faces: FaceSet
 ) -> NDArray[np.float16]:
     """Both views as rows [B, 2, *shape] in float16, which must be able to hold them."""
-    values = torch.stack(views, dim=1)
-    if values.ndim == 5 and contents.layout == "channels_last":
-        values = values.permute(0, 1, 3, 4, 2)
+    values = torch.stack([view[name] for view in views], dim=1)
     halves = values.half().contiguous().cpu()
     bad = (~halves.isfinite()).flatten(1).any(dim=1).nonzero().flatten()
     if len(bad) > 0:
@@ -174,7 +171,7 @@ def _halves(
 def _check_room(files: CacheFiles, missing: Sequence[int], context: Context) -> None:
     """Tell what the cache will take, and refuse where the disk has not that much."""
     contents = files.contents
-    needed = contents.bytes_per_image * sum(len(contents.block(block)) for block in missing)
+    needed = contents.bytes_per_image(*contents.shapes) * sum(len(contents.block(block)) for block in missing)
     free = shutil.disk_usage(files.folder).free
     text = f"{needed / 1e9:.3g} GB are needed, {free / 1e9:.3g} GB are free"
     if needed > free:
@@ -186,35 +183,9 @@ def _check_room(files: CacheFiles, missing: Sequence[int], context: Context) -> 
         show(f"teacher cache {files.folder}: {text}", error=True)
 
 
-def _names(teacher: TrunkTeacher) -> list[str]:
-    return [*teacher.couplings, *([_EMBEDDING] if teacher.embeds else [])]
-
-
-def _by_name(answer: Answer) -> dict[str, Tensor]:
-    features, embedding = answer
+def _rows(teacher: TrunkTeacher, images: Tensor, keys: Tensor, mirrored: Tensor) -> dict[str, Tensor]:
+    """The trunk's answers by name, as a row holds them: feature maps in the order of memory."""
+    features, embedding = teacher(images, keys, mirrored)
+    if teacher.context.memory_format == torch.channels_last:
+        features = {name: value.permute(0, 2, 3, 1) for name, value in features.items()}
     return features if embedding is None else {**features, _EMBEDDING: embedding}
-
-
-def _shapes(teacher: TrunkTeacher) -> dict[str, tuple[int, ...]]:
-    """Shapes of the rows, from the answer to one black image."""
-    size = teacher.trunk.input_size
-    black = torch.zeros(1, 3, size, size, dtype=torch.uint8, device=teacher.context.device)
-    key = torch.zeros(1, dtype=torch.int64)
-    shapes = {}
-    for name, value in _by_name(teacher(black, key, key.bool())).items():
-        if value.ndim == 4 and teacher.context.memory_format == torch.channels_last:
-            value = value.permute(0, 2, 3, 1)
-        shapes[name] = tuple(value.shape[1:])
-    return shapes
-
-
-class _ResizedAsLabel(NativeCrops):
-    """A set whose label says whether the image has another size than the trunk's: the loader resizes it."""
-
-    def __init__(self, faces: FaceSet, size: int) -> None:
-        super().__init__(faces)
-        self._size = size
-
-    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
-        image, _ = face_for(self._faces, index, self._size)
-        return image, int(image.shape[:2] != (self._size, self._size))

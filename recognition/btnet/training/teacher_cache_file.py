@@ -3,7 +3,7 @@
 teacher_cache.json   fingerprints, layers and shapes, precision, layout, interpolation
 NAME.f16             [num_images, 2, *shape], little-endian; [:, 1] is of the mirror image. NAME is a coupling
                      layer, or "embedding"
-done.u8              a byte per block of 64 images: 0 not made yet, 1 made, 2 made of images that were resized
+done.u8              a byte per block of 64 images: 0 until its rows are on the disk
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DTYPE = np.dtype("<f2")
 
 @dataclass(frozen=True)
 class CacheContents:
-    """All that decides what stands in a cache.
+    """All that decides what a cache holds.
 
     Attributes:
         trunk_fingerprint: of the trunk.
@@ -42,7 +42,7 @@ class CacheContents:
         canonical_size: of the trunk's input, in px.
         precision: of the trunk's activations, as torch names it.
         layout: of feature maps: "channels_last" rows are [r, r, C], "contiguous" ones [C, r, r].
-        interpolation: what images of another size were resized with; of no account if there were none.
+        interpolation: what images of another size are resized with.
         shapes: of a row, by name.
     """
 
@@ -60,10 +60,9 @@ class CacheContents:
         """Blocks of images."""
         return math.ceil(self.num_images / BLOCK)
 
-    @property
-    def bytes_per_image(self) -> int:
-        """Bytes of an image and its mirror image, all names together."""
-        return sum(2 * math.prod(shape) * _DTYPE.itemsize for shape in self.shapes.values())
+    def bytes_per_image(self, *names: str) -> int:
+        """Bytes of an image and its mirror image."""
+        return sum(2 * math.prod(self.shapes[name]) * _DTYPE.itemsize for name in names)
 
     def block(self, number: int) -> range:
         """The images of a block."""
@@ -79,11 +78,7 @@ class CacheFiles:
     """
 
     def __init__(self, folder: Path, wanted: CacheContents) -> None:
-        """Open the files in `folder`.
-
-        Args:
-            folder: of the cache.
-            wanted: what the run needs; layers beyond it do no harm.
+        """Open the files in `folder`, which must be what the run wants; layers beyond it do no harm.
 
         Raises:
             FileNotFoundError: if there is no cache.
@@ -92,8 +87,8 @@ class CacheFiles:
         self.folder = folder
         self.contents = _read_header(folder)
         self._refuse_stale(wanted)
-        for name, shape in self.contents.shapes.items():
-            path, size = self._path(name), wanted.num_images * 2 * math.prod(shape) * _DTYPE.itemsize
+        for name in self.contents.shapes:
+            path, size = self._path(name), wanted.num_images * self.contents.bytes_per_image(name)
             if not path.is_file() or path.stat().st_size != size:
                 raise ValueError(
                     f"{path}: expected a file of {size} bytes; remove {folder}, to have it built again"
@@ -103,26 +98,21 @@ class CacheFiles:
 
     @classmethod
     def create(cls, folder: Path, contents: CacheContents) -> None:
-        """Lay out an empty cache where there is none; take note of an interpolation that has not mattered yet.
-
-        The files take disk space only as they are filled.
+        """Lay out an empty cache where there is none. Its files take disk space only as they are filled.
 
         Raises:
-            ValueError: if what lies there is no cache of this version.
             OSError: if the folder cannot be written to.
         """
         if (folder / _HEADER).exists():
-            found = _read_header(folder)
-            resized = (np.fromfile(folder / _DONE, np.uint8) == 2).any()
-            if found.interpolation != contents.interpolation and not resized:
-                _write_header(folder, dataclasses.replace(found, interpolation=contents.interpolation))
             return
         folder.mkdir(parents=True, exist_ok=True)
-        for name, shape in contents.shapes.items():
+        for name in contents.shapes:
             with open(folder / f"{name}.f16", "wb") as file:
-                file.truncate(contents.num_images * 2 * math.prod(shape) * _DTYPE.itemsize)
+                file.truncate(contents.num_images * contents.bytes_per_image(name))
         (folder / _DONE).write_bytes(bytes(contents.num_blocks))
-        _write_header(folder, contents)
+        header = {"format": _FORMAT, "version": _VERSION, **dataclasses.asdict(contents)}
+        with replacing(folder / _HEADER) as temporary:  # last: from here on it is a cache
+            temporary.write_text(json.dumps(header, indent=2) + "\n")
 
     def done(self) -> NDArray[np.uint8]:
         """State of each block, as the file has it now."""
@@ -134,57 +124,35 @@ class CacheFiles:
         mapped = np.memmap(self._path(name), _DTYPE, "r", shape=shape)
         return mapped.view(np.ndarray)
 
-    def write(self, block: int, rows: Mapping[str, NDArray[np.float16]], *, resized: bool) -> None:
-        """Write the rows of a block, and only when they are on the disk say so.
-
-        Args:
-            block: its number.
-            rows: [images of the block, 2, *shape] by name.
-            resized: whether an image of the block was not of canonical size.
+    def write(self, block: int, rows: Mapping[str, NDArray[np.float16]]) -> None:
+        """Write the rows of a block, [images of the block, 2, *shape] by name; once they are on the disk, say so.
 
         Raises:
             OSError: if the disk is full.
         """
         for name, values in rows.items():
             with open(self._path(name), "r+b") as file:
-                file.seek(
-                    self.contents.block(block).start * 2 * math.prod(values.shape[2:]) * _DTYPE.itemsize
-                )
+                file.seek(self.contents.block(block).start * self.contents.bytes_per_image(name))
                 file.write(np.ascontiguousarray(values, _DTYPE).data)
                 file.flush()
                 os.fsync(file.fileno())
         with open(self.folder / _DONE, "r+b") as file:
             file.seek(block)
-            file.write(bytes([2 if resized else 1]))
+            file.write(b"\1")
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.f16"
 
     def _refuse_stale(self, wanted: CacheContents) -> None:
-        remedy = f"remove {self.folder}, or name another folder in teacher_cache"
-        for field in dataclasses.fields(CacheContents):
-            found, expected = getattr(self.contents, field.name), getattr(wanted, field.name)
-            if field.name == "interpolation" and not (self.done() == 2).any():
-                continue
-            if field.name == "shapes":
-                for name, shape in expected.items():
-                    if found.get(name) != shape:
-                        has = ", ".join(f"{key} {list(value)}" for key, value in found.items())[:200]
-                        raise ValueError(
-                            f"{self.folder}: stale teacher cache: it has {has}, and this run asks for {name} "
-                            f"{list(shape)}; {remedy}"
-                        )
-            elif found != expected:
+        found, expected = (dataclasses.asdict(contents) for contents in (self.contents, wanted))
+        # Layers beyond those of this run do no harm.
+        found["shapes"] = {name: found["shapes"].get(name) for name in expected["shapes"]}
+        for name, value in expected.items():
+            if found[name] != value:
                 raise ValueError(
-                    f"{self.folder}: stale teacher cache: its {field.name.replace('_', ' ')} is {str(found)[:100]}, "
-                    f"that of this run {expected}; {remedy}"
+                    f"{self.folder}: stale teacher cache: its {name.replace('_', ' ')} is {str(found[name])[:200]}, "
+                    f"that of this run {value}; remove {self.folder}, or name another folder in teacher_cache"
                 )
-
-
-def _write_header(folder: Path, contents: CacheContents) -> None:
-    header = {"format": _FORMAT, "version": _VERSION, **dataclasses.asdict(contents)}
-    with replacing(folder / _HEADER) as temporary:
-        temporary.write_text(json.dumps(header, indent=2) + "\n")
 
 
 def _read_header(folder: Path) -> CacheContents:

@@ -70,14 +70,14 @@ class Verification:
             raise problem or ValueError("the first process refused a verification set, see its message")
 
     def score(self, step: int, report: Report | None) -> list[str]:
-        """Score all sets. Training goes on as if nobody had looked; what fails is told, and ends nothing.
+        """Score all sets without an effect on training; what fails is logged and does not end the run.
 
         Args:
             step: number of steps done.
             report: of the first rank.
 
         Returns:
-            What failed, a line for each set.
+            What failed, one line per set.
         """
         with averaged_statistics(self.built.learners, self.context):
             failed = [] if report is None else self._score_all(step, report)
@@ -91,12 +91,36 @@ class Verification:
                 images, issame = read_bin(path, size=self._model.canonical_size)
                 results = verify(self._model, images, issame, self.pairs, interpolation=self.interpolation)
                 report.verification(step, name, results)
-                _write(self._results / f"{name}.json", step, results, self.interpolation, self._model, path)
-                self.written.add(self._results / f"{name}.json")
+                self._write(name, path, step, results)
             except Exception as error:  # of whatever kind: hours of training must not be lost by it
                 failed.append(f"{name} ({error or type(error).__name__})")
                 logger.error("step %d: verification failed: %s", step, failed[-1], exc_info=True)
         return failed
+
+    def _write(self, name: str, of: Path, step: int, results: list[VerificationResult]) -> None:
+        model, path = self._model, self._results / f"{name}.json"
+        record = {
+            "step": step,
+            "interpolation": self.interpolation,
+            # Without the weights' fingerprint: those are of this step.
+            "model": {
+                "name": model.name,
+                "role": model.role,
+                "kind": model.kind,
+                "canonical_size": model.canonical_size,
+                "resolutions": list(model.resolutions),
+            },
+            "set": name,
+            "sha256": sha256(of),
+            "results": [
+                {"pair": r.label, "accuracy": r.accuracy, "std": r.std, "networks": list(r.networks)}
+                for r in results
+            ],
+        }
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record, indent=2) + "\n")
+        self.written.add(path)
 
     def _check(self, path: Path) -> None:
         images, issame = read_bin(path, size=self._model.canonical_size)
@@ -134,35 +158,3 @@ def _default_pairs(built: Model) -> list[Pair]:
     if not isinstance(built.model, BTNet):
         return [(size, size)]
     return [pair for r in built.model.resolutions for pair in ((r, r), (size, r))]
-
-
-def _write(
-    path: Path,
-    step: int,
-    results: list[VerificationResult],
-    interpolation: str,
-    model: FaceModel,
-    of: Path,
-) -> None:
-    rows = [
-        {"pair": r.label, "accuracy": r.accuracy, "std": r.std, "networks": list(r.networks)} for r in results
-    ]
-    path.parent.mkdir(exist_ok=True)
-    with replacing(path) as temporary:
-        # What the model is, but for its weights: those are of this step.
-        about = {
-            "name": model.name,
-            "role": model.role,
-            "kind": model.kind,
-            "canonical_size": model.canonical_size,
-            "resolutions": list(model.resolutions),
-        }
-        record = {
-            "step": step,
-            "interpolation": interpolation,
-            "model": about,
-            "set": path.stem,
-            "sha256": sha256(of),
-            "results": rows,
-        }
-        temporary.write_text(json.dumps(record, indent=2) + "\n")

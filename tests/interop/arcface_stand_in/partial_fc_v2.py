@@ -7,8 +7,8 @@ from torch import Tensor, distributed, nn
 from torch.nn.functional import normalize
 
 from btnet.interop.arcface_torch import shard_sizes
-from btnet.loss.cross_entropy import distributed_cross_entropy
 from btnet.loss.ranks import Ranks
+from btnet.loss.softmax import distributed_cross_entropy
 
 
 class PartialFC_V2(nn.Module):  # noqa: N801

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from btnet.backbones.registry import trunk_of
 from btnet.evaluation.plots import save_figure
 from btnet_lab.analysis.architecture import HEADER, architecture, draw, rows
+from btnet_lab.analysis.cost import trunk_of
 
 # What the paper's definition gives for iresnet50: parameters learnt at 28, 14 and 7 px.
 LEARNT_R50 = {28: 490176, 14: 2293056, 7: 21302336}

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from btnet.backbones.registry import trunk_of
 from btnet.data import SyntheticFaces, resize
 from btnet.data.views import normalise
 from btnet.method.btnet import BTNet
 from btnet.serving.face_model import FaceModel
 from btnet.serving.loading import load_model
 from btnet_lab.analysis import feature_maps, pyramids
+from btnet_lab.analysis.cost import trunk_of
 from btnet_lab.analysis.maps import correlation, stage_ends, summed
 from role_models import RESOLUTION, SIZE, network, save_branch, save_native
 

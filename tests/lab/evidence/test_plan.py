@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from btnet.training.config_file import load_config
-from btnet.training.configuration import REMOVED
+from btnet.training.removed_keys import REMOVED
 from btnet_lab.evidence.comparisons import all_comparisons
 from btnet_lab.evidence.faces import Source
 from btnet_lab.evidence.job_config import LOCAL

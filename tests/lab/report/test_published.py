@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from btnet.backbones.registry import trunk_of
 from btnet.evaluation.summary import GainBaselines, gain_text, gains
-from btnet.method.cost import model_costs
 from btnet.serving.ijb_run import add_ijb_gains
+from btnet_lab.analysis.cost import model_costs, trunk_of
 from btnet_lab.report.published import published
 
 PAIRS = ("112&7", "112&14", "112&28", "7&7", "14&14", "28&28", "112&112")

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from btnet.backbones.backbone import Backbone
+from btnet.backbones.registry import create
+from btnet.backbones.trunk_file import load_trunk
 from btnet.method.btnet import BTNet
 
-__all__ = ["Cost", "count_flops", "model_costs"]
+__all__ = ["Cost", "count_flops", "model_costs", "trunk_of"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,25 @@ class Cost:
     stored_bytes: int
     share: float
     share_authors: float
+
+
+def trunk_of(name: str) -> Backbone:
+    """A trunk to count and describe: read from a file or folder, or by the name of its architecture.
+
+    Args:
+        name: a name of `btnet.backbones.registry`, or a path: with an ending, or there.
+
+    Returns:
+        The trunk; by name, on the meta device, where nothing is allocated or computed.
+
+    Raises:
+        ValueError: for an unknown name or a damaged file.
+        FileNotFoundError: if the file is not there.
+    """
+    if Path(name).suffix or Path(name).exists():
+        return load_trunk(name)
+    with torch.device("meta"):
+        return create(name)
 
 
 def count_flops(network: Backbone) -> int:

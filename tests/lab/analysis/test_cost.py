@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from btnet.backbones.registry import create
-from btnet.method.cost import model_costs
+from btnet_lab.analysis.cost import model_costs
 
 # measured with the reference code: GFLOPs at 112/56/28/14/7, learnt (authors) in M at 28/14/7, trunk in M
 REFERENCE = {
