@@ -70,6 +70,7 @@ def test_the_laboratory_has_a_wheel_of_its_own(source: Path) -> None:
     assert held(build(source / "lab")) == files_of(ROOT / "lab/btnet_lab")
 
 
+@pytest.mark.nightly
 def test_the_wheel_trains_outside_the_repository(wheel: Path, tmp_path: Path) -> None:
     site, folder = tmp_path / "site", tmp_path / "elsewhere"
     folder.mkdir()

@@ -32,6 +32,7 @@ def test_other_work_is_not_timed(tmp_path: Path) -> None:
         check_same_work(bench, QUICK.branch, tolerance=1e-3)
 
 
+@pytest.mark.nightly
 def test_a_case_prints_and_writes_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     threads = torch.get_num_threads()
     try:

@@ -22,12 +22,14 @@ from single_faults import Outcome, Place, try_fault
 from tiny_runs import Evaluation, evaluation_data, training_data
 
 
+@pytest.mark.nightly
 def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
     counts = kill_training(training_data(tmp_path), tmp_path, 1, num_steps=16, processes=1, seed=4)
     assert counts["kills"] == 1
     assert shortcomings("training", counts) == []
 
 
+@pytest.mark.nightly
 def test_an_evaluation_that_was_killed_ends_with_the_numbers_of_one_that_was_not(tmp_path: Path) -> None:
     model, root = evaluation_data(tmp_path, 300)
     undisturbed = Evaluation(model, root, tmp_path / "features", tmp_path / "undisturbed.json")

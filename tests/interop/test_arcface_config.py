@@ -168,7 +168,9 @@ def test_ten_steps_have_the_losses_of_its_loop(
         "    rec='synthetic:6:8',\n"
         "    interclass_filtering_threshold=DIRTY, batch_size=8, num_epoch=2, warmup_epoch=0, lr=0.1, num_workers=0,\n"
         "    num_classes=6, num_image=48, val_targets=[], flip=False, channels_last=False,\n"
-        "    network_args=dict(blocks=(1, 1, 1, 1), widths=(8, 8, 8, 8)))\n".replace("DIRTY", str(dirty))
+        "    network_args=dict(blocks=(1, 1, 1, 1), widths=(8, 8, 8, 8), canonical_size=32))\n".replace(
+            "DIRTY", str(dirty)
+        )
     )
     config = load_config(file)
     faces = open_faces(config.rec)
@@ -182,7 +184,7 @@ def test_ten_steps_have_the_losses_of_its_loop(
     )
     batches = list(
         Batches(
-            faces, order, batch_size=8, size=112, interpolation="bilinear", num_workers=0, pin_memory=False
+            faces, order, batch_size=8, size=32, interpolation="bilinear", num_workers=0, pin_memory=False
         )
     )[:10]
     schedule = Schedule(config.lr, 0, order.total_steps, config.schedule)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -45,10 +46,18 @@ def evidence(given: Path, output: Path, *more: str) -> int:
     return main(["evidence", *options, *(part for text in SMALL for part in ("--set", text)), *more])
 
 
+@pytest.fixture(scope="module")
+def done(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that ended."""
+    folder = tmp_path_factory.mktemp("done")
+    assert evidence(given, folder) == 0
+    return folder
+
+
 def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_done(
-    given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evidence(given, tmp_path) == 0
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     names = {path.stem for path in (tmp_path / "results").glob("*.json")}
     assert names == {"hr-s1", "bt_r28-s1", "bt_r14-s1", "bt_r7-s1"}
     result = json.loads((tmp_path / "results" / "bt_r14-s1.json").read_text())
@@ -98,14 +107,15 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
 
 
 def test_what_was_measured_elsewhere_is_not_run_again(
-    given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert evidence(given, tmp_path / "a", "--only", "hr-s1", "bt_r14") == 0
+    shutil.copytree(done / "results", tmp_path / "a" / "results")
+    (tmp_path / "a" / "results" / "bt_r7-s1.json").unlink()
     known = ("--known", str(tmp_path / "a" / "results"))
     capsys.readouterr()
 
     assert evidence(given, tmp_path / "b", *known) == 0
-    assert capsys.readouterr().out.count(": done (measured elsewhere)") == 2
+    assert capsys.readouterr().out.count(": done (measured elsewhere)") == 3
     assert not (tmp_path / "b" / "runs" / "bt_r14-s1").exists()
     [first, second] = [(tmp_path / part / "results" / "bt_r14-s1.json").read_text() for part in "ab"]
     assert first == second
@@ -142,7 +152,10 @@ def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> 
     assert smaller[1] < smaller[0] < trained
 
 
-def test_models_of_a_plan_meet_photographed_faces_and_cameras(given: Path, tmp_path: Path) -> None:
+def test_models_of_a_plan_meet_photographed_faces_and_cameras(
+    given: Path, done: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(done, tmp_path, dirs_exist_ok=True)
     rows = [
         Row("hr", {"table2": "phi_hr"}, config=""),
         *(Row(f"bt_r{r}", {"table2": "phi_bt"}, resolution=r) for r in (14, 7)),
