@@ -33,14 +33,9 @@ def _keeping(convert: Any) -> Any:
     kept: dict[tuple[object, ...], bytes] = {}
 
     def convert_once(module: Any, input_size: int, *, fold: bool = True) -> Any:
-        key = (
-            type(module.network),
-            repr(module),
-            module.interpolation,
-            fingerprint(module.state_dict()),
-            input_size,
-            fold,
-        )
+        resized = module.interpolation if module.input_size != module.network.input_size else None
+        state = fingerprint(module.state_dict())
+        key = (type(module.network), repr(module), state, input_size, resized, fold)
         if key not in kept:
             model = convert(module, input_size, fold=fold)
             if model.ByteSize() > _LARGEST_KEPT:

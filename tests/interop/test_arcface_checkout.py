@@ -254,6 +254,7 @@ def test_the_onnx_script_exports_a_branch_that_takes_112_px(onnx_folder: Path, m
     check_graph(onnx_folder / "a.onnx", model)
 
 
+@pytest.mark.nightly
 @pytest.mark.skipif(
     Version(torch.__version__) < Version("2.7"),
     reason="the newer exporter of this torch cannot trace our networks",
@@ -342,6 +343,7 @@ def trained(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.nightly
 def test_the_loop_trains_the_branch_and_nothing_else(trained: Path) -> None:
     imported = import_authors(trained / "trunk.pt", {14: trained / "model.pt"})
     assert imported.differing == {14: {}}
@@ -358,6 +360,7 @@ def test_the_loop_trains_the_branch_and_nothing_else(trained: Path) -> None:
     assert counts == {key: int(trunk[key]) + 2 * STEPS_PER_EPOCH for key in counts}
 
 
+@pytest.mark.nightly
 def test_the_resumed_loop_goes_on_where_it_was(trained: Path) -> None:
     first, second = ((trained / f"log{epochs}.txt").read_text() for epochs in (1, 2))
     assert re.search(r"\[noise\]\[2\]Accuracy-Flip", first)
@@ -365,11 +368,13 @@ def test_the_resumed_loop_goes_on_where_it_was(trained: Path) -> None:
     assert "[noise][2]" not in second
 
 
+@pytest.mark.nightly
 def test_the_loop_keeps_the_old_classifier(trained: Path) -> None:
     expected = load_classifier(trained / "classifier.safetensors").weight
     assert torch.equal(merge_classifier_shards(trained, num_classes=NUM_CLASSES), expected)
 
 
+@pytest.mark.nightly
 def test_the_verification_callback_scores_the_branch_as_we_do(trained: Path) -> None:
     found = re.search(r"\[noise\]\[4\]Accuracy-Flip: ([\d.]+)\+-([\d.]+)", (trained / "log2.txt").read_text())
     assert found is not None
@@ -380,6 +385,7 @@ def test_the_verification_callback_scores_the_branch_as_we_do(trained: Path) -> 
     np.testing.assert_allclose([float(found[1]), float(found[2])], expected, atol=1e-5)
 
 
+@pytest.mark.nightly
 def test_what_the_loop_wrote_converts_to_a_model_folder(trained: Path, tmp_path: Path) -> None:
     branch = f"14={trained / 'model.pt'}"
     assert (

@@ -54,6 +54,7 @@ def done(given: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.nightly
 def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_done(
     given: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +107,7 @@ def test_an_evidence_run_trains_measures_and_reports_and_a_second_one_finds_it_d
     assert "choose another folder" in capsys.readouterr().err
 
 
+@pytest.mark.nightly
 def test_what_was_measured_elsewhere_is_not_run_again(
     given: Path, done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -152,6 +154,7 @@ def test_people_to_test_on_are_never_trained_on(given: Path, tmp_path: Path) -> 
     assert smaller[1] < smaller[0] < trained
 
 
+@pytest.mark.nightly
 def test_models_of_a_plan_meet_photographed_faces_and_cameras(
     given: Path, done: Path, tmp_path: Path
 ) -> None:
