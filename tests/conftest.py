@@ -5,6 +5,8 @@ A network is traced for ONNX once: it takes seconds, and many tests export the s
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import sys
 from typing import Any
 
@@ -25,6 +27,7 @@ def pytest_runtest_setup() -> None:
     exporter: Any = sys.modules.get("btnet.interop.onnx")
     if exporter is not None and not hasattr(exporter.convert, "kept"):
         exporter.convert = _keeping(exporter.convert)
+        _read_operators_once()
 
 
 def _keeping(convert: Any) -> Any:
@@ -51,3 +54,12 @@ def _parsed(content: bytes) -> Any:
     import onnx
 
     return onnx.load_model_from_string(content)
+
+
+def _read_operators_once() -> None:
+    """Else torch reads its table of operators in each export: a quarter of its time."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from torch.onnx._internal.exporter import _registration
+
+        registry: Any = _registration.ONNXRegistry
+        registry.from_torchlib = staticmethod(functools.cache(registry.from_torchlib))
