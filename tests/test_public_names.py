@@ -16,6 +16,7 @@ SIGNATURES = {
     **{f"btnet.iresnet{depth}": _TRUNK for depth in (18, 34, 50, 100, 200)},
     "btnet.mobilefacenet": "(*, input_size=112, embedding_size=512, blocks=(1, 4, 6, 2), scale=2)",
     "btnet.mobilefacenet_large": "(*, input_size=112, embedding_size=512)",
+    "btnet.load": "(name, backend='torch')",
     "btnet.load_trunk": "(path)",
     "btnet.BTNet": "(trunk, resolutions=(28, 14, 7), *, tail_from=None)",
     "btnet.BTNet.network": "(self, resolution)",
@@ -53,7 +54,7 @@ SIGNATURES = {
     "btnet.evaluation.identification.open_set": "(gallery, gallery_ids, mated, mated_ids, unmated)",
     "btnet.inference.select": ("(width, height, resolutions=(112, 28, 14, 7), indicator='max', rule='ceil')"),
     "btnet.inference.Recognizer.load": "(folder, backend='torch')",
-    "btnet.inference.Recognizer.embed": "(self, crops)",
+    "btnet.inference.Recognizer.embed": "(self, faces)",
     "btnet.interop.export_onnx": "(network, path, *, input_size=None)",
 }
 

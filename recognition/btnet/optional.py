@@ -13,6 +13,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "insightface": "a detector of insightface",
     "detect": "face detection",
     "plots": "plotting",
+    "hub": "the Hugging Face Hub",
     "remote": "remote storage",
 }
 """What each extra is for; its packages stand in pyproject.toml."""

@@ -22,8 +22,8 @@ class Mixed(Recognizer):
 
     wrong = False
 
-    def embed(self, crops: Iterable[NDArray[Any]], **options: Any) -> NDArray[np.float32]:
-        found = super().embed(crops, **options)
+    def embed(self, faces: Iterable[Any], **options: Any) -> NDArray[np.float32]:
+        found = super().embed(faces, **options)
         return found[::-1] if self.wrong else found
 
 

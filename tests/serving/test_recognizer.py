@@ -170,14 +170,13 @@ def test_no_crop_and_no_face_give_no_embedding(recognizer: Recognizer) -> None:
 
 
 BAD_CROPS: dict[str, Any] = {
-    "crop 1 is 2 x 2 px, expected at least 4 x 4": np.zeros((2, 2, 3), np.uint8),
-    "crop 1 is 9 x 3 px": np.zeros((3, 9, 3), np.uint8),
+    "face 1 is 2 x 2 px, expected at least 4 x 4": np.zeros((2, 2, 3), np.uint8),
+    "face 1 is 9 x 3 px": np.zeros((3, 9, 3), np.uint8),
     r"uint16 \[9, 9, 3\], expected uint8 .* >> 8": np.zeros((9, 9, 3), np.uint16),
     r"float32 \[9, 9, 3\], expected uint8 .* 255": np.zeros((9, 9, 3), np.float32),
-    r"crop 1 is uint8 \[9, 9, 2\], expected RGB": np.zeros((9, 9, 2), np.uint8),
-    r"crop 1 is uint8 \[3\]": np.zeros(3, np.uint8),
-    "crop 1 is a Tensor, expected a numpy array": torch.zeros(3, 9, 9, dtype=torch.uint8),
-    "crop 1 is a NoneType": None,
+    r"face 1 is uint8 \[9, 9, 2\], expected RGB": np.zeros((9, 9, 2), np.uint8),
+    r"face 1 is uint8 \[3\]": np.zeros(3, np.uint8),
+    "face 1 is a NoneType": None,
 }
 
 
@@ -188,7 +187,7 @@ def test_what_is_no_crop_is_named_and_refused(recognizer: Recognizer, message: s
 
 
 def test_a_single_crop_without_its_list_is_not_taken_for_many(recognizer: Recognizer) -> None:
-    with pytest.raises(ValueError, match=r"one array \[9, 9, 3\]; give a list"):
+    with pytest.raises(ValueError, match=r"one ndarray \[9, 9, 3\]; give a list"):
         recognizer.embed(crops_of([(9, 9)])[0])
 
 

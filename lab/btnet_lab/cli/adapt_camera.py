@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.cli import options
-from btnet.cli.images import read_crop, tell_left_out
+from btnet.cli.images import tell_left_out
 from btnet.console import show
+from btnet.serving.face_images import read_crop
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -71,6 +71,11 @@ class Calibration:
     faces: dict[str, Any]
     thresholds: tuple[Threshold, ...]
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether it was measured on faces whose identities are known."""
+        return self.faces["num_people"] is not None
+
     def threshold(self, sizes: tuple[int, int], fmr: float) -> Threshold | None:
         """The threshold of two faces of these sizes in px: the highest of those of the nearest sizes measured.
 
@@ -107,13 +112,13 @@ class Calibration:
             else [fmr]
         )
         found = next((each for rate in rates if (each := self.threshold(sizes, rate))), None)
-        calibrated = self.faces["num_people"] is not None
         if found is None or found.threshold is None:
-            return Verdict(None, score, None, None, sizes, calibrated)
+            return Verdict(None, score, None, None, sizes, self.is_calibrated)
         same: bool | None = score > found.threshold
         if not same and (found.tar is None or found.tar < MIN_TAR):
             same = None
-        return Verdict(same, score, found.threshold, found.fmr if calibrated else None, sizes, calibrated)
+        rate = found.fmr if self.is_calibrated else None
+        return Verdict(same, score, found.threshold, rate, sizes, self.is_calibrated)
 
     def false_positive_rate(self, sizes: tuple[int, int], fmr: float, num_people: int) -> tuple[float, str]:
         """FPIR of a search among so many people at a pair's threshold, which lies far above the pair's own rate.

@@ -7,8 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from btnet.cli import options
-from btnet.cli.images import read_crop
 from btnet.console import show
+from btnet.serving.face_images import read_crop
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

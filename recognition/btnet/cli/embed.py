@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.cli import options
-from btnet.cli.images import LEFT_OUT, read_crop, tell_left_out
+from btnet.cli.images import LEFT_OUT, tell_left_out
 from btnet.console import progress_bar, show
 from btnet.data.found_images import walk_images
 from btnet.files.atomic import refuse_existing
+from btnet.serving.face_images import read_crop
 
 # Pixels held before they are embedded: enough for full batches of small faces, little for large pictures.
 _BLOCK_BYTES = 64 << 20

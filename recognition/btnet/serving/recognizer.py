@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 from btnet.calibration.calibration import Calibration, Verdict, read_calibration
+from btnet.evaluation.cosine import unit_rows
 from btnet.evaluation.verification import pair_scores
 from btnet.serving.alignment import align_face, face_size
 from btnet.serving.crops import MIN_SIDE, as_rgb
+from btnet.serving.face_images import as_crops
 from btnet.serving.face_model import FaceModel
 from btnet.serving.fusion import fuse, fusion_weights
+from btnet.serving.hub import local_folder, push_folder, save_folder
 from btnet.serving.loading import load_model
 from btnet.serving.optical import OpticalSelector
 from btnet.serving.selection import indicator_of, select
@@ -100,7 +103,8 @@ class Recognizer:
         """Load a model for serving.
 
         Args:
-            folder: what a training run wrote; a folder of ONNX files; or a trunk's .pt file (no branches).
+            folder: what a training run or `btnet retrofit` wrote; a folder of ONNX files; a trunk's .pt file (no
+                branches); or `org/name` on the Hugging Face Hub, where no such path is here.
             backend: "torch" or "onnxruntime" (`embed_rX.onnx` of the folder, or of onnx/ in it).
             device: "cpu" or "cuda". Default: cuda where the backend can use one.
             indicator: as in the constructor.
@@ -112,8 +116,10 @@ class Recognizer:
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: for a damaged model, files of different trunks or branches, or an unknown name.
+            ValueError: for a damaged model, a file that is not the manifest's, files of different trunks or
+                branches, or an unknown name.
         """
+        folder = local_folder(folder)
         return cls(
             load_model(folder, backend, device=device),
             indicator=indicator,
@@ -122,8 +128,45 @@ class Recognizer:
             fusion=fusion,
             batch_size=batch_size,
             mirror=mirror,
-            folder=Path(folder),
+            folder=folder,
         )
+
+    @classmethod
+    def from_pretrained(cls, name: str | Path, backend: str = "torch", *, device: str | None = None) -> Self:
+        """`load`, by the name that users of the Hub know."""
+        return cls.load(name, backend, device=device)
+
+    def __repr__(self) -> str:
+        """On one line: trunk, sizes, calibration, device."""
+        network = self.model.networks[self.model.canonical_size]
+        device = next((str(p.device) for p in network.parameters()), "onnxruntime")
+        sizes = "/".join(map(str, self.resolutions))
+        stored = self.calibration
+        rates = (
+            "" if stored is None else ", ".join(f"{f:g}" for f in sorted({t.fmr for t in stored.thresholds}))
+        )
+        told = (
+            f"calibrated at FMR {rates}" if stored is not None and stored.is_calibrated else "not calibrated"
+        )
+        return f"Recognizer({self.model.name}: {type(network).__name__}, {sizes} px, {told}, {device})"
+
+    def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Copy the model's folder: every file that its manifest lists, whole or not at all.
+
+        Raises:
+            FileExistsError: if `folder` is there and may not be replaced.
+            ValueError: if this recogniser was not loaded from a folder.
+        """
+        save_folder(self._own_folder(), Path(folder), overwrite=overwrite)
+
+    def push_to_hub(self, repo: str, *, private: bool = True) -> str:
+        """Upload the same files to `org/name` on the Hugging Face Hub (extra `hub`); returns the commit's address."""
+        return push_folder(self._own_folder(), repo, private=private)
+
+    def _own_folder(self) -> Path:
+        if self._folder is None or not self._folder.is_dir():
+            raise ValueError("this model was not loaded from a folder; save it with BTNet.save first")
+        return self._folder
 
     @property
     def serving(self) -> dict[str, Any]:
@@ -142,11 +185,11 @@ class Recognizer:
         networks = {str(r): self.model.fingerprint(r) for r in self.resolutions}
         return None if self._folder is None else read_calibration(self._folder, networks)
 
-    def compare(self, first: NDArray[Any], second: NDArray[Any], *, fmr: float | None = None) -> Verdict:
-        """Say whether two face crops, as `embed` takes them, show one person.
+    def compare(self, first: Any, second: Any, *, fmr: float | None = None) -> Verdict:
+        """Say whether two faces, each of a kind that `embed` takes, show one person.
 
         Args:
-            first: one crop.
+            first: one face.
             second: the other.
             fmr: false match rate of the threshold; None: 1e-3, or the next larger one that is measurable.
 
@@ -163,6 +206,7 @@ class Recognizer:
             raise ValueError(
                 f"{self._folder or 'this model'}: {what}; run `btnet calibrate`, or compare embeddings"
             )
+        first, second = as_crops([first, second])
         score = float(pair_scores(self.embed([first]), self.embed([second]))[0])
         sides = [indicator_of(crop.shape[1], crop.shape[0], self._indicator) for crop in (first, second)]
         return stored.verdict(score, (sides[0], sides[1]), fmr)
@@ -194,27 +238,39 @@ class Recognizer:
         return fusion_weights(sizes, self.resolutions)
 
     def embed(
-        self, crops: Iterable[NDArray[Any]], *, progress: Callable[[int], None] = lambda _: None
+        self,
+        faces: Iterable[Any],
+        *,
+        normalise: bool = False,
+        progress: Callable[[int], None] = lambda _: None,
     ) -> NDArray[np.float32]:
-        """Embed native face crops.
+        """Embed native faces.
 
         Faces are grouped by network into full batches. Bits of an embedding depend on its batch, as in any
         model; its direction does not.
 
         Args:
-            crops: list of uint8 RGB [H, W, 3], any H and W >= 4; grey and RGBA too (see `as_rgb`). A crop
-                that is not square is stretched (see `fit_crops`).
+            faces: a list of paths of image files, PIL images, arrays uint8 RGB [H, W, 3] (grey and RGBA too, see
+                `as_rgb`) and tensors uint8 [3, H, W], of any sizes from 4 px, mixed as they come. A face that is not
+                square is stretched (see `fit_crops`).
+            normalise: give embeddings unit length.
             progress: called with the number of faces embedded, after each batch (by two networks: twice).
 
         Returns:
-            float32 [N, D] in the order of the crops, not normalised; [0, D] for none.
+            float32 [N, D] in the order of the faces, as arcface_torch's networks answer unless `normalise`; [0, D] for
+            none.
 
         Raises:
-            ValueError: naming the crop, for what is not such an image.
+            FileNotFoundError: for a path without a file.
+            ValueError: naming the face, for what is not such an image.
         """
-        if isinstance(crops, np.ndarray) and crops.ndim != 4:
-            raise ValueError(f"crops are one array {list(crops.shape)}; give a list, [crop] for a single one")
-        images = [as_rgb(crop, f"crop {index}") for index, crop in enumerate(crops)]
+        images = as_crops(faces)
+        embeddings = self._embed(images, progress)
+        return unit_rows(embeddings, "faces") if normalise and len(images) else embeddings
+
+    def _embed(
+        self, images: Sequence[NDArray[np.uint8]], progress: Callable[[int], None]
+    ) -> NDArray[np.float32]:
         how: Any = {"batch_size": self._batch_size, "mirror": self._mirror, "progress": progress}
         if not self._fusion:
             return self.model.embed(images, self.choose(images), **how)
@@ -222,7 +278,9 @@ class Recognizer:
         answers = {r: np.zeros((len(images), self.embedding_size), np.float32) for r in self.resolutions}
         for column, resolution in enumerate(self.resolutions):
             rows = np.flatnonzero(weights[:, column])
-            answers[resolution][rows] = self.model.embed([images[row] for row in rows], resolution, **how)
+            answers[resolution][rows] = self.model.embed(
+                [images[row] for row in rows.tolist()], resolution, **how
+            )
         return fuse(answers, weights, self.resolutions)
 
     def align(
