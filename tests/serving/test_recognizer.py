@@ -255,7 +255,7 @@ def test_networks_of_different_trunks_are_refused(folder: Path, tmp_path: Path) 
     run = tmp_path / "run"
     tiny_btnet(resolutions=(14,)).save(run)
     other.overlay(14).save(run / "overlay_r14.safetensors")
-    with pytest.raises(ValueError, match="r14.*trained on trunk"):
+    with pytest.raises(ValueError, match=r"r14.*trained on trunk"):
         Recognizer.load(run)
 
 

@@ -41,8 +41,8 @@ def model_card(manifest: Mapping[str, Any], calibration: Calibration | None, *, 
     parts = [
         _header(facts["licences"]["trunk"]),
         f"# {name}",
-        f"A frozen face recognition trunk with branches for {sizes} px faces (BTNet). Faces of any size are embedded in "
-        "the trunk's space; its 112 px embeddings, and so an existing gallery, are unchanged.",
+        f"A frozen face recognition trunk with branches for {sizes} px faces (BTNet). Faces of any size are embedded "
+        "in the trunk's space; its 112 px embeddings, and so an existing gallery, are unchanged.",
         "## Use",
         _USE.format(name=name),
         "## Accuracy by the size of the probe",
@@ -82,8 +82,8 @@ def _judged(facts: Mapping[str, Any]) -> str:
         else "the trunk's own verdicts at 112 px: agreement, not accuracy"
     )
     return (
-        f"Gallery at 112 px; {facts['num_held_out']} faces that were not trained on, judged by {truth}. Each branch against "
-        f"the trunk alone, which sees small faces enlarged (paired bootstrap, 95 %): {told}."
+        f"Gallery at 112 px; {facts['num_held_out']} faces that were not trained on, judged by {truth}. Each branch "
+        f"against the trunk alone, which sees small faces enlarged (paired bootstrap, 95 %): {told}."
     )
 
 
@@ -107,8 +107,8 @@ def _verdicts(calibration: Calibration | None) -> str:
         )
     else:
         lead = (
-            f"Provisional thresholds from {faces['num_faces']} faces without identities: no false match rate is claimed. "
-            "`btnet calibrate MODEL FACES` with identities measures one."
+            f"Provisional thresholds from {faces['num_faces']} faces without identities: no false match rate is "
+            "claimed. `btnet calibrate MODEL FACES` with identities measures one."
         )
     rows = (
         (f"{each.sizes[1]}&{each.sizes[0]} px", f"{each.fmr:g}",

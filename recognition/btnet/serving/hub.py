@@ -41,19 +41,21 @@ def local_folder(name: str | Path) -> Path:
         ) from error
 
 
-def package_files(folder: Path) -> list[Path]:
+def package_files(folder: Path | None) -> list[Path]:
     """The manifest and all files that it lists.
 
     Raises:
         ValueError, FileNotFoundError: as `read_manifest`; or if it lists none, as those of early versions do.
     """
+    if folder is None or not folder.is_dir():
+        raise ValueError("this model was not loaded from a folder; save it with BTNet.save first")
     listed = read_manifest(folder).get("files")
     if not listed:
         raise ValueError(f"{folder}: its {NAME} lists no files; write the model again with this version")
     return [folder / NAME, *(folder / name for name in sorted(listed))]
 
 
-def save_folder(folder: Path, output: Path, *, overwrite: bool) -> None:
+def save_folder(folder: Path | None, output: Path, *, overwrite: bool) -> None:
     """Copy a model's listed files, whole or not at all.
 
     Raises:
@@ -61,15 +63,15 @@ def save_folder(folder: Path, output: Path, *, overwrite: bool) -> None:
         ValueError, FileNotFoundError: as `package_files`.
     """
     refuse_existing(output, overwrite=overwrite)
-    files = package_files(folder)
+    manifest, *others = package_files(folder)
     with replacing_together(output, NAME) as draft:
-        for file in files:
-            target = draft / file.relative_to(folder)
+        for file in (manifest, *others):
+            target = draft / file.relative_to(manifest.parent)
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.read_bytes())
 
 
-def push_folder(folder: Path, repo: str, *, private: bool = True) -> str:
+def push_folder(folder: Path | None, repo: str, *, private: bool = True) -> str:
     """Upload a model's listed files; returns the commit's address.
 
     Raises:
@@ -79,7 +81,8 @@ def push_folder(folder: Path, repo: str, *, private: bool = True) -> str:
     with extra("hub"):
         from huggingface_hub import HfApi
 
-    names = [file.relative_to(folder).as_posix() for file in package_files(folder)]
+    manifest, *others = package_files(folder)
+    names = [file.relative_to(manifest.parent).as_posix() for file in (manifest, *others)]
     api = HfApi()
     api.create_repo(repo, private=private, exist_ok=True)
-    return str(api.upload_folder(repo_id=repo, folder_path=folder, allow_patterns=names).commit_url)
+    return str(api.upload_folder(repo_id=repo, folder_path=manifest.parent, allow_patterns=names).commit_url)

@@ -18,11 +18,11 @@ from btnet.serving.alignment import align_face, face_size
 from btnet.serving.crops import MIN_SIDE, as_rgb
 from btnet.serving.face_images import as_crops
 from btnet.serving.face_model import FaceModel
-from btnet.serving.fusion import fuse, fusion_weights
+from btnet.serving.fusion import fuse
 from btnet.serving.hub import local_folder, push_folder, save_folder
 from btnet.serving.loading import load_model
 from btnet.serving.optical import OpticalSelector
-from btnet.serving.selection import indicator_of, select
+from btnet.serving.routing import Routing
 
 __all__ = ["Recognizer"]
 
@@ -69,7 +69,6 @@ class Recognizer:
         Raises:
             ValueError: for an unknown name, a batch size below 1, or a model without a trunk.
         """
-        select(1, 1, model.resolutions, indicator, rule)
         if batch_size < 1:
             raise ValueError(f"batch size {batch_size}: expected at least 1")
         if model.canonical_size not in model.networks:
@@ -81,8 +80,7 @@ class Recognizer:
         self.trunk_fingerprint = model.trunk_fingerprint
         self.resolutions = model.resolutions
         self.embedding_size = model.embedding_size
-        self._indicator, self._rule = indicator, rule
-        self._selector, self._fusion = selector, fusion
+        self._routing = Routing(model.resolutions, indicator, rule, selector, fusion)
         self._batch_size, self._mirror = batch_size, mirror
         self._folder = folder
 
@@ -141,13 +139,11 @@ class Recognizer:
         network = self.model.networks[self.model.canonical_size]
         device = next((str(p.device) for p in network.parameters()), "onnxruntime")
         sizes = "/".join(map(str, self.resolutions))
-        stored = self.calibration
-        rates = (
-            "" if stored is None else ", ".join(f"{f:g}" for f in sorted({t.fmr for t in stored.thresholds}))
-        )
-        told = (
-            f"calibrated at FMR {rates}" if stored is not None and stored.is_calibrated else "not calibrated"
-        )
+        told = "not calibrated"
+        if (stored := self.calibration) is not None and stored.is_calibrated:
+            told = (
+                f"calibrated at FMR {', '.join(f'{f:g}' for f in sorted({t.fmr for t in stored.thresholds}))}"
+            )
         return f"Recognizer({self.model.name}: {type(network).__name__}, {sizes} px, {told}, {device})"
 
     def save_pretrained(self, folder: str | Path, *, overwrite: bool = False) -> None:
@@ -157,27 +153,16 @@ class Recognizer:
             FileExistsError: if `folder` is there and may not be replaced.
             ValueError: if this recogniser was not loaded from a folder.
         """
-        save_folder(self._own_folder(), Path(folder), overwrite=overwrite)
+        save_folder(self._folder, Path(folder), overwrite=overwrite)
 
     def push_to_hub(self, repo: str, *, private: bool = True) -> str:
         """Upload the same files to `org/name` on the Hugging Face Hub (extra `hub`); returns the commit's address."""
-        return push_folder(self._own_folder(), repo, private=private)
-
-    def _own_folder(self) -> Path:
-        if self._folder is None or not self._folder.is_dir():
-            raise ValueError("this model was not loaded from a folder; save it with BTNet.save first")
-        return self._folder
+        return push_folder(self._folder, repo, private=private)
 
     @property
     def serving(self) -> dict[str, Any]:
         """The options that scores depend on."""
-        own = {
-            "indicator": self._indicator,
-            "rule": self._rule,
-            "mirror": self._mirror,
-            "fusion": self._fusion,
-        }
-        return {**own, "selector": self._selector is not None}
+        return {**self._routing.options, "mirror": self._mirror}
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -208,12 +193,12 @@ class Recognizer:
             )
         first, second = as_crops([first, second])
         score = float(pair_scores(self.embed([first]), self.embed([second]))[0])
-        sides = [indicator_of(crop.shape[1], crop.shape[0], self._indicator) for crop in (first, second)]
-        return stored.verdict(score, (sides[0], sides[1]), fmr)
+        one, other = self._routing.sizes([first, second])
+        return stored.verdict(score, (one, other), fmr)
 
     def resolution_of(self, width: int, height: int) -> int:
         """The resolution that a face of this native size in px selects, where its size alone decides."""
-        return select(width, height, self.resolutions, self._indicator, self._rule)
+        return self._routing.by_size(width, height)
 
     def choose(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.int64]:
         """The resolution at which each crop is embedded, int64 [N]; with fusion the one that has most say.
@@ -221,21 +206,7 @@ class Recognizer:
         Args:
             crops: uint8 RGB [H, W, 3] of any size.
         """
-        if self._fusion:
-            places = self._fusion_weights(crops).argmax(axis=1)
-            return np.asarray(np.array(self.resolutions)[places], np.int64)
-        if self._selector is not None:
-            return self._selector.resolutions_of(self._selector.optical_sizes(crops), self.resolutions)
-        return np.array([self.resolution_of(crop.shape[1], crop.shape[0]) for crop in crops], np.int64)
-
-    def _fusion_weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
-        """How much each network says about each crop, [N, K] in the order of `resolutions`."""
-        if self._selector is not None:
-            sizes = self._selector.fusion_sizes(self._selector.optical_sizes(crops), self.resolutions)
-        else:
-            sides = [indicator_of(crop.shape[1], crop.shape[0], self._indicator) for crop in crops]
-            sizes = np.array(sides, np.float64)
-        return fusion_weights(sizes, self.resolutions)
+        return self._routing.choose(crops)
 
     def embed(
         self,
@@ -245,9 +216,6 @@ class Recognizer:
         progress: Callable[[int], None] = lambda _: None,
     ) -> NDArray[np.float32]:
         """Embed native faces.
-
-        Faces are grouped by network into full batches. Bits of an embedding depend on its batch, as in any
-        model; its direction does not.
 
         Args:
             faces: a list of paths of image files, PIL images, arrays uint8 RGB [H, W, 3] (grey and RGBA too, see
@@ -272,9 +240,9 @@ class Recognizer:
         self, images: Sequence[NDArray[np.uint8]], progress: Callable[[int], None]
     ) -> NDArray[np.float32]:
         how: Any = {"batch_size": self._batch_size, "mirror": self._mirror, "progress": progress}
-        if not self._fusion:
+        if not self._routing.fusion:
             return self.model.embed(images, self.choose(images), **how)
-        weights = self._fusion_weights(images)
+        weights = self._routing.weights(images)
         answers = {r: np.zeros((len(images), self.embedding_size), np.float32) for r in self.resolutions}
         for column, resolution in enumerate(self.resolutions):
             rows = np.flatnonzero(weights[:, column])
@@ -288,10 +256,8 @@ class Recognizer:
     ) -> list[NDArray[np.uint8]]:
         """Cut faces out of a frame, each directly at the resolution of its network.
 
-        The resolution follows from the face's own scale (`face_size`, rounded to whole px). A face for the
-        trunk is cut as insightface does it, whatever the branches were trained with: galleries stay valid. A selector
-        must see a face before a network is chosen, and fusion brings it to two: then the crop has the face's own
-        size, at most the trunk's.
+        The resolution follows from the face's own scale (`face_size`, rounded to whole px). A face for the trunk is cut
+        as insightface does it, so galleries stay valid. With a selector or fusion the crop has the face's own size.
 
         Args:
             frame: uint8 [H, W, 3]; the colour order is kept.
@@ -307,7 +273,7 @@ class Recognizer:
         for index, points in enumerate(landmarks):
             try:
                 side = max(round(face_size(points)), 1)
-                if self._selector is not None or self._fusion:
+                if self._routing.needs_the_crop:
                     size = min(max(side, MIN_SIDE), self.model.canonical_size)
                 else:
                     size = self.resolution_of(side, side)
