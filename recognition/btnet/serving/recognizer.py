@@ -30,8 +30,8 @@ __all__ = ["Recognizer"]
 class Recognizer:
     """Embeds faces of any size, each with the network of its resolution; see `load`.
 
-    A face of up to r px goes to the branch for r px, natively; a face above the largest branch goes to the
-    trunk. All embeddings are of one space. Nothing here changes after construction: threads may share it.
+    A face of up to r px goes to the branch for r px, a face above the largest branch to the trunk; all embeddings are of
+    one space. Nothing here changes after construction: threads may share it.
 
     Attributes:
         model: the networks, and what is known of them.
@@ -59,11 +59,9 @@ class Recognizer:
             indicator: "max", "min" or "avg" of a crop's width and height (see `select`).
             rule: "floor", "near" or "ceil": which network a size is taken to (see `select`).
             selector: goes by the detail that a crop holds instead of its size: indicator and rule have no say.
-            fusion: embed a face with both networks whose sizes it lies between, and average (see
-                `btnet.serving.fusion`): up to twice the time. The rule has no say; embeddings are of length up to 1.
+            fusion: average the embeddings of the two nearest networks (see `btnet.serving.fusion`): up to twice the time.
             batch_size: faces per forward pass. On a CPU large batches are slower: memory bounds them.
-            mirror: add the embedding of the mirror image, as benchmarks do: twice the time. Embeddings with
-                and without match each other.
+            mirror: add the embedding of the mirror image, as benchmarks do: twice the time.
             folder: of the model, where its calibration lies.
 
         Raises:
