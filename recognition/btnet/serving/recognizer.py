@@ -30,8 +30,8 @@ __all__ = ["Recognizer"]
 class Recognizer:
     """Embeds faces of any size, each with the network of its resolution; see `load`.
 
-    A face of up to r px goes to the branch for r px, a face above the largest branch to the trunk; all embeddings are of
-    one space. Nothing here changes after construction: threads may share it.
+    A face of up to r px goes to the branch for r px, larger ones to the trunk; all embeddings are of one space. Nothing
+    here changes after construction: threads may share it.
 
     Attributes:
         model: the networks, and what is known of them.
@@ -59,7 +59,7 @@ class Recognizer:
             indicator: "max", "min" or "avg" of a crop's width and height (see `select`).
             rule: "floor", "near" or "ceil": which network a size is taken to (see `select`).
             selector: goes by the detail that a crop holds instead of its size: indicator and rule have no say.
-            fusion: average the embeddings of the two nearest networks (see `btnet.serving.fusion`): up to twice the time.
+            fusion: average the embeddings of the two nearest networks (`btnet.serving.fusion`): up to twice the time.
             batch_size: faces per forward pass. On a CPU large batches are slower: memory bounds them.
             mirror: add the embedding of the mirror image, as benchmarks do: twice the time.
             folder: of the model, where its calibration lies.
@@ -112,8 +112,7 @@ class Recognizer:
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: for a damaged model, a file that is not the manifest's, files of different trunks or
-                branches, or an unknown name.
+            ValueError: for a damaged model, files that do not belong together, or an unknown name.
         """
         folder = local_folder(folder)
         return cls(
@@ -262,7 +261,7 @@ class Recognizer:
             landmarks: [N, 5, 2] as (x, y) in px of the frame: eyes, nose tip, corners of the mouth.
 
         Returns:
-            One square crop uint8 RGB per face, for `embed`.
+            A square crop uint8 RGB for each face, for `embed`.
 
         Raises:
             ValueError: naming the face, for landmarks that span none (see `align_face`).
