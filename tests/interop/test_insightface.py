@@ -38,7 +38,9 @@ def cosine_difference(found: np.ndarray, expected: torch.Tensor) -> float:
     return float((1 - cosine).max())
 
 
-@pytest.mark.parametrize("resolution", [112, 28, 14, 7])
+@pytest.mark.parametrize(
+    "resolution", [112, *(pytest.param(r, marks=pytest.mark.nightly) for r in (28, 14)), 7]
+)
 def test_a_package_of_any_resolution_embeds_faces_of_a_picture_as_torch_does(
     model: BTNet, resolution: int, tmp_path: Path
 ) -> None:
