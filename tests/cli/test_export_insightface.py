@@ -26,7 +26,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(
-    "options", [[], ["--resolution", "14"], ["--resolution", "14", "--input-size", "112"]]
+    "options",
+    [
+        [],
+        pytest.param(["--resolution", "14"], marks=pytest.mark.nightly),
+        ["--resolution", "14", "--input-size", "112"],
+    ],
 )
 def test_insightface_loads_the_folder_by_the_printed_call(
     run: Path, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -74,7 +74,10 @@ def test_a_trunk_alone_is_exported_beside_its_file(tmp_path: Path) -> None:
     assert check_onnx(path, load_trunk(tmp_path / "trunk.pt")) < 1e-5
 
 
-@pytest.mark.parametrize("options", [[], ["--precision", "fp16"], ["--input-size", "32"]])
+@pytest.mark.parametrize(
+    "options",
+    [[], ["--precision", "fp16"], pytest.param(["--input-size", "32"], marks=pytest.mark.nightly)],
+)
 def test_a_bundle_is_written_whole_and_says_what_it_takes(
     folder: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
