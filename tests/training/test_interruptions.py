@@ -25,7 +25,7 @@ def command(*overrides: str, processes: int = 1) -> list[str]:
     return train_command([*SMALL_NEW, *overrides], processes=processes)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM])
 def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
     tmp_path: Path, number: signal.Signals
 ) -> None:
@@ -70,6 +70,7 @@ def test_a_signal_leaves_a_checkpoint_that_another_number_of_ranks_goes_on_from(
     second.communicate(timeout=60)
 
 
+@pytest.mark.nightly
 def test_torchrun_goes_on_by_itself_after_a_rank_was_killed_and_ends_with_the_same_model(
     tmp_path: Path,
 ) -> None:
