@@ -175,7 +175,9 @@ def test_an_export_that_differs_is_refused_and_leaves_what_was_there(
     damage: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = with_statistics(iresnet, 32)
-    convert: Callable[..., onnx.ModelProto] = vars(subject)["convert"]  # not onnx_convert's: this one traces once
+    convert: Callable[..., onnx.ModelProto] = vars(subject)[
+        "convert"
+    ]  # not onnx_convert's: this one traces once
 
     def damaged(module: nn.Module, input_size: int, *, fold: bool) -> onnx.ModelProto:
         converted = convert(module, input_size, fold=fold)
