@@ -89,7 +89,11 @@ def test_images_are_decoded_in_one_place_behind_one_check() -> None:
 
 
 def test_trusted_checkpoints_are_read_by_the_resuming_run_alone_and_say_so() -> None:
-    assert users("torch.distributed.checkpoint") == {"recognition/btnet/training/checkpoint.py"}
+    resuming, reader = (
+        f"recognition/btnet/training/{name}.py" for name in ("checkpoint", "checkpoint_reader")
+    )
+    assert users("torch.distributed.checkpoint") == {resuming, reader}
+    assert users("btnet.training.checkpoint_reader") == {resuming}
     text = (PACKAGE / "training/checkpoint.py").read_text(encoding="utf-8")
     assert "Our own state: trusted, and never exchanged." in text
     assert "`checkpoints/`" in (ROOT / "docs/SECURITY.md").read_text(encoding="utf-8")
