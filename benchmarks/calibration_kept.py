@@ -80,7 +80,7 @@ def predicted(
     share = np.full(measured.num_people, 1 / measured.num_people)
     rates = [
         measured.rate(
-            measured.threshold(fmr, generator.multinomial(measured.num_people, share)),
+            float(measured.thresholds([fmr], generator.multinomial(measured.num_people, share))[0]),
             generator.multinomial(num_people, share),
         )
         for _ in range(num_draws)
@@ -113,7 +113,7 @@ def _splits(sets: list[dict[int, View]], size: int, canonical: int, fmr: float, 
             )
             halves.append(Impostors(View(0, small, names, rows), View(1, large, names, rows), 10 * fmr))
         low, high = predicted(halves[0], fmr, halves[1].num_people, num_draws=400)
-        rate = halves[1].rate(halves[0].threshold(fmr))
+        rate = halves[1].rate(float(halves[0].thresholds([fmr])[0]))
         rates.append(rate / fmr)
         inside += low <= rate <= high
     return f"{np.mean(rates):.2f} ({min(rates):.2f} .. {max(rates):.2f}), {inside} of {num_splits} inside"

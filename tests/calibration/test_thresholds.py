@@ -47,7 +47,7 @@ def test_people_counted_several_times_give_the_rates_of_their_copies() -> None:
     different = np.triu(faces.people[copies][:, None] != faces.people[copies])
     impostors = scores[np.ix_(copies, copies)][different]
     tail = Impostors(faces, faces, 0.3)
-    threshold = tail.threshold(0.2, times)
+    threshold = float(tail.thresholds([0.2], times)[0])
     assert np.mean(impostors > threshold) <= 0.2 < np.mean(impostors >= threshold)
     assert tail.rate(threshold, times) == pytest.approx(np.mean(impostors > threshold))
 
@@ -67,7 +67,7 @@ def test_false_matches_of_new_people_lie_in_the_predictive_interval() -> None:
         measured = Impostors(view_of(14, 80, 2, seed), view_of(112, 80, 2, seed), fmr)
         new = Impostors(view_of(14, 60, 2, seed + 1000), view_of(112, 60, 2, seed + 1000), 0.2)
         low, high = predicted(measured, fmr, 60, num_draws=200)
-        inside += low <= new.rate(measured.threshold(fmr)) <= high
+        inside += low <= new.rate(float(measured.thresholds([fmr])[0])) <= high
     assert inside >= 0.95 * draws
 
 

@@ -82,6 +82,8 @@ def test_the_faces_a_model_was_trained_on_and_too_few_people_are_refused(
     tiny_btnet(resolutions=(14,)).save(tmp_path)
     assert main(["calibrate", str(tmp_path), "synthetic:3:2"]) == 2
     assert "6 faces of 3 people make at most 24 pairs of different people" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path), "synthetic:1:4"]) == 2
+    assert "4 faces of 1 people make at most 0 pairs" in capsys.readouterr().err
     trained_on = {"data_fingerprint": open_faces(FACES).fingerprint()}
     put_manifest(tmp_path, {**read_manifest(tmp_path), **trained_on})
     assert main(["calibrate", str(tmp_path), FACES]) == 2

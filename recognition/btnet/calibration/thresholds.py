@@ -94,11 +94,11 @@ class Impostors:
         self.num_people = 1 + int(max(first.people.max(), second.people.max()))
         self._faces_P = [np.bincount(view.people, minlength=self.num_people) for view in (first, second)]
 
-    def threshold(self, fmr: float, times_P: NDArray[np.int64] | int = 1) -> float:
-        """The lowest score above which at most a share `fmr` of the pairs lies, everybody counted `times_P` times."""
+    def thresholds(self, fmrs: Sequence[float], times_P: NDArray[np.int64] | int = 1) -> NDArray[np.float32]:
+        """The lowest scores above which at most these shares of the pairs lie, everybody counted `times_P` times."""
         weights_K, num_pairs = self._counted(times_P)
-        place = int(np.searchsorted(np.cumsum(weights_K), fmr * num_pairs + 1e-9, "right"))
-        return float(self._scores_K[min(place, len(weights_K) - 1)])
+        places = np.searchsorted(np.cumsum(weights_K), np.array(fmrs) * num_pairs + 1e-9, "right")
+        return np.asarray(self._scores_K[np.minimum(places, len(weights_K) - 1)])
 
     def rate(self, threshold: float, times_P: NDArray[np.int64] | int = 1) -> float:
         """Share of the pairs above a threshold, among the highest scores, everybody counted `times_P` times."""
@@ -118,15 +118,16 @@ def measure_thresholds(first: View, second: View, fmrs: Sequence[float]) -> list
     impostors = Impostors(first, second, max(fmrs))
     people = np.full(impostors.num_people, 1 / impostors.num_people)
     draws = np.random.default_rng(0).multinomial(impostors.num_people, people, size=_NUM_DRAWS)
+    ends = np.quantile([impostors.thresholds(fmrs, times_P) for times_P in draws], [0.025, 0.975], axis=0)
     sizes = (min(first.size, second.size), max(first.size, second.size))
     found = []
-    for fmr in fmrs:
+    for fmr, threshold, interval in zip(
+        fmrs, impostors.thresholds(fmrs).tolist(), ends.T.tolist(), strict=True
+    ):
         known = Threshold(sizes, fmr, impostors.num_pairs, impostors.matched.size)
         if fmr * impostors.num_pairs >= MIN_FALSE_MATCHES:
-            threshold = impostors.threshold(fmr)
-            low, high = np.quantile([impostors.threshold(fmr, times_P) for times_P in draws], [0.025, 0.975])
             tar = float(np.mean(impostors.matched > threshold)) if impostors.matched.size else None
-            known = replace(known, threshold=threshold, interval=(float(low), float(high)), tar=tar)
+            known = replace(known, threshold=threshold, interval=tuple(interval), tar=tar)
         found.append(known)
     return found
 

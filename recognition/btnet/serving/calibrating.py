@@ -62,8 +62,8 @@ def calibrate(
     views = []
     for place, size in enumerate(anchors):
         chosen = np.flatnonzero((nearest == place) | shrunk)
-        seen = [crops[row] for row in chosen.tolist()]
-        if seen:
+        if len(np.unique(people[chosen])) > 1:
+            seen = [crops[row] for row in chosen.tolist()]
             seen = [resize(crop, size, recognizer.model.views) for crop in seen] if shrunk else seen
             views.append(View(size, recognizer.embed(seen), people[chosen], chosen))
         progress(1)
@@ -75,10 +75,10 @@ def calibrate(
                 found = replace(found, fpir=fpir)
             thresholds.append(found)
     if all(found.threshold is None for found in thresholds):
+        num_pairs = max((found.num_impostor_pairs for found in thresholds), default=0)
         raise ValueError(
-            f"{name}: {len(crops)} faces of {people.max() + 1} people make at most "
-            f"{max(found.num_impostor_pairs for found in thresholds)} pairs of different people; a false match rate of "
-            f"{max(FMRS):g} takes {MIN_FALSE_MATCHES / max(FMRS):.0f}: give more people"
+            f"{name}: {len(crops)} faces of {people.max() + 1} people make at most {num_pairs} pairs of different "
+            f"people; a false match rate of {max(FMRS):g} takes {MIN_FALSE_MATCHES / max(FMRS):.0f}: give more people"
         )
     shown: dict[str, Any] = {"name": name, "fingerprint": faces.fingerprint(), "num_faces": len(crops)}
     shown["num_people"] = int(people.max()) + 1 if identities else None
