@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,24 +14,12 @@ from btnet.evaluation.summary import average
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import Unit, unit_index
 from btnet.serving.loading import load_model
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.report.identity import same_place
 from btnet_lab.report.results import ResultFile, find_results, number, pair_label, read_results, sides_of
 from btnet_lab.style import MARKERS, SERIES
 
-__all__ = ["HEADER", "Allocation", "draw", "read_allocations", "rows", "stage_label"]
-
-HEADER = (
-    "run",
-    "resolution_px",
-    "stage",
-    "tail_from",
-    "learnt",
-    "stored",
-    "share_learnt",
-    "pair",
-    "num_sets",
-    "accuracy",
-)
+__all__ = ["Allocation", "draw", "read_allocations", "rows", "stage_label"]
 
 
 @dataclass(frozen=True)
@@ -97,24 +85,22 @@ def stage_label(units: Sequence[Unit], tail_from: str) -> str:
     return tail_from
 
 
-def rows(allocations: Sequence[Allocation]) -> list[tuple[str | int | float | None, ...]]:
-    """Lines of the table under `HEADER`, one per branch and pair of resolutions."""
-    return [
-        (
-            a.run,
-            a.resolution,
-            a.stage,
-            a.tail_from,
-            a.num_learnt,
-            a.num_stored,
-            a.num_learnt / a.num_trunk,
-            pair,
-            a.num_sets[pair],
-            accuracy,
-        )
-        for a in allocations
-        for pair, accuracy in a.accuracy.items()
-    ]
+def rows(allocations: Sequence[Allocation]) -> Iterator[TableRow]:
+    """The table, a row per branch and pair of resolutions."""
+    for a in allocations:
+        for pair, accuracy in a.accuracy.items():
+            yield {
+                "run": a.run,
+                "resolution_px": a.resolution,
+                "stage": a.stage,
+                "tail_from": a.tail_from,
+                "learnt": a.num_learnt,
+                "stored": a.num_stored,
+                "share_learnt": a.num_learnt / a.num_trunk,
+                "pair": pair,
+                "num_sets": a.num_sets[pair],
+                "accuracy": accuracy,
+            }
 
 
 def draw(allocations: Sequence[Allocation]) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,21 +15,11 @@ from btnet.backbones.backbone import Backbone
 from btnet.evaluation.plots import COLOURS, new_figure
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import Unit, unit_index
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["HEADER", "UnitFacts", "architecture", "draw", "rows"]
+__all__ = ["UnitFacts", "architecture", "draw", "rows"]
 
-HEADER = (
-    "resolution_px",
-    "unit",
-    "part",
-    "coupling_layer",
-    "stride",
-    "output_px",
-    "channels",
-    "parameters",
-    "learnt",
-)
 _FACES = {"trunk": "#b9dbf1", "branch": "#f6c9a8", "tail": "#efefef"}
 _MEANING = {
     "branch": "branch: all of it learns",
@@ -85,25 +75,21 @@ def architecture(
     return {r: _facts(model, r) for r in (trunk.canonical_size, *model.resolutions)}
 
 
-def rows(
-    facts: dict[int, list[UnitFacts]],
-) -> list[tuple[int, str, str, int, int, int | None, int, int, int]]:
-    """Lines of the table under `HEADER`."""
-    return [
-        (
-            f.resolution,
-            f.unit,
-            f.part,
-            int(f.couples),
-            f.stride,
-            f.size,
-            f.channels,
-            f.num_parameters,
-            f.num_learnt,
-        )
-        for units in facts.values()
-        for f in units
-    ]
+def rows(facts: dict[int, list[UnitFacts]]) -> Iterator[TableRow]:
+    """The table, a row per unit of each resolution's network."""
+    for units in facts.values():
+        for f in units:
+            yield {
+                "resolution_px": f.resolution,
+                "unit": f.unit,
+                "part": f.part,
+                "coupling_layer": int(f.couples),
+                "stride": f.stride,
+                "output_px": f.size,
+                "channels": f.channels,
+                "parameters": f.num_parameters,
+                "learnt": f.num_learnt,
+            }
 
 
 def draw(facts: dict[int, list[UnitFacts]], title: str) -> Figure:

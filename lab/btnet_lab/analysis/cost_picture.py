@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,30 +10,28 @@ from matplotlib.ticker import LogLocator, NullFormatter
 
 from btnet.evaluation.plots import new_figure, tidy
 from btnet_lab.analysis.cost import Cost
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import SERIES, legend_below
 
-__all__ = ["HEADER", "draw", "rows"]
+__all__ = ["draw", "rows"]
 
-HEADER = (
-    "network",
-    "resolution_px",
-    "flops",
-    "learnt",
-    "learnt_authors",
-    "stored_bytes",
-    "share_learnt",
-    "share_learnt_authors",
-)
 Costs = Mapping[str, Sequence[Cost]]
 
 
-def rows(costs: Costs) -> list[tuple[str, int, int, int, int, int, float, float]]:
-    """Lines of the table under `HEADER`, {network: its costs}."""
-    return [
-        (name, c.resolution, c.flops, c.learnt, c.learnt_authors, c.stored_bytes, c.share, c.share_authors)
-        for name, found in costs.items()
-        for c in found
-    ]
+def rows(costs: Costs) -> Iterator[TableRow]:
+    """The table, a row per network and resolution."""
+    for name, found in costs.items():
+        for c in found:
+            yield {
+                "network": name,
+                "resolution_px": c.resolution,
+                "flops": c.flops,
+                "learnt": c.learnt,
+                "learnt_authors": c.learnt_authors,
+                "stored_bytes": c.stored_bytes,
+                "share_learnt": c.share,
+                "share_learnt_authors": c.share_authors,
+            }
 
 
 def draw(costs: Costs) -> Figure:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,22 +14,10 @@ from btnet.evaluation.plots import math_name, new_figure
 from btnet.images.resize import resize
 from btnet.serving.face_model import FaceModel
 from btnet_lab.analysis.maps import correlation, feature_maps, show, stage_ends, summed
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["HEADER", "ModelMaps", "StageMap", "draw", "rows", "see"]
-
-HEADER = (
-    "model",
-    "network",
-    "view_px",
-    "stage",
-    "unit",
-    "map_px",
-    "channels",
-    "mean",
-    "std",
-    "correlation_with_112",
-)
+__all__ = ["ModelMaps", "StageMap", "draw", "rows", "see"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,24 +96,22 @@ def see(
     return ModelMaps(model.name, model.network_name(resolution), resolution, view, stages)
 
 
-def rows(models: Sequence[ModelMaps]) -> list[tuple[str | int | float | None, ...]]:
-    """Lines of the table under `HEADER`."""
-    return [
-        (
-            m.model,
-            m.network,
-            m.resolution,
-            number,
-            s.unit,
-            s.image.shape[-1],
-            s.channels,
-            s.mean,
-            s.std,
-            s.correlation,
-        )
-        for m in models
-        for number, s in enumerate(m.stages, start=1)
-    ]
+def rows(models: Sequence[ModelMaps]) -> Iterator[TableRow]:
+    """The table, a row per model and stage."""
+    for m in models:
+        for number, stage in enumerate(m.stages, start=1):
+            yield {
+                "model": m.model,
+                "network": m.network,
+                "view_px": m.resolution,
+                "stage": number,
+                "unit": stage.unit,
+                "map_px": stage.image.shape[-1],
+                "channels": stage.channels,
+                "mean": stage.mean,
+                "std": stage.std,
+                "correlation_with_112": stage.correlation,
+            }
 
 
 def draw(models: Sequence[ModelMaps]) -> Figure:

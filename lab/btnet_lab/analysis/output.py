@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -11,20 +11,18 @@ from matplotlib.figure import Figure
 from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
 
-__all__ = ["write_picture_and_table"]
+__all__ = ["TableRow", "write_picture_and_table"]
 
-Cell = str | int | float | None
+TableRow = Mapping[str, str | int | float | None]
+"""A line of the CSV: column, with its unit -> number in full precision; None is an empty field."""
 
 
-def write_picture_and_table(
-    figure: Figure, header: Sequence[str], rows: Iterable[Sequence[Cell]], path: Path
-) -> Path:
+def write_picture_and_table(figure: Figure, rows: Iterable[TableRow], path: Path) -> Path:
     """Write the figure to `path` and the rows to the same name with the ending .csv.
 
     Args:
         figure: the picture.
-        header: names of the columns, with units.
-        rows: numbers in full precision; None is an empty field.
+        rows: one or more, all with the same columns.
         path: of the picture, .png or .svg.
 
     Returns:
@@ -35,8 +33,9 @@ def write_picture_and_table(
     """
     save_figure(figure, path)
     table = path.with_suffix(".csv")
+    lines = list(rows)
     with replacing(table) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        writer = csv.DictWriter(file, lines[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
     return table

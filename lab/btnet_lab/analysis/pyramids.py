@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,19 +16,10 @@ from btnet.images.resize import resize
 from btnet.method.btnet import BTNet
 from btnet.method.coupling import pyramid
 from btnet_lab.analysis.maps import correlation, feature_maps, show, summed
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["HEADER", "Level", "LevelPicture", "draw", "pyramids", "rows"]
-
-HEADER = (
-    "resolution_px",
-    "coupling_layer",
-    "channels",
-    "trunk_mean",
-    "trunk_std",
-    "branch_mse",
-    "branch_correlation",
-)
+__all__ = ["Level", "draw", "pyramids", "rows"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,50 +27,16 @@ class Level:
     """One level of both pyramids.
 
     Attributes:
-        resolution: r in px, of the face and of the map.
-        coupling_layer: unit whose map has r px.
+        resolution: r in px, of the face and of the feature maps.
+        coupling_layer: unit whose output has r px.
+        channels: of its output.
         view: the face at r px, uint8 [r, r, 3].
-        trunk: the trunk's map of the full face, [C, r, r].
-        branch: the branch's map of the view, [C, r, r]; None where the model has no branch.
-    """
-
-    resolution: int
-    coupling_layer: str
-    view: NDArray[np.uint8]
-    trunk: Tensor
-    branch: Tensor | None
-
-    @property
-    def branch_mse(self) -> float | None:
-        """Eq. 2 for this face: mean squared difference of the two maps over all elements."""
-        return None if self.branch is None else float((self.branch - self.trunk).square().mean())
-
-    @property
-    def branch_correlation(self) -> float | None:
-        """Pearson's, over all elements of the two maps."""
-        return None if self.branch is None else correlation(self.branch, self.trunk)
-
-    def picture(self) -> LevelPicture:
-        """What is drawn of it."""
-        branch = None if self.branch is None else summed(self.branch)
-        return LevelPicture(
-            self.resolution, self.coupling_layer, len(self.trunk), self.view, summed(self.trunk), branch,
-            self.branch_correlation,
-        )  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False)
-class LevelPicture:
-    """What is drawn of a level: its maps summed over channels.
-
-    Attributes:
-        resolution: r in px.
-        coupling_layer: unit whose map has r px.
-        channels: of the maps.
-        view: the face at r px, uint8 [r, r, 3].
-        trunk: [r, r].
-        branch: [r, r]; None where the model has no branch.
-        correlation: of the two maps, over all their elements.
+        trunk: the trunk's feature map of the full face, summed over channels, [r, r].
+        branch: the branch's feature map of the view, summed likewise; None where the model has no branch.
+        correlation: Pearson's, over all elements of the two; None without a branch.
+        trunk_mean: over all elements of the trunk's; None where it was not kept.
+        trunk_std: likewise.
+        branch_mse: eq. 2 for this face, the mean squared difference over all elements.
     """
 
     resolution: int
@@ -89,6 +46,9 @@ class LevelPicture:
     trunk: NDArray[np.float32]
     branch: NDArray[np.float32] | None
     correlation: float | None
+    trunk_mean: float | None = None
+    trunk_std: float | None = None
+    branch_mse: float | None = None
 
 
 def pyramids(
@@ -119,28 +79,26 @@ def pyramids(
         branch = None
         if isinstance(model, BTNet) and r in model.resolutions:
             branch = feature_maps(model.network(r), face, r, [layer], interpolation)[layer]
-        levels.append(Level(r, layer, resize(face, r, interpolation), maps[layer], branch))
+        levels.append(_level(r, layer, resize(face, r, interpolation), maps[layer], branch))
     return levels
 
 
-def rows(levels: Sequence[Level]) -> list[tuple[str | int | float | None, ...]]:
-    """Lines of the table under `HEADER`."""
-    return [
-        (
-            level.resolution,
-            level.coupling_layer,
-            len(level.trunk),
-            float(level.trunk.mean()),
-            float(level.trunk.std(correction=0)),
-            level.branch_mse,
-            level.branch_correlation,
-        )
-        for level in levels
-    ]
+def rows(levels: Sequence[Level]) -> Iterator[TableRow]:
+    """The table, a row per level."""
+    for level in levels:
+        yield {
+            "resolution_px": level.resolution,
+            "coupling_layer": level.coupling_layer,
+            "channels": level.channels,
+            "trunk_mean": level.trunk_mean,
+            "trunk_std": level.trunk_std,
+            "branch_mse": level.branch_mse,
+            "branch_correlation": level.correlation,
+        }
 
 
-def draw(levels: Sequence[LevelPicture]) -> Figure:
-    """Faces above, the trunk's maps below, and below them the branches' where the model has some."""
+def draw(levels: Sequence[Level]) -> Figure:
+    """Faces above, the trunk's feature maps below them, then the branches' where the model has any."""
     with_branches = any(level.branch is not None for level in levels)
     num_rows = 3 if with_branches else 2
     figure = new_figure(1.95 * len(levels) + 0.7, 2.0 * num_rows + 0.6)
@@ -167,3 +125,18 @@ def draw(levels: Sequence[LevelPicture]) -> Figure:
         else:
             axes.text(-0.12, 0.5, label, transform=axes.transAxes, rotation=90, va="center", ha="center")
     return figure
+
+
+def _level(r: int, layer: str, view: NDArray[np.uint8], trunk: Tensor, branch: Tensor | None) -> Level:
+    return Level(
+        resolution=r,
+        coupling_layer=layer,
+        channels=len(trunk),
+        view=view,
+        trunk=summed(trunk),
+        branch=None if branch is None else summed(branch),
+        correlation=None if branch is None else correlation(branch, trunk),
+        trunk_mean=float(trunk.mean()),
+        trunk_std=float(trunk.std(correction=0)),
+        branch_mse=None if branch is None else float((branch - trunk).square().mean()),
+    )

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from btnet.evaluation.plots import new_figure
 from btnet.serving.selection import INDICATORS, RULES, select
+from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import SERIES
 
-__all__ = ["HEADER", "draw", "rows", "selection_map"]
+__all__ = ["draw", "rows", "selection_map"]
 
-HEADER = ("indicator", "rule", "width_px", "height_px", "resolution_px")
 Maps = Mapping[tuple[str, str], NDArray[np.int64]]
 
 
@@ -45,11 +45,17 @@ def selection_map(resolutions: Sequence[int], max_size: int) -> dict[tuple[str, 
     }
 
 
-def rows(maps: Maps) -> Iterator[tuple[str, str, int, int, int]]:
-    """Lines of the table under `HEADER`."""
+def rows(maps: Maps) -> Iterator[TableRow]:
+    """The table, a row per strategy and size of a face."""
     for (indicator, rule), chosen in maps.items():
         for (y, x), resolution in np.ndenumerate(chosen):
-            yield indicator, rule, x + 1, y + 1, int(resolution)
+            yield {
+                "indicator": indicator,
+                "rule": rule,
+                "width_px": x + 1,
+                "height_px": y + 1,
+                "resolution_px": int(resolution),
+            }
 
 
 def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
@@ -60,7 +66,7 @@ def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
         resolutions: that it was made for.
     """
     ordered = sorted(set(resolutions), reverse=True)
-    shades = _shades(len(ordered))
+    shades = [SERIES[i % len(SERIES)] for i in range(len(ordered))]
     levels = ListedColormap(shades[::-1])
     norm = BoundaryNorm(np.arange(len(ordered) + 1) - 0.5, len(ordered))
     figure = new_figure(7.0, 7.4)
@@ -90,8 +96,3 @@ def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
         title="network that embeds the face",
     )
     return figure
-
-
-def _shades(count: int) -> list[str]:
-    """Dark to light, as many as wanted; more than the series has begin again."""
-    return [SERIES[i % len(SERIES)] for i in range(count)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from btnet.data.views import down_up
 from btnet.evaluation.plots import COLOURS, LINES, new_figure, tidy
 from btnet.images.resize import resize
+from btnet_lab.analysis.output import TableRow
 
 __all__ = [
     "DOWN_UP",
@@ -130,18 +131,13 @@ class Measure:
 
     Attributes:
         of: images, resolutions and interpolation to errors.
-        column: name of the numbers in a table.
+        column: name of the mean in the table.
         label: of the axis.
     """
 
     of: Callable[[NDArray[np.uint8], Iterable[int], str], list[SizeError]]
     column: str
     label: str
-
-    @property
-    def header(self) -> tuple[str, ...]:
-        """Of the lines that `rows` gives."""
-        return "interpolation", "resolution_px", self.column, "std_over_images"
 
 
 ERROR_BOUND: Final = Measure(
@@ -152,9 +148,16 @@ DOWN_UP: Final = Measure(
 )
 
 
-def rows(errors: Errors) -> list[tuple[str, int, float, float]]:
-    """Lines of a table, for a measure's `header`."""
-    return [(name, e.resolution, e.mean, e.std) for name, found in errors.items() for e in found]
+def rows(measure: Measure, errors: Errors) -> Iterator[TableRow]:
+    """The table, a row per interpolation and resolution."""
+    for name, found in errors.items():
+        for e in found:
+            yield {
+                "interpolation": name,
+                "resolution_px": e.resolution,
+                measure.column: e.mean,
+                "std_over_images": e.std,
+            }
 
 
 def draw(measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()) -> Figure:

@@ -67,9 +67,7 @@ def run(args: argparse.Namespace) -> None:
         from btnet_lab.analysis import cost_picture
         from btnet_lab.analysis.output import write_picture_and_table
 
-        written = write_picture_and_table(
-            cost_picture.draw(costs), cost_picture.HEADER, cost_picture.rows(costs), args.output
-        )
+        written = write_picture_and_table(cost_picture.draw(costs), cost_picture.rows(costs), args.output)
     for name, found in costs.items():
         show_table(name, _COLUMNS, map(_row, found), text=())
     show(_PAPER)

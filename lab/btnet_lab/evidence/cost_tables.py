@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from btnet_lab.evidence.difference_table import difference_table
 from btnet_lab.evidence.groups import Groups, mean, pairs_of
 from btnet_lab.evidence.record import Record, mean_accuracy
 from btnet_lab.evidence.state import clock
 from btnet_lab.report.table import Column, Row, Table
 
-__all__ = ["about_table", "choices_table", "comparisons_table", "costs_table", "kilobytes", "share_learnt"]
+__all__ = [
+    "about_table",
+    "choices_table",
+    "comparisons_table",
+    "costs_table",
+    "difference_table",
+    "kilobytes",
+    "share_learnt",
+]
 
 
 def costs_table(records: Sequence[Record]) -> Table:
@@ -80,6 +87,32 @@ def comparisons_table(records: Sequence[Record], comparisons: Sequence[Mapping[s
     draws = ", ".join(sorted({str(found["num_draws"]) for found in comparisons}))
     note = f"Paired bootstrap over identities, {draws} draws; a row of several seeds counts as their mean."
     return difference_table(named, note)
+
+
+def difference_table(found: Iterable[tuple[str, Mapping[str, Any]]], note: str) -> Table:
+    """One row for each comparison.
+
+    Args:
+        found: name of the row, and the fields of `btnet.evaluation.bootstrap.PairedDifference`.
+        note: below the table.
+    """
+    rows = [
+        Row(
+            name,
+            (
+                100 * entry["mean"],
+                f"{100 * entry['low']:+.2f} to {100 * entry['high']:+.2f}",
+                100 * entry["share_not_above"],
+            ),
+        )
+        for name, entry in found
+    ]
+    columns = (
+        Column("difference, points", signed=True, best=""),
+        Column("95 % interval", best="", narrow=True),
+        Column("draws in which it is not better, %", digits=2, best=""),
+    )
+    return Table("Differences on the same people", "rows", columns, tuple(rows), (note,))
 
 
 def _label(records: Sequence[Record], name: str) -> str:

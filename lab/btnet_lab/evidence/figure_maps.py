@@ -1,4 +1,4 @@
-"""Maps of a rendered face (figs. 3 and 10) as numbers in a result file, and back for the pictures: no real face."""
+"""Feature maps of a rendered face (figs. 3 and 10): to numbers in a result file, and back for the pictures."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from btnet.method.btnet import BTNet
 from btnet.serving.face_model import FaceModel
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.analysis.feature_maps import ModelMaps, StageMap, see
-from btnet_lab.analysis.pyramids import LevelPicture, pyramids
+from btnet_lab.analysis.pyramids import Level, pyramids
 
 __all__ = ["MAPS_PX", "maps_of_rendered_face", "read_levels", "read_models", "rendered_face"]
 
 MAPS_PX: Final = 14
-"""Of the face whose maps fig. 10 shows."""
+"""Size of the face whose feature maps fig. 10 shows."""
 
 _HIGH_RESOLUTION, _BRANCH = "phi_hr", "phi_bt"
-_GREY = 255  # levels of a stored map: each is drawn on its own scale
+_GREY = 255  # levels of a stored feature map; each is drawn on its own scale
 
 
 def rendered_face() -> NDArray[np.uint8]:
@@ -61,24 +61,16 @@ def maps_of_rendered_face(
     seen = [(family, see(model, face, MAPS_PX, interpolation)) for family, model in chosen.items()]
     return {
         "interpolation": interpolation,
-        "pyramid": [_write_level(level.picture()) for _, level in sorted(levels.items(), reverse=True)],
+        "pyramid": [_write(level) for _, level in sorted(levels.items(), reverse=True)],
         "models": [_write_model(name, maps) for name, maps in [(_HIGH_RESOLUTION, full), *seen]],
     }
 
 
-def read_levels(data: Mapping[str, Any]) -> list[LevelPicture]:
+def read_levels(data: Mapping[str, Any]) -> list[Level]:
     """What `btnet_lab.analysis.pyramids.draw` draws, from `maps_of_rendered_face`."""
     face = rendered_face()
     return [
-        LevelPicture(
-            resolution=level["resolution"],
-            coupling_layer=level["coupling_layer"],
-            channels=level["channels"],
-            view=resize(face, level["resolution"], data["interpolation"]),
-            trunk=_read_map(level["trunk"]),
-            branch=None if level["branch"] is None else _read_map(level["branch"]),
-            correlation=level["correlation"],
-        )
+        Level(view=resize(face, level["resolution"], data["interpolation"]), **_read(level))
         for level in data["pyramid"]
     ]
 
@@ -89,28 +81,16 @@ def read_models(data: Mapping[str, Any]) -> list[ModelMaps]:
     found = []
     for model in data["models"]:
         view = resize(face, model["resolution"], data["interpolation"])
-        stages = [StageMap(**{**stage, "image": _read_map(stage["image"])}) for stage in model["stages"]]
         found.append(
             ModelMaps(
                 model["model"],
                 model["network"],
                 model["resolution"],
                 resize(view, model["input_px"], data["interpolation"]),
-                stages,
+                [StageMap(**_read(stage)) for stage in model["stages"]],
             )
         )
     return found
-
-
-def _write_level(level: LevelPicture) -> dict[str, Any]:
-    return {
-        "resolution": level.resolution,
-        "coupling_layer": level.coupling_layer,
-        "channels": level.channels,
-        "trunk": _write_map(level.trunk),
-        "branch": None if level.branch is None else _write_map(level.branch),
-        "correlation": level.correlation,
-    }
 
 
 def _write_model(name: str, maps: ModelMaps) -> dict[str, Any]:
@@ -119,18 +99,22 @@ def _write_model(name: str, maps: ModelMaps) -> dict[str, Any]:
         "network": maps.network,
         "resolution": maps.resolution,
         "input_px": len(maps.view),
-        "stages": [
-            {
-                "unit": stage.unit,
-                "channels": stage.channels,
-                "mean": stage.mean,
-                "std": stage.std,
-                "image": _write_map(stage.image),
-                "correlation": stage.correlation,
-            }
-            for stage in maps.stages
-        ],
+        "stages": [_write(stage) for stage in maps.stages],
     }
+
+
+def _write(found: Level | StageMap) -> dict[str, Any]:
+    """Its fields for JSON, but for the face, which is rendered again."""
+    return {
+        key: _write_map(value) if isinstance(value, np.ndarray) else value
+        for key, value in vars(found).items()
+        if key != "view"
+    }
+
+
+def _read(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What `_write` wrote."""
+    return {key: _read_map(value) if isinstance(value, dict) else value for key, value in stored.items()}
 
 
 def _write_map(image: NDArray[np.float32]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from btnet.serving.face_model import FaceModel
 from btnet.serving.loading import load_model
 from btnet_lab.analysis.architecture import architecture
 from btnet_lab.analysis.cost import model_costs
+from btnet_lab.analysis.sample_faces import evenly_spaced
 from btnet_lab.analysis.upsampling_error import down_up_error, error_bound
 from btnet_lab.evidence.agreement import agreement, cosines
 from btnet_lab.evidence.figure_maps import maps_of_rendered_face
@@ -72,9 +73,9 @@ class Material:
 
     @cached_property
     def faces(self) -> NDArray[np.uint8]:
-        """At even distances over the test set, uint8 RGB [N, 112, 112, 3]."""
+        """Evenly spaced over the test set, uint8 RGB [N, 112, 112, 3]."""
         images = read_bin(self.test)[0]
-        return images[np.arange(min(_NUM_FACES, len(images))) * len(images) // min(_NUM_FACES, len(images))]
+        return images[evenly_spaced(min(_NUM_FACES, len(images)), len(images))]
 
     def load_trunk(self) -> Backbone:
         """The given trunk."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from btnet_lab.evidence.difference_table import difference_table
-from btnet_lab.evidence.native import NATIVE
+from btnet_lab.evidence.cost_tables import difference_table
+from btnet_lab.evidence.photographed import NATIVE
 from btnet_lab.report.section import Section
 from btnet_lab.report.table import Cell, Column, Row, Table
 
@@ -33,7 +33,7 @@ _CAMERA_LEAD = (
 
 
 def native_sections(results: Path) -> list[Section]:
-    """What the result files of `btnet_lab.evidence.native` say; nothing where there are none.
+    """Tables of the native test and the camera test; none where they were not run.
 
     Args:
         results: folder of the run's result files.

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from btnet.evaluation.plots import COLOURS, LINES, math_name, new_figure, tidy
 from btnet_lab.analysis import allocation
@@ -17,8 +15,9 @@ from btnet_lab.evidence.judgement import difference
 from btnet_lab.evidence.learning import CURVES, PAPERS_SIZE, Curve, curves
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import BRANCH, beyond_name
+from btnet_lab.report.set_plots import draw_accuracies, plot_means
 from btnet_lab.report.verification_scores import pair_key
-from btnet_lab.style import MARKERS, family_styles, legend_below
+from btnet_lab.style import MARKERS, legend_below
 
 __all__ = ["pictures"]
 
@@ -62,47 +61,16 @@ def pictures(records: Sequence[Record], comparisons: Comparisons) -> dict[str, F
 def _accuracy(groups: Groups) -> Figure:
     """A point per model and pair, from large faces to small; bars of one standard deviation over seeds."""
     pairs = sorted(pairs_of(groups), key=lambda pair: -pair_key(pair)[1])
-    kinds = {
-        "cross-resolution": [pair for pair in pairs if not pair_key(pair)[0]],
-        "same resolution": [pair for pair in pairs if pair_key(pair)[0]],
-    }
-    styles = family_styles(list(groups))
-    figure = new_figure(9.6, 4.4)
-    widths = [len(found) + 0.6 for found in kinds.values()]
-    all_axes = figure.subplots(1, 2, sharey=True, width_ratios=widths)
-    for axes, (kind, of_kind) in zip(all_axes, kinds.items(), strict=True):
-        for order, (label, group) in enumerate(groups.items()):
-            places = [i for i, pair in enumerate(of_kind) if values(group, pair)]
-            samples = [values(group, of_kind[i]) for i in places]
-            _with_bars(
-                axes,
-                # A little apart, so that bars do not hide each other.
-                [i + 0.02 * (order - len(groups) / 2) for i in places],
-                samples,
-                label=math_name(label),
-                **styles[label],
-            )
-        axes.set_xticks(range(len(of_kind)), of_kind)
-        axes.set_xlim(-0.4, len(of_kind) - 0.6)
-        axes.set_xlabel("first & second face, px")
-        axes.set_title(kind, fontsize=11)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-        tidy(axes)
-    all_axes[0].set_ylabel("10-fold accuracy")
-    legend_below(figure, list(all_axes), min(len(groups), 3))
-    return figure
-
-
-def _with_bars(axes: Axes, x: Sequence[float], samples: Sequence[Sequence[float]], **style: Any) -> None:
-    """Means, and one standard deviation where there are two numbers or more."""
-    axes.errorbar(
-        x,
-        [float(np.mean(sample)) for sample in samples],
-        [float(np.std(sample, ddof=1)) if len(sample) > 1 else 0.0 for sample in samples],
-        capsize=2,
-        markersize=5,
-        linewidth=1.4,
-        **style,
+    return draw_accuracies(
+        {
+            kind: {
+                pair: {label: values(group, pair) for label, group in groups.items()}
+                for pair in pairs
+                if pair_key(pair)[0] is same
+            }
+            for kind, same in (("cross-resolution", False), ("same resolution", True))
+        },
+        ylabel="10-fold accuracy",
     )
 
 
@@ -174,7 +142,7 @@ def _learning(drawn: Mapping[str, Sequence[Curve]]) -> Figure:
     for axes, (place, found) in zip(all_axes, drawn.items(), strict=True):
         for index, curve in enumerate(found):
             colour = COLOURS[3 * index % len(COLOURS)]
-            _with_bars(
+            plot_means(
                 axes,
                 curve.sizes,
                 curve.errors,

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +30,6 @@ from btnet_lab.report.results import number, read_results
 __all__ = ["Cost", "Record", "choose", "measure", "read_records"]
 
 _MORE = "evidence"
-_KEYS = ("digest", "name", "seed", "order", "places", "resolution", "settings", "data", "cost", "num_learnt",
-         "num_parameters", "bytes_stored", "old_gallery", "judged_rightly")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,40 +90,35 @@ class Record:
     judged_rightly: dict[str, NDArray[np.bool_]]
 
 
+_KEYS = tuple(field.name for field in fields(Record) if field.name != "accuracy")
+
+
 def measure(
     job: Job,
     model_path: Path,
     given_trunk: Path,
     test: Path,
     pairs: Sequence[Pair],
+    result: Path,
     *,
     store: EmbeddingCache,
     interpolation: str,
-    settings: Mapping[str, Any],
-    cost: Cost,
-    data: Mapping[str, Any],
-    order: int,
-    digest: str,
-    result: Path,
     device: torch.device,
+    about: Mapping[str, Any],
 ) -> dict[str, float]:
     """Verify a job's model and write its result file.
 
     Args:
         job: that was run.
         model_path: its run folder, or a trunk.
-        given_trunk: that embedded the gallery which is there.
+        given_trunk: embedded the existing gallery.
         test: the .bin set.
         pairs: of resolutions.
+        result: JSON file to write.
         store: of embeddings.
         interpolation: of the views.
-        settings: for the record.
-        cost: for the record.
-        data: for the record.
-        order: for the record.
-        digest: of all that decided what was learnt, for the record.
-        result: JSON file to write.
         device: that the networks run on.
+        about: what `Record` keeps of the training: "settings", "cost", "data", "order" and "digest".
 
     Returns:
         Accuracy by pair.
@@ -140,15 +132,11 @@ def measure(
         [SetResults(test, sha256(test), issame, {job.name: found})], pairs, [model], [job.name], interpolation
     )
     document[_MORE] = {
-        "digest": digest,
         "name": job.row.name,
         "seed": job.seed,
-        "order": order,
         "places": dict(job.row.places),
         "resolution": job.row.resolution,
-        "settings": json.loads(json.dumps(settings)),
-        "data": dict(data),
-        "cost": asdict(cost),
+        **about,
         **_sizes(job, model),
         "old_gallery": _old_gallery(old, model, images, issame, pairs, store, interpolation),
         "judged_rightly": {each.label: _to_text(kfold_correct(each.scores, issame)) for each in found},
@@ -257,11 +245,5 @@ def _read(path: Path) -> Record:
         pair: _from_text(text, file.sets[0].facts["num_pairs"])
         for pair, text in more["judged_rightly"].items()
     }
-    return Record(
-        **{
-            **{key: more[key] for key in _KEYS},
-            "accuracy": accuracy,
-            "cost": Cost(**more["cost"]),
-            "judged_rightly": judged,
-        }
-    )
+    known = {key: more[key] for key in _KEYS} | {"cost": Cost(**more["cost"]), "judged_rightly": judged}
+    return Record(**known, accuracy=accuracy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,12 @@ from btnet.serving.verify import parse_pair
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
 from btnet_lab.evidence.cache import build_cache
+from btnet_lab.evidence.cameras import camera_test
 from btnet_lab.evidence.comparisons import compare
 from btnet_lab.evidence.faces import Sets, Source, prepare
 from btnet_lab.evidence.figures import Material, write_figures
 from btnet_lab.evidence.job_config import LOCAL, JobConfigs
-from btnet_lab.evidence.native import camera_test, native_test
+from btnet_lab.evidence.native import native_test
 from btnet_lab.evidence.page import write_about, write_page
 from btnet_lab.evidence.plan import RESOLUTIONS, Job, Plan, Row, Sweep
 from btnet_lab.evidence.record import Cost, choose, measure, read_records
@@ -257,21 +259,24 @@ class Runner:
         test = "choice" if job.row.data == "part" else "test"
         entry = self.state.entries[key_of(job)]
         pairs = [parse_pair(text) for text in self._pairs(job.row)]
+        cost = Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device)
         record = measure(
             job,
             self.at.trunk(job.row) if not job.row.config else Path(config.output),
             self.source.trunk,
             self.sets.bin(test),
             pairs,
+            self.at.record(job),
             store=EmbeddingCache(self.folder / "embeddings"),
             interpolation=config.interpolation,
-            settings={key: value for key, value in config.items() if key not in LOCAL},
-            cost=Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device),
-            data=self._about(job.row.data),
-            order=self.plan.order(job.row.name),
-            digest=entry.digest,
-            result=self.at.record(job),
             device=_device(config),
+            about={
+                "settings": {key: value for key, value in config.items() if key not in LOCAL},
+                "cost": asdict(cost),
+                "data": self._about(job.row.data),
+                "order": self.plan.order(job.row.name),
+                "digest": entry.digest,
+            },
         )
         return ", ".join(f"{pair} {100 * accuracy:.2f}" for pair, accuracy in record.items())
 

@@ -14,8 +14,7 @@ from btnet_lab.evidence.groups import FULL, Groups, accuracy_cell, mean, pairs_o
 from btnet_lab.evidence.judgement import difference
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import HIGH_RESOLUTION, plain_label
-from btnet_lab.report.published import published
-from btnet_lab.report.published_rows import Published, has_gain, with_published
+from btnet_lab.report.published import Published, accuracies_and_gains, published, with_published
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import pair_key
 
@@ -143,29 +142,17 @@ def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
 
 
 def _accuracies_and_gains(title: str, groups: Groups, pairs: Sequence[str], matched: str | None) -> Table:
-    columns: list[Column] = []
-    keys: list[tuple[str, str]] = []
-    cells: dict[str, list[Cell]] = {label: [] for label in groups}
     # The paper's phi_mm, too, is trained from scratch.
     theirs = {
         (matched if matched and model == _MATCHED else model, pair): numbers
         for (model, pair), numbers in published("verification").items()
     }
-    for pair in pairs:
-        gained = _gained(groups, pair, matched)
-        columns.append(Column("acc., %", pair))
-        keys.append((pair, "accuracy"))
-        for label, group in groups.items():
-            cells[label].append(accuracy_cell(group, pair))
-        if has_gain(pair, gained, theirs):
-            columns.append(Column("gain", pair, signed=True, best=""))
-            keys.append((pair, "gain"))
-            for label, value in gained.items():
-                cells[label].append(value)
-    rows = with_published([Row(label, tuple(row)) for label, row in cells.items()], keys, theirs)
+    cells = {pair: {label: accuracy_cell(group, pair) for label, group in groups.items()} for pair in pairs}
+    gained = {pair: _gained(groups, pair, matched) for pair in pairs}
+    columns, keys, rows = accuracies_and_gains(cells, gained, theirs)
     of_gains = f"{_baselines(groups, matched).note} Gains are computed from the accuracies as printed."
     notes = (_seeds_note(groups), of_gains, _PAPERS)
-    return Table(title, "model", tuple(columns), tuple(rows), notes)
+    return Table(title, "model", columns, tuple(with_published(rows, keys, theirs)), notes)
 
 
 def _baselines(groups: Groups, matched: str | None) -> GainBaselines:

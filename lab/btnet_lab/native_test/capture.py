@@ -1,4 +1,4 @@
-"""Aligned faces to native ones: photographed from far, found by a detector, aligned in their native size."""
+"""From aligned faces to native ones: photographed from afar, detected, aligned at their own size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from btnet.synthetic.draws import Draws
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.scene import Conditions, photograph
 
-__all__ = ["NativeFace", "capture_face", "capture_faces", "capture_pairs"]
+__all__ = ["NativeFace", "capture_faces", "capture_pairs"]
 
 _PURPOSE: Final = 3  # of the draws; the renderer has 1 and 2
 
@@ -36,27 +36,6 @@ class NativeFace(NamedTuple):
     optical_px: float
 
 
-def capture_face(face: NDArray[np.uint8], conditions: Conditions, *, seed: int, number: int) -> NativeFace:
-    """Photograph one aligned face; see `btnet_lab.native_test.scene.photograph`.
-
-    The crop's side is the face's size by the landmarks that were found (`face_size`), as in
-    `Recognizer.align`: like its box it differs a little from the true one.
-
-    Args:
-        face: uint8 RGB [112, 112, 3].
-        conditions: to draw from.
-        seed: of all that is random.
-        number: of the face; another number, another photograph.
-
-    Raises:
-        ValueError: as `photograph`.
-    """
-    taken = photograph(face, TEMPLATE, conditions, Draws(seed, _PURPOSE, number))
-    side = max(round(face_size(taken.landmarks)), MIN_SIDE)
-    crop = align_face(taken.frame, taken.landmarks, side)
-    return NativeFace(crop, taken.box, taken.pixel_px, taken.optical_px)
-
-
 def capture_faces(
     faces: Iterable[NDArray[np.uint8]],
     conditions: Conditions,
@@ -64,12 +43,28 @@ def capture_faces(
     seed: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[NativeFace]:
-    """`capture_face` for many, numbered as they come."""
-    taken = []
+    """Photograph aligned faces; see `btnet_lab.native_test.scene.photograph`.
+
+    A crop's side is the face's size by the landmarks that were found (`face_size`), as in `Recognizer.align`: like
+    its box it differs a little from the true one. A face's photograph depends on its number and on no other face.
+
+    Args:
+        faces: uint8 RGB [112, 112, 3] each, numbered as they come.
+        conditions: to draw from.
+        seed: of everything random.
+        progress: called with 1 for each face done.
+
+    Raises:
+        ValueError: as `photograph`.
+    """
+    captured = []
     for number, face in enumerate(faces):
-        taken.append(capture_face(face, conditions, seed=seed, number=number))
+        taken = photograph(face, TEMPLATE, conditions, Draws(seed, _PURPOSE, number))
+        side = max(round(face_size(taken.landmarks)), MIN_SIDE)
+        crop = align_face(taken.frame, taken.landmarks, side)
+        captured.append(NativeFace(crop, taken.box, taken.pixel_px, taken.optical_px))
         progress(1)
-    return taken
+    return captured
 
 
 def capture_pairs(
@@ -87,8 +82,8 @@ def capture_pairs(
         images: aligned, uint8 RGB [2 P, 112, 112, 3]; pair i is images 2 i and 2 i + 1, as `read_bin` gives them.
         issame: whether a pair shows one person, [P].
         conditions: of the photographs.
-        seed: of all that is random.
-        source: checksum of what the images came from, for the record.
+        seed: of everything random.
+        source: name of what the images came from, for the record.
         progress: called with the number of faces done.
 
     Raises:

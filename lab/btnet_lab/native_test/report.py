@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from btnet.serving.face_model import FaceModel
-from btnet.serving.results import describe_model, plain, result_document
+from btnet.serving.results import describe_model, result_document
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.strategies import NativeScore
 
@@ -41,17 +41,7 @@ def native_document(
         selector: how it was fitted, and its cuts; None without one.
     """
     results = [
-        {
-            "model": model.name,
-            "choice": score.choice,
-            "accuracy": score.accuracy,
-            "std": score.std,
-            "tar_at_far": plain(score.tar),
-            "auc": score.auc,
-            "auc_sharp": score.auc_sharp,
-            "auc_blurred": score.auc_blurred,
-            "share_by_resolution": {str(r): share for r, share in score.share.items()},
-        }
+        {"model": model.name, **{key: value for key, value in vars(score).items() if key != "scores"}}
         for model in models
         for score in scores[model.name]
     ]
@@ -95,9 +85,9 @@ def native_rows(scores: Sequence[NativeScore]) -> list[list[str]]:
             f"{100 * score.accuracy:.2f} ± {100 * score.std:.2f}",
             *(
                 "-" if value is None else f"{100 * value:.2f}"
-                for value in (*score.tar.values(), score.auc, score.auc_sharp, score.auc_blurred)
+                for value in (*score.tar_at_far.values(), score.auc, score.auc_sharp, score.auc_blurred)
             ),
-            " / ".join(f"{100 * share:.0f}" for share in score.share.values()),
+            " / ".join(f"{100 * share:.0f}" for share in score.share_by_resolution.values()),
         ]
         for score in scores
     ]

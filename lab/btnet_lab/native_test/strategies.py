@@ -15,6 +15,7 @@ from btnet.serving.embedding import Embed, embed_images
 from btnet.serving.face_model import FaceModel
 from btnet.serving.fusion import fuse, fusion_weights, one_hot
 from btnet.serving.optical import OpticalSelector
+from btnet.serving.results import plain
 from btnet.serving.selection import STRATEGIES, selected_resolutions
 from btnet_lab.native_test.native_set import NativeSet
 
@@ -51,23 +52,23 @@ class NativeScore:
         choice: its name: "max+ceil", "optical", "fused, max" ...
         accuracy: 10-fold, in [0, 1].
         std: standard deviation of the folds' accuracies.
-        tar: true accept rate by false accept rate; None where the set cannot carry it.
+        tar_at_far: true accept rate by false accept rate; None where the set cannot carry it.
         auc: area under the ROC.
         auc_sharp: likewise, of the probes with fewer than 2 px of the sensor per px of detail; None without pairs
             of both kinds.
         auc_blurred: likewise, of the others.
-        share: of the weight that each network had, by resolution.
+        share_by_resolution: of the weight that each network had.
         scores: cosine of each pair, [P].
     """
 
     choice: str
     accuracy: float
     std: float
-    tar: dict[float, float | None]
+    tar_at_far: dict[str, float | None]
     auc: float
     auc_sharp: float | None
     auc_blurred: float | None
-    share: dict[int, float]
+    share_by_resolution: dict[str, float]
     scores: NDArray[np.float64] = field(repr=False)
 
 
@@ -158,6 +159,7 @@ def score_choices(
     Raises:
         ValueError: as `kfold_accuracy`.
     """
+    num_impostors = int((~pairs.issame).sum())
     blurred = pairs.pixel_px >= _BLURRED * pairs.optical_px
     found = []
     for name, weights in choices.items():
@@ -169,11 +171,13 @@ def score_choices(
                 choice=name,
                 accuracy=accuracy,
                 std=std,
-                tar=measurable(tar_at_fars(scores, pairs.issame, FARS), int((~pairs.issame).sum())),
+                tar_at_far=plain(measurable(tar_at_fars(scores, pairs.issame, FARS), num_impostors)),
                 auc=roc_auc(scores, pairs.issame),
                 auc_sharp=_auc(scores, pairs.issame, ~blurred),
                 auc_blurred=_auc(scores, pairs.issame, blurred),
-                share=dict(zip(embeddings.resolutions, weights.mean(axis=0).tolist(), strict=True)),
+                share_by_resolution=dict(
+                    zip(map(str, embeddings.resolutions), weights.mean(axis=0).tolist(), strict=True)
+                ),
                 scores=scores,
             )
         )

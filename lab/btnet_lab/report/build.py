@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from btnet_lab.report.generic import generic_section
-from btnet_lab.report.identification import RATE_TASKS, rate_sections, survface_sections
+from btnet_lab.report.identification import RATE_TASKS, plain_section, rate_sections, survface_sections
 from btnet_lab.report.results import ResultFile
 from btnet_lab.report.section import Picture, Section
 from btnet_lab.report.sources import sources_section
@@ -34,7 +33,7 @@ def report_sections(files: Sequence[ResultFile], pictures: Sequence[Picture] = (
         if task in by_task:
             sections += layout(by_task.pop(task))
     for found in by_task.values():
-        sections += [generic_section(file) for file in found]
+        sections += [plain_section(file) for file in found]
     if pictures:
         sections.append(Section("Pictures", blocks=pictures))
     return [*sections, sources_section(files)]

@@ -1,4 +1,4 @@
-"""Tables 3 and 6 to 11: QMUL-SurvFace, IJB-C and other benchmarks whose numbers are rates by model and setting."""
+"""Tables 3 and 6 to 11: QMUL-SurvFace, IJB-C and other benchmarks; and tasks without a layout of their own."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import numpy as np
 
 from btnet.evaluation.plots import Curve
 from btnet.evaluation.summary import GainBaselines, gains
-from btnet_lab.report.published import MARK, published
-from btnet_lab.report.published_rows import has_gain, with_published
+from btnet_lab.report.published import MARK, has_gain, published, with_published
 from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet, number, pair_label
 from btnet_lab.report.section import Picture, Section, picture_of
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.roc_panels import draw_roc_panels
 
-__all__ = ["RATE_TASKS", "rate_sections", "survface_sections"]
+__all__ = ["RATE_TASKS", "plain_section", "rate_sections", "survface_sections"]
 
 RATE_TASKS = {
     "survface-verification": "QMUL-SurvFace 1:1",
@@ -72,6 +71,34 @@ def rate_sections(files: Sequence[ResultFile]) -> list[Section]:
         )
         for file in files
     ]
+
+
+def plain_section(file: ResultFile) -> Section:
+    """Every number of a file as it was written, one table per data set."""
+    tables = []
+    for found in file.sets:
+        numbers = [dict(_flat(entry)) for entry in found.results]
+        names = list(dict.fromkeys(name for by_name in numbers for name in by_name))
+        rows = [
+            Row(
+                ", ".join(filter(None, (str(entry.get("model", "")), _setting(entry)))),
+                tuple(by_name.get(name) for name in names),
+            )
+            for entry, by_name in zip(found.results, numbers, strict=True)
+        ]
+        columns = tuple(Column(name, digits=4, best="") for name in names)
+        tables.append(Table(found.name, "model", columns, tuple(rows), _facts(found)))
+    return Section(file.task, _lead(file), tables)
+
+
+def _flat(entry: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float | None]]:
+    """Numbers of an entry by name; those in a dict under "tar_at_far" as "tar_at_far 0.01"."""
+    for key, value in entry.items():
+        name = f"{prefix} {key}".strip()
+        if isinstance(value, Mapping):
+            yield from _flat(value, name)
+        elif value is None or isinstance(value, (int, float)):
+            yield name, number(value)
 
 
 def _lead(file: ResultFile) -> str:

@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from btnet.files.text import is_whole
-
-__all__ = ["MATCHED", "Identity", "identity_of"]
+__all__ = ["MATCHED", "Identity", "identity_of", "same_place"]
 
 MATCHED: Final = "phi_mm"
 
@@ -67,20 +65,16 @@ class Identity:
 
 
 def identity_of(about: Mapping[str, Any]) -> Identity:
-    """Of a model as result files have it under "models"; older ones say less."""
-    name, networks = str(about.get("name", "")), about.get("networks") or {}
-    if about.get("kind"):
-        kind, canonical = str(about["kind"]), about.get("canonical_size")
-        own = [size for size in about.get("resolutions") or () if isinstance(size, int) and size != canonical]
-    else:
-        kind, own = _of_older_file(name, networks)
-    trunk = networks.get(str(about.get("canonical_size") or max(map(_size, networks), default=0)))
+    """Of a model as result files have it under "models" (`btnet.serving.results.describe_model`)."""
+    kind, canonical = str(about.get("kind") or ""), about.get("canonical_size")
+    sizes = (size for size in about.get("resolutions") or () if isinstance(size, int))
+    trunk = (about.get("networks") or {}).get(str(canonical)) if kind == "branches" else None
     return Identity(
-        role=str(about.get("role") or name),
+        role=str(about.get("role") or about.get("name", "")),
         kind=kind,
-        own=frozenset(own),
+        own=frozenset(size for size in sizes if size != canonical),
         fingerprint=str(about.get("fingerprint") or ""),
-        trunk=str(trunk.get("fingerprint", "")) if isinstance(trunk, Mapping) and kind == "branches" else "",
+        trunk=str(trunk.get("fingerprint", "")) if isinstance(trunk, Mapping) else "",
         path=str(about.get("path") or ""),
     )
 
@@ -92,20 +86,3 @@ def same_place(first: str, second: str) -> bool:
     a, b = Path(first).parts, Path(second).parts
     short = min(len(a), len(b))
     return a[-short:] == b[-short:]
-
-
-def _of_older_file(name: str, networks: Mapping[str, Any]) -> tuple[str, list[int]]:
-    """Kind and low resolutions, from the names of networks; where there are none, from the model's name."""
-    said = {_size(size): about.get("name") for size, about in networks.items() if isinstance(about, Mapping)}
-    for kind, start in (("branches", "branch r"), ("native", "native r")):
-        own = [size for size, network in said.items() if network == f"{start}{size}"]
-        if own:
-            return kind, own
-    match = None if said else re.fullmatch(r"phi_(?:(mm|bt)[ _]r|r?)(\d+)", name)
-    if match is None:
-        return "", []
-    return "branches" if match[1] == "bt" else "native", [int(match[2])]
-
-
-def _size(text: str) -> int:
-    return int(text) if is_whole(text) else 0

@@ -1,22 +1,23 @@
-"""Pictures of results on several sets: radar charts (fig. 6), and the spread of the accuracy drop."""
+"""Pictures of accuracies: by pair of resolutions, set by set as radar charts (fig. 6), and how unevenly they drop."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import PercentFormatter
 
-from btnet.evaluation.plots import LINES, math_name, new_figure, tidy
-from btnet.evaluation.summary import average
+from btnet.evaluation.plots import math_name, new_figure, tidy
 from btnet_lab.report.accuracy_drop import AccuracyDrop, accuracy_drop
-from btnet_lab.style import MARKERS, colour_of, legend_below
+from btnet_lab.style import colour_of, family_styles, legend_below
 
-__all__ = ["MIN_RADAR_SETS", "draw_averages", "draw_drops", "draw_radar"]
+__all__ = ["MIN_RADAR_SETS", "draw_accuracies", "draw_drops", "draw_radar", "plot_means"]
 
 MIN_RADAR_SETS = 3
 BySet = Mapping[str, float | None]
@@ -35,6 +36,7 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
     """
     sets = list(dict.fromkeys(name for by_model in tests.values() for by in by_model.values() for name in by))
     models = list(dict.fromkeys(name for by_model in tests.values() for name in by_model))
+    styles = family_styles(models)
     if len(sets) < MIN_RADAR_SETS:
         raise ValueError(
             f"a radar chart of {len(sets)} sets has no area; expected {MIN_RADAR_SETS} or more: {', '.join(sets)}"
@@ -62,57 +64,65 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
         _spokes(axes, angles, sets, inner)
         axes.set_title(math_name(test), fontsize=11, pad=16)
         for name, values in by_model.items():
-            order = models.index(name)
+            closed = [*values, values[0]]
             axes.plot(
                 [*angles, angles[0]],
-                [*values, values[0]],
+                closed,
                 label=math_name(name),
-                color=colour_of(name, models),
-                linestyle=LINES[order % len(LINES)],
-                marker=MARKERS[order % len(MARKERS)],
                 markersize=3.5,
                 linewidth=1.6,
+                **styles[name],
             )
     legend_below(figure, figure.axes, min(len(models), 5))
     return figure
 
 
-def draw_averages(kinds: Mapping[str, Mapping[str, Mapping[str, BySet]]], *, ylabel: str) -> Figure:
-    """Average over the sets, a point per test and model: how models fare as faces shrink.
+def draw_accuracies(
+    kinds: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], *, ylabel: str
+) -> Figure:
+    """A point per model and pair of resolutions, with a bar of one standard deviation where there are several numbers.
 
     Args:
-        kinds: title of a panel ("cross-resolution") -> its tests, as for `draw_radar`, in the order of the axis;
-            models without an average have no point.
-        ylabel: what is averaged, e.g. "10-fold accuracy, average of 6 sets".
+        kinds: title of a panel ("cross-resolution") -> pair, in the order of the axis -> name of the model ->
+            accuracies in [0, 1], such as one for each seed; none: no point.
+        ylabel: what is shown, e.g. "10-fold accuracy, average of 6 sets".
     """
     models = list(
-        dict.fromkeys(name for tests in kinds.values() for by_model in tests.values() for name in by_model)
+        dict.fromkeys(name for pairs in kinds.values() for by_model in pairs.values() for name in by_model)
     )
-    widths = [len(tests) + 0.6 for tests in kinds.values()]
-    figure = new_figure(1.1 * sum(widths) + 1.2, 3.8)
+    styles = family_styles(models)
+    widths = [len(pairs) + 0.6 for pairs in kinds.values()]
+    figure = new_figure(min(1.1 * sum(widths) + 1.2, 9.6), 4.4)
     all_axes = figure.subplots(1, len(kinds), sharey=True, squeeze=False, width_ratios=widths)[0]
-    for axes, (kind, tests) in zip(all_axes, kinds.items(), strict=True):
+    for axes, (kind, pairs) in zip(all_axes, kinds.items(), strict=True):
         for order, name in enumerate(models):
-            found = [average(by_model.get(name, {}).values()) for by_model in tests.values()]
-            axes.plot(
-                range(len(tests)),
-                [math.nan if value is None else value for value in found],
-                label=math_name(name),
-                color=colour_of(name, models),
-                linestyle=LINES[order % len(LINES)],
-                marker=MARKERS[order % len(MARKERS)],
-                markersize=6,
-                linewidth=1.4,
-            )
-        axes.set_xticks(range(len(tests)), list(map(math_name, tests)))
-        axes.set_xlim(-0.4, len(tests) - 0.6)
+            samples = {i: by[name] for i, by in enumerate(pairs.values()) if by.get(name)}
+            # A little apart, so that bars do not hide each other.
+            places = [i + 0.02 * (order - len(models) / 2) for i in samples]
+            plot_means(axes, places, list(samples.values()), label=math_name(name), **styles[name])
+        axes.set_xticks(range(len(pairs)), list(map(math_name, pairs)))
+        axes.set_xlim(-0.4, len(pairs) - 0.6)
         axes.set_xlabel("first & second face, px")
         axes.set_title(math_name(kind), fontsize=11)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         tidy(axes)
     all_axes[0].set_ylabel("\n".join(map(math_name, ylabel.splitlines())))
-    legend_below(figure, list(all_axes), min(len(models), 5))
+    legend_below(figure, list(all_axes), min(len(models), 3))
     return figure
+
+
+def plot_means(axes: Axes, x: Sequence[float], samples: Sequence[Sequence[float]], **style: Any) -> None:
+    """A curve of means; bars of one standard deviation (n - 1) where a sample has two numbers or more."""
+    stds = [float(np.std(sample, ddof=1)) if len(sample) > 1 else 0.0 for sample in samples]
+    axes.errorbar(
+        x,
+        [float(np.mean(sample)) for sample in samples],
+        stds if any(stds) else None,
+        capsize=2,
+        markersize=5,
+        linewidth=1.4,
+        **style,
+    )
 
 
 def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet]]) -> Figure:

@@ -7,11 +7,10 @@ from dataclasses import replace
 
 from btnet.evaluation.summary import GainBaselines, average, gains
 from btnet_lab.report.accuracy_drop import accuracy_drop
-from btnet_lab.report.published import published
-from btnet_lab.report.published_rows import has_gain, with_published
+from btnet_lab.report.published import accuracies_and_gains, published, with_published
 from btnet_lab.report.results import NOT_MEASURED
 from btnet_lab.report.section import Picture, Section, picture_of
-from btnet_lab.report.set_plots import MIN_RADAR_SETS, draw_averages, draw_drops, draw_radar
+from btnet_lab.report.set_plots import MIN_RADAR_SETS, draw_accuracies, draw_drops, draw_radar
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import VerificationScores, pair_key
 
@@ -49,25 +48,15 @@ def _mean(scores: VerificationScores, model: str, pair: str) -> float | None:
 
 
 def _averages(scores: VerificationScores, pairs: Sequence[str], kind: str) -> Table:
-    columns: list[Column] = []
-    keys: list[tuple[str, str]] = []
-    cells: dict[str, list[Cell]] = {model: [] for model in scores.models}
-    for pair in pairs:
-        means = {model: _mean(scores, model, pair) for model in scores.models}
-        gained = gains(pair, means, GainBaselines.among(means))
-        columns.append(Column("acc., %", pair))
-        keys.append((pair, "accuracy"))
-        for model, mean in means.items():
-            cells[model].append(None if mean is None else 100 * mean)
-        if has_gain(pair, gained, published("verification")):
-            columns.append(Column("gain", pair, signed=True, best=""))
-            keys.append((pair, "gain"))
-            for model, value in gained.items():
-                cells[model].append(value)
-    rows = [Row(model, tuple(row)) for model, row in cells.items()]
+    means = {pair: {model: _mean(scores, model, pair) for model in scores.models} for pair in pairs}
+    gained = {pair: gains(pair, found, GainBaselines.among(found)) for pair, found in means.items()}
+    percent = {
+        pair: {model: _percent(mean) for model, mean in found.items()} for pair, found in means.items()
+    }
+    columns, keys, rows = accuracies_and_gains(percent, gained, published("verification"))
     rows = with_published(rows, keys, published("training"), only_below_ours=True)
     rows = with_published(rows, keys, published("verification"))
-    return Table(f"Accuracy, {kind}: {_over(scores)} (Table 2)", "model", tuple(columns), tuple(rows))
+    return Table(f"Accuracy, {kind}: {_over(scores)} (Table 2)", "model", columns, tuple(rows))
 
 
 def _over(scores: VerificationScores) -> str:
@@ -97,7 +86,7 @@ def _set_by_set(scores: VerificationScores, pair: str) -> Table:
     rows = []
     for model in scores.models:
         values: list[float | None] = [*scores.by_set(model, pair).values(), means[model]]
-        cells: list[Cell] = [None if value is None else 100 * value for value in values]
+        cells: list[Cell] = [*map(_percent, values)]
         rows.append(Row(model, tuple([*cells, gained[model]] if with_gain else cells)))
     return Table(f"Accuracy at {pair}, set by set, %", "model", tuple(columns), tuple(rows))
 
@@ -157,7 +146,7 @@ def _rates(scores: VerificationScores) -> list[Table]:
         for pair in scores.pairs:
             for far in fars:
                 rate = average(scores.tar(name, model, pair, far) for name in scores.sets)
-                cells.append(None if rate is None else 100 * rate)
+                cells.append(_percent(rate))
         rows.append(Row(model, tuple(cells)))
     over = f", average of {len(scores.sets)} sets" if len(scores.sets) > 1 else ""
     notes = (NOT_MEASURED,) if any(cell is None for row in rows for cell in row.cells) else ()
@@ -165,14 +154,14 @@ def _rates(scores: VerificationScores) -> list[Table]:
 
 
 def _charts(scores: VerificationScores) -> list[Picture]:
-    kinds = {
-        kind: {pair: {model: scores.by_set(model, pair) for model in scores.models} for pair in pairs}
+    tests = {pair: {model: scores.by_set(model, pair) for model in scores.models} for pair in scores.pairs}
+    over = _over(scores)
+    averages = {
+        kind: {pair: {m: _known(_mean(scores, m, pair)) for m in scores.models} for pair in pairs}
         for kind, pairs in _kinds(scores).items()
     }
-    tests = {pair: by_model for of_kind in kinds.values() for pair, by_model in of_kind.items()}
-    over = _over(scores)
-    averages = draw_averages(kinds, ylabel=f"10-fold accuracy,\n{over}")
-    charts = [picture_of(averages, f"Accuracy by pair of resolutions, {over}.")]
+    figure = draw_accuracies(averages, ylabel=f"10-fold accuracy,\n{over}")
+    charts = [picture_of(figure, f"Accuracy by pair of resolutions, {over}.")]
     if len(scores.sets) >= MIN_RADAR_SETS and any(
         all(value is not None for value in by.values())
         for by_model in tests.values()
@@ -190,3 +179,11 @@ def _charts(scores: VerificationScores) -> list[Picture]:
             )
         )
     return charts
+
+
+def _known(number: float | None) -> list[float]:
+    return [] if number is None else [number]
+
+
+def _percent(number: float | None) -> float | None:
+    return None if number is None else 100 * number

@@ -41,12 +41,17 @@ def test_levels_are_the_trunks_maps_and_the_branchs_and_eq_2_their_distance() ->
     with torch.no_grad():
         trunk = model.trunk.forward_to(batch(FACE), "layer3.0")[0]
         branch = model.network(RESOLUTION).forward_to(batch(resize(FACE, RESOLUTION)), "layer3.0")[0]
-    torch.testing.assert_close(level.trunk, trunk)
+    np.testing.assert_allclose(level.trunk, trunk.sum(0).numpy(), rtol=1e-4, atol=1e-4)
+    assert level.branch is not None
+    np.testing.assert_allclose(level.branch, branch.sum(0).numpy(), rtol=1e-4, atol=1e-4)
+    assert level.channels == len(trunk)
+    assert level.trunk_mean == pytest.approx(float(trunk.mean()), rel=1e-4)
     assert level.branch_mse == pytest.approx(float(((branch - trunk) ** 2).mean()), rel=1e-5)
     expected = np.corrcoef(branch.flatten().numpy(), trunk.flatten().numpy())[0, 1]
-    assert level.branch_correlation == pytest.approx(expected, rel=1e-4)
+    assert level.correlation == pytest.approx(expected, rel=1e-4)
     assert levels[56].branch is None
-    assert pyramids.rows([levels[56]])[0][-2:] == (None, None)
+    (row,) = pyramids.rows([levels[56]])
+    assert row["branch_mse"] is row["branch_correlation"] is None
     with pytest.raises(ValueError, match="no pyramid of 112 px"):
         pyramids.pyramids(network(RESOLUTION), FACE)
 
@@ -75,7 +80,8 @@ def test_a_branch_keeps_the_size_of_its_input_and_a_model_without_112_has_no_ref
     assert bt.network == "branch r14"
     native = feature_maps.see(load_model(save_native(tmp_path / "mm")), FACE, RESOLUTION)
     assert all(stage.correlation is None for stage in native.stages)
-    assert feature_maps.rows([native])[0][:3] == ("phi_14", "native r14", 14)
+    first = next(feature_maps.rows([native]))
+    assert (first["model"], first["network"], first["view_px"]) == ("phi_14", "native r14", 14)
     with pytest.raises(ValueError, match="not 28 px"):
         feature_maps.see(load_model(tmp_path / "mm"), FACE, 28)
 

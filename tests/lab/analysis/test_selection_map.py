@@ -8,14 +8,22 @@ from btnet.serving.selection import INDICATORS, RULES
 from btnet_lab.analysis.selection_map import rows, selection_map
 
 SIZES = (112, 28, 14, 7)
+WIDE = np.array([[7, 14, 28]])  # one px high
 
 
 def test_every_cell_is_the_answer_of_the_recogniser() -> None:
     maps = selection_map(SIZES, 40)
     assert list(maps) == [(indicator, rule) for indicator in INDICATORS for rule in RULES]
-    for indicator, rule, width, height, resolution in rows(maps):
-        assert resolution == select(width, height, SIZES, indicator, rule)
-    assert sum(1 for _ in rows(maps)) == 9 * 40 * 40
+    for (indicator, rule), chosen in maps.items():
+        for (y, x), resolution in np.ndenumerate(chosen):
+            assert resolution == select(x + 1, y + 1, SIZES, indicator, rule)
+
+
+def test_a_row_of_the_table_names_width_and_height() -> None:
+    sizes = {
+        (row["width_px"], row["height_px"]): row["resolution_px"] for row in rows({("max", "ceil"): WIDE})
+    }
+    assert sizes == {(1, 1): 7, (2, 1): 14, (3, 1): 28}
 
 
 def test_boundaries_are_those_of_a_formula_of_their_own() -> None:
@@ -32,10 +40,6 @@ def test_boundaries_are_those_of_a_formula_of_their_own() -> None:
         np.testing.assert_array_equal(chosen, chosen.T)  # none of the indicators tells width from height
 
 
-def test_rows_say_width_before_height() -> None:
-    found = {
-        (w, h): r for i, rule, w, h, r in rows(selection_map((14, 7), 3)) if (i, rule) == ("max", "ceil")
-    }
-    assert set(found) == {(w, h) for w in (1, 2, 3) for h in (1, 2, 3)}
+def test_a_map_of_no_size_is_refused() -> None:
     with pytest.raises(ValueError, match="expected at least 1"):
         selection_map(SIZES, 0)

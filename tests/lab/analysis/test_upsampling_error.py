@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from btnet_lab.analysis.sample_faces import sample_faces
-from btnet_lab.analysis.upsampling_error import down_up_error, error_bound, rows
+from btnet_lab.analysis.upsampling_error import DOWN_UP, down_up_error, error_bound, rows
 
 
 def faces(count: int = 3, seed: int = 0) -> np.ndarray:
@@ -91,8 +91,11 @@ def test_the_mean_does_not_depend_on_batches_or_on_other_images(resolution: int,
 
 def test_rows_name_the_interpolation_and_every_resolution() -> None:
     errors = {name: down_up_error(faces(1), [7, 14], name) for name in ("bilinear", "area")}
-    assert [row[:2] for row in rows(errors)] == [("bilinear", 7), ("bilinear", 14), ("area", 7), ("area", 14)]
-    assert rows(errors)[0][2] == errors["bilinear"][0].mean != errors["area"][0].mean
+    found = list(rows(DOWN_UP, errors))
+    assert [tuple(row.values())[:2] for row in found] == [
+        (n, r) for n in ("bilinear", "area") for r in (7, 14)
+    ]
+    assert found[0]["rmse_grey_levels"] == errors["bilinear"][0].mean != errors["area"][0].mean
 
 
 def test_images_of_another_kind_are_refused() -> None:

@@ -94,7 +94,7 @@ def test_a_choice_of_the_better_network_for_each_face_scores_above_either() -> N
     )
     assert best.accuracy == best.auc == best.auc_sharp == best.auc_blurred == 1
     assert max(one.auc, other.auc) < 0.95
-    assert best.share == {28: 0.5, 7: 0.5}
+    assert best.share_by_resolution == {"28": 0.5, "7": 0.5}
 
 
 def test_mistakes_are_told(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,10 +15,11 @@ from btnet.images.codec import encode_jpeg
 from btnet.method.btnet import BTNet
 from btnet.serving.loading import load_model
 from btnet.synthetic.faces import SyntheticFaces
+from btnet_lab.evidence.cameras import camera_test
 from btnet_lab.evidence.faces import Sets
-from btnet_lab.evidence.join import join_branches
-from btnet_lab.evidence.native import camera_test, native_test
+from btnet_lab.evidence.native import native_test
 from btnet_lab.evidence.native_tables import native_sections
+from btnet_lab.evidence.photographed import join_branches
 from btnet_lab.evidence.split import verification_pairs
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.report.table import Table, to_markdown
@@ -42,17 +43,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_joined_branches_are_those_of_their_runs(run: Path, tmp_path: Path) -> None:
-    joined = load_model(join_branches([run / "r14", run / "r28"], tmp_path / "joined", role="both"))
+    joined = join_branches("both", [run / "r14", run / "r28"])
     assert (joined.name, joined.resolutions) == ("both", (112, 28, 14))
     for resolution in (28, 14):
         alone = load_model(run / f"r{resolution}")
         assert alone.fingerprint(resolution) == joined.fingerprint(resolution)
         assert alone.fingerprint(112) == joined.fingerprint(112)
     with pytest.raises(ValueError, match="a second branch for 14 px"):
-        join_branches([run / "r14", run / "r14"], tmp_path / "twice")
-    tiny_btnet(seed=3, resolutions=(7,)).save(run / "other")
-    with pytest.raises(ValueError, match="other: trunk_fingerprint"):
-        join_branches([run / "r14", run / "other"], tmp_path / "mixed")
+        join_branches("twice", [run / "r14", run / "r14"])
+    tiny_btnet(seed=3, resolutions=(7,)).save(tmp_path / "other")
+    with pytest.raises(ValueError, match=r"overlay for 7 px.*trunk"):
+        join_branches("mixed", [run / "r14", tmp_path / "other"])
 
 
 def test_a_native_test_is_measured_compared_and_shown_and_not_made_twice(run: Path) -> None:

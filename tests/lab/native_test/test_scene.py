@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from btnet.serving.alignment import TEMPLATE, align_face, face_size
 from btnet.synthetic.draws import Draws
-from btnet_lab.native_test.capture import capture_face, capture_pairs
+from btnet_lab.native_test.capture import capture_faces, capture_pairs
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.scene import FACE_PX, Conditions, photograph
 
@@ -67,11 +67,11 @@ def test_a_set_is_the_same_by_seed_and_another_by_another(tmp_path: Path) -> Non
 
 
 def test_a_face_depends_on_its_number_and_on_no_other_face() -> None:
-    alone = capture_face(FACE, Conditions(), seed=5, number=1)
     images = np.stack([FACE] * 4)
-    among = capture_pairs(images, np.array([True, False]), Conditions(), seed=5)
-    np.testing.assert_array_equal(alone.crop, among.probes[1])
-    assert alone.crop.shape != among.probes[0].shape or (alone.crop != among.probes[0]).any()
+    first, second = capture_pairs(images, np.array([True, False]), Conditions(), seed=5).probes
+    after_another = capture_faces([255 - FACE, FACE], Conditions(), seed=5)[1]
+    np.testing.assert_array_equal(after_another.crop, second)
+    assert first.shape != second.shape or (first != second).any()
 
 
 @settings(max_examples=25)

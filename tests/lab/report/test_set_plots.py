@@ -7,7 +7,7 @@ import pytest
 from matplotlib.patches import Rectangle
 
 from btnet.evaluation.plots import COLOURS, math_name, save_figure
-from btnet_lab.report.set_plots import draw_averages, draw_drops, draw_radar
+from btnet_lab.report.set_plots import draw_accuracies, draw_drops, draw_radar
 from btnet_lab.style import colour_of, family_styles, svg_text
 
 BY_SET: dict[str, float | None] = {"lfw": 0.9, "calfw": 0.8, "cplfw": 0.7}
@@ -26,11 +26,11 @@ def test_a_radar_has_a_closed_polygon_for_each_model_with_all_sets() -> None:
         draw_radar({"x": {"phi_hr": {**BY_SET, "lfw": None}}})
 
 
-def test_averages_leave_a_gap_where_a_set_is_missing() -> None:
-    [axes] = draw_averages({"cross": TESTS}, ylabel="accuracy").axes
-    values = [float(np.asarray(line.get_ydata())[0]) for line in axes.get_lines()]
-    assert values[:2] == pytest.approx([0.8, 0.95])
-    assert values[2] != values[2]
+def test_a_point_is_a_mean_and_a_model_without_number_has_none() -> None:
+    accuracies = {"112&14": {"phi_hr": [0.8], "phi_bt": [0.9, 1.0], "new": []}}
+    [axes] = draw_accuracies({"cross": accuracies}, ylabel="accuracy").axes
+    shown = {c.get_label(): np.asarray(c.lines[0].get_ydata()).tolist() for c in axes.containers}
+    assert shown == {math_name("phi_hr"): [0.8], math_name("phi_bt"): [0.95], "new": []}
 
 
 def test_bars_are_mean_drops_and_lines_their_range() -> None:

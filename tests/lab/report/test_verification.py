@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +9,16 @@ from typing import Any
 
 import pytest
 
-from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet, read_results
+from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet
 from btnet_lab.report.table import Table
 from btnet_lab.report.verification import verification_section
 from btnet_lab.report.verification_scores import collect, pair_key
 
 PAIRS = ("112&14", "14&14", "112&112")
+OF_14: dict[str, dict[str, Any]] = {
+    "phi_mm r14": {"kind": "native", "canonical_size": 112, "resolutions": [14]},
+    "phi_bt r14": {"kind": "branches", "canonical_size": 112, "resolutions": [112, 14]},
+}
 
 
 def file(
@@ -36,7 +39,7 @@ def file(
         task="verification",
         protocol=changes.get("protocol", "p"),
         interpolation=changes.get("interpolation", "bilinear"),
-        models=[{"name": model, "path": f"{place}/{model}"} for model in accuracies],
+        models=[{"name": model, "path": f"{place}/{model}", **OF_14.get(model, {})} for model in accuracies],
         sets=[ResultSet(name, sha256, {}, results) for name in sets],
         versions={},
     )
@@ -157,18 +160,16 @@ def measured(about: dict[str, Any], accuracy: Mapping[str, float]) -> ResultFile
     return replace(file({}), models=[about], sets=[ResultSet("lfw", "ab", {}, results)])
 
 
-def test_rates_of_older_files_that_their_set_cannot_carry_are_dashes(tmp_path: Path) -> None:
-    result = {
-        "model": "phi_hr",
-        "pair": [112, 14],
-        "accuracy": 0.9,
-        "tar_at_far": {"0.01": 0.7, "0.001": 0.6},
-    }
-    found = {"name": "lfw", "sha256": "ab", "num_pairs": 300, "num_same": 150, "results": [result]}
-    (tmp_path / "x.json").write_text(json.dumps({"task": "verification", "sets": [found]}))
-    [rates] = [table for table in tables(read_results(tmp_path / "x.json")) if "TAR at FAR" in table.title]
-    assert cells(rates, "phi_hr") == {"112&14, FAR 0.01": pytest.approx(70), "112&14, FAR 0.001": None}
-    assert rates.notes == (NOT_MEASURED,)
+def test_a_rate_that_its_set_cannot_carry_is_a_dash() -> None:
+    rates = {"0.01": 0.7, "0.001": None}
+    result = {"model": "phi_hr", "pair": [112, 14], "accuracy": 0.9, "tar_at_far": rates}
+    [table] = [
+        table
+        for table in tables(replace(file({}), sets=[ResultSet("lfw", "ab", {}, [result])]))
+        if "TAR at FAR" in table.title
+    ]
+    assert cells(table, "phi_hr") == {"112&14, FAR 0.01": pytest.approx(70), "112&14, FAR 0.001": None}
+    assert table.notes == (NOT_MEASURED,)
 
 
 def test_a_run_of_two_branches_keeps_the_numbers_of_both_whatever_its_role_says() -> None:
@@ -181,23 +182,9 @@ def test_a_run_of_two_branches_keeps_the_numbers_of_both_whatever_its_role_says(
     assert {pair: scores.accuracy("lfw", "phi_bt", pair) for pair in scores.pairs} == {
         "112&28": 0.95, "28&28": 0.94, "112&14": 0.9, "14&14": 0.85, "28&14": 0.8, "112&112": 0.97
     }  # fmt: skip
-    # The same of a file that does not say kind and resolutions: its networks do.
-    old = {
-        "name": "phi_bt r14",
-        "networks": {
-            "112": {"name": "trunk", "fingerprint": "t" * 64},
-            "28": {"name": "branch r28", "fingerprint": "a" * 64},
-            "14": {"name": "branch r14", "fingerprint": "b" * 64},
-        },
-    }
-    [scores] = collect([measured(old, {"112&28": 0.95, "112&14": 0.9})])
-    assert scores.by_set("phi_bt", "112&28") == {"lfw": 0.95}
-    # Even a lone name has no number dropped.
+    # Of a file that does not say what its model is, no number is dropped either.
     [scores] = collect([measured({"name": "phi_bt r14"}, {"112&28": 0.95, "112&14": 0.9})])
-    assert (scores.accuracy("lfw", "phi_bt", "112&28"), scores.accuracy("lfw", "phi_bt", "112&14")) == (
-        0.95,
-        0.9,
-    )
+    assert scores.accuracy("lfw", "phi_bt r14", "112&28") == 0.95
 
 
 def test_runs_of_one_branch_each_are_one_model_where_they_stand_on_one_trunk() -> None:
