@@ -13,8 +13,7 @@ from torch.profiler import ProfilerActivity, profile
 from btnet.loss import CurricularFace, ShardedClassifier
 from btnet.training.optimizer import RowSGD, set_rate
 from btnet_lab.cli import main
-from btnet_lab.head_memory.live_memory import LiveMemory
-from btnet_lab.head_memory.sizes import head_memory, plain_head_memory
+from btnet_lab.head_memory import LiveMemory, head_memory, plain_head_memory
 
 NUM_CLASSES, BATCH, SIZE = 9000, 48, 64
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from btnet.console import show, show_table
 from btnet.loss import MARGINS
-from btnet_lab.head_memory.sizes import head_memory, plain_head_memory
+from btnet_lab.head_memory import head_memory, plain_head_memory
 
 _COLUMNS = ("ranks", "centres", "kept", "peak", "sharded, plainly", "replicated, plainly")
 _NOTE = (

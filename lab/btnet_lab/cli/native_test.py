@@ -68,8 +68,14 @@ def run(args: argparse.Namespace) -> None:
     from btnet.files.digest import sha256
     from btnet_lab.native_test.capture import capture_pairs
     from btnet_lab.native_test.native_set import NativeSet
-    from btnet_lab.native_test.report import native_document, native_rows
-    from btnet_lab.native_test.strategies import FARS, embed_natively, native_choices, score_choices
+    from btnet_lab.native_test.strategies import (
+        FARS,
+        embed_natively,
+        native_choices,
+        native_document,
+        native_rows,
+        score_choices,
+    )
 
     if args.make is None and not args.models:
         raise ValueError("nothing to do: give models to test, or keep the set with --make X.npz")

@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity
 
 from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise, resize
+from btnet.serving.embedding import embed_images
 from btnet_lab.analysis.maps import correlation, stage_ends
 
 __all__ = ["agreement", "cosines"]
@@ -36,16 +37,13 @@ def cosines(
     Returns:
         "model", "resolution", "mean" and "std" (over faces) of the cosine, each.
     """
-    found: dict[tuple[str, int], list[Tensor]] = {key: [] for key in networks}
-    for batch in _batches(faces):
-        full = _run(trunk, batch, trunk.input_size, interpolation, [])[0]
-        for (model, r), network in networks.items():
-            embedding = _run(network, batch, r, interpolation, [])[0]
-            found[model, r].append(cosine_similarity(embedding, full))
-    return [
-        {"model": model, "resolution": r, **_mean_and_std(torch.cat(parts).tolist())}
-        for (model, r), parts in found.items()
-    ]
+    full = torch.from_numpy(embed_images(trunk, faces, interpolation=interpolation, mirror=False))
+    found = []
+    for (model, r), network in networks.items():
+        small = embed_images(network, faces, view_size=r, interpolation=interpolation, mirror=False)
+        cosine = cosine_similarity(torch.from_numpy(small), full)
+        found.append({"model": model, "resolution": r, **_mean_and_std(cosine.tolist())})
+    return found
 
 
 def agreement(

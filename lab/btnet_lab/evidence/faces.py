@@ -27,9 +27,9 @@ from btnet.data.faces import open_faces
 from btnet.data.packing import pack_faces, pack_pairs
 from btnet.data.pair_list import read_pairs_of_list
 from btnet.data.record_faces import RecordFaces, write_record_faces
-from btnet.files.atomic import replacing
 from btnet.files.text import plain_name
 from btnet.loss import load_classifier, save_classifier
+from btnet.serving.results import write_result
 from btnet.training.classifiers import write_classifier
 from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes
@@ -128,8 +128,7 @@ def prepare(source: Source, folder: Path) -> Sets:
         faces = RecordFaces(sets.rec("train"))
         kept = nested_part(faces.num_classes, denominator, seed=source.seed)
         _write_part(sets, "train", f"train_1of{denominator}", kept)
-    with replacing(folder / _SPLIT) as temporary:
-        temporary.write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_result(folder / _SPLIT, about)
     return sets
 
 

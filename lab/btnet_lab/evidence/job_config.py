@@ -10,16 +10,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from btnet.backbones.backbone import Backbone
 from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import load_trunk
+from btnet.data.faces import open_faces
 from btnet.data.record_faces import RecordFaces
 from btnet.method.coupling import default_tail
 from btnet.training.config_file import BASE, load_config
-from btnet_lab.evidence.cache import cache_bytes
+from btnet.training.distributed import distributed_context
+from btnet.training.teacher import TrunkTeacher
+from btnet.training.teacher_cache import cached
 from btnet_lab.evidence.faces import Sets, Source
 from btnet_lab.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
 
-__all__ = ["LOCAL", "JobConfigs"]
+__all__ = ["LOCAL", "JobConfigs", "build_cache", "cache_bytes"]
+
+_BYTES = 2 * 2  # of a cached value: two views, float16
 
 # Where things lie and how often they are told: no part of what is learnt.
 LOCAL = ("rec", "trunk", "classifier", "output", "overwrite", "teacher_cache", "resume", "num_workers", "frequent",
@@ -123,3 +131,40 @@ class JobConfigs:
             len(RecordFaces(self.sets.rec(row.data))),
         )
         return needed < shutil.disk_usage(self.folder).free / 2
+
+
+def cache_bytes(trunk: Backbone, resolutions: Sequence[int], num_images: int) -> int:
+    """What the cache will take on the disk."""
+    size = trunk.input_size
+    with torch.no_grad():
+        maps = trunk.feature_maps(torch.zeros(1, 3, size, size), _couplings(trunk, resolutions))
+    values = sum(value.numel() for value in maps.values()) + trunk.embedding_size
+    return _BYTES * values * num_images
+
+
+def build_cache(config: Any, resolutions: Sequence[int]) -> None:
+    """Make what is missing of the cache that a run's configuration names, for its branches and their sisters.
+
+    Args:
+        config: of a run with `teacher_cache`.
+        resolutions: of the branches that will read it.
+
+    Raises:
+        ValueError, OSError: as `btnet.training.teacher_cache.cached`.
+    """
+    trunk = load_trunk(config.trunk)
+    with distributed_context(config.device, config.precision, channels_last=config.channels_last) as context:
+        context.place(trunk)
+        teacher = TrunkTeacher(trunk, _couplings(trunk, resolutions), True, context)
+        cached(
+            teacher,
+            Path(config.teacher_cache),
+            open_faces(config.rec, corrupt=config.corrupt, native_crops=config.native_crops),
+            trunk_fingerprint=fingerprint(trunk.state_dict()),
+            interpolation=config.interpolation,
+            num_workers=config.num_workers,
+        )
+
+
+def _couplings(trunk: Backbone, resolutions: Sequence[int]) -> tuple[str, ...]:
+    return tuple(sorted(trunk.coupling_layer(resolution) for resolution in resolutions))

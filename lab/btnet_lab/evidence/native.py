@@ -27,10 +27,15 @@ from btnet_lab.evidence.photographed import (
     training_faces,
 )
 from btnet_lab.native_test.capture import capture_pairs
-from btnet_lab.native_test.report import native_document
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.native_test.selector_fit import fit_selector
-from btnet_lab.native_test.strategies import NativeScore, embed_natively, native_choices, score_choices
+from btnet_lab.native_test.strategies import (
+    NativeScore,
+    embed_natively,
+    native_choices,
+    native_document,
+    score_choices,
+)
 
 __all__ = ["native_test"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from btnet_lab.evidence.cost_tables import difference_table
 from btnet_lab.evidence.photographed import NATIVE
-from btnet_lab.report.section import Section
+from btnet_lab.report.page import Section
 from btnet_lab.report.table import Cell, Column, Row, Table
 
 __all__ = ["native_answers", "native_sections"]

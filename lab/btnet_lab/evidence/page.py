@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
-from btnet_lab.evidence.captions import captions
-from btnet_lab.evidence.figure_pictures import figure_pictures
+from btnet_lab.evidence.figure_pictures import captions, figure_pictures
 from btnet_lab.evidence.figures import read_figures, seconds_of_figures
 from btnet_lab.evidence.native_tables import native_answers, native_sections
 from btnet_lab.evidence.pictures import pictures
 from btnet_lab.evidence.record import read_records
 from btnet_lab.evidence.sections import answers, sections
-from btnet_lab.report.page import html_page, markdown_page
-from btnet_lab.report.section import Picture, picture_of
+from btnet_lab.report.page import Picture, html_page, markdown_page, picture_of
 
-__all__ = ["ABOUT", "write_about", "write_page"]
+__all__ = ["about_file", "write_page"]
 
-ABOUT = "about"
 _TITLE = "Evidence on real faces"
 _LEAD = (
     "Written by btnet-lab evidence from the {count} result files in {folder}. The faces shown are rendered and "
@@ -38,12 +33,9 @@ _OF_PIXELS = ("fig3", "fig8", "fig10")
 _NEVER_INVERTED = ("fig3", "fig10")
 
 
-def write_about(folder: Path, about: Mapping[str, Any]) -> None:
-    """What belongs to no single run: sets, shared work, comparisons."""
-    path = folder / ABOUT / "about.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+def about_file(folder: Path) -> Path:
+    """Of the result files in a folder: what belongs to no single run, which is sets, shared work and comparisons."""
+    return folder / "about" / "about.json"
 
 
 def write_page(folder: Path, page: Path) -> list[Path]:
@@ -64,7 +56,7 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     records = read_records(folder)
     if not records:
         raise FileNotFoundError(f"{folder}: no result file in it; run `btnet-lab evidence` first")
-    path = folder / ABOUT / "about.json"
+    path = about_file(folder)
     about = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     data = read_figures(folder)
     drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}

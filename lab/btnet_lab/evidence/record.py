@@ -32,22 +32,22 @@ __all__ = ["Cost", "Record", "choose", "measure", "read_records"]
 _MORE = "evidence"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cost:
     """What a job took.
 
     Attributes:
-        seconds: on the wall, training alone.
+        seconds: on the wall, training alone, over all attempts.
         cpu_seconds: of all threads and loader processes.
         attempts: more than one where it was interrupted; a killed attempt's time is not in the sums.
         num_images: seen in training.
         device: that learnt: "cpu", or the GPU's name.
     """
 
-    seconds: float
-    cpu_seconds: float
-    attempts: int
-    num_images: int
+    seconds: float = 0.0
+    cpu_seconds: float = 0.0
+    attempts: int = 0
+    num_images: int = 0
     device: str = "cpu"
 
 

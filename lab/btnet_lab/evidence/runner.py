@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,21 @@ import torch
 
 from btnet.console import show
 from btnet.data.record_faces import RecordFaces
-from btnet.files.atomic import replacing
 from btnet.serving.feature_file import EmbeddingCache
 from btnet.serving.loading import torch_device
+from btnet.serving.results import write_result
 from btnet.serving.verify import parse_pair
 from btnet.training.output_folder import is_finished
 from btnet.training.run import train
-from btnet_lab.evidence.cache import build_cache
 from btnet_lab.evidence.cameras import camera_test
 from btnet_lab.evidence.comparisons import compare
 from btnet_lab.evidence.faces import Sets, Source, prepare
 from btnet_lab.evidence.figures import Material, write_figures
-from btnet_lab.evidence.job_config import LOCAL, JobConfigs
+from btnet_lab.evidence.job_config import LOCAL, JobConfigs, build_cache
 from btnet_lab.evidence.native import native_test
-from btnet_lab.evidence.page import write_about, write_page
+from btnet_lab.evidence.page import about_file, write_page
 from btnet_lab.evidence.plan import RESOLUTIONS, Job, Plan, Row, Sweep
-from btnet_lab.evidence.record import Cost, choose, measure, read_records
+from btnet_lab.evidence.record import Cost, Record, choose, measure, read_records
 from btnet_lab.evidence.state import DONE, State, clock, key_of
 
 __all__ = ["Runner"]
@@ -120,29 +118,28 @@ class Runner:
         for sweep in sweeps:
             found = choose(sweep, records)
             if found is not None:
-                path = self.folder / "choices" / f"{sweep.row.method}.json"
-                path.parent.mkdir(exist_ok=True)
-                with replacing(path) as temporary:
-                    temporary.write_text(json.dumps(found) + "\n", encoding="utf-8")
+                write_result(self.folder / "choices" / f"{sweep.row.method}.json", found)
 
     def _adopt(self, jobs: Sequence[Job]) -> None:
         """Take over the result files of other runs; whether they fit is asked job by job."""
         self.at.results.mkdir(parents=True, exist_ok=True)
-        for folder in self.known:
-            found = {f"{record.name}-s{record.seed}": record for record in read_records(folder)}
+        for folder, found in self._known():
             for job in jobs:
                 if job.name in found and not self.at.record(job).exists():
                     shutil.copyfile(folder / f"{job.name}.json", self.at.record(job))
                     self.state.adopt(key_of(job), found[job.name])
 
     def _adopt_recorded(self) -> None:
-        """Take over what other runs, of this trunk and these faces, have of keys that were removed since."""
-        jobs = {job.name: job for job in self.plan.recorded()}
-        for folder in self.known:
-            for record in read_records(folder):
-                job = jobs.get(f"{record.name}-s{record.seed}")
-                if job and record.digest == self.at.digest(job, self.at.config(job)):
+        """Take over results of removed keys, where other runs have them of this trunk and these faces."""
+        for folder, found in self._known():
+            for job in self.plan.recorded():
+                if job.name in found and found[job.name].digest == self.at.digest(job, self.at.config(job)):
                     shutil.copyfile(folder / f"{job.name}.json", self.at.record(job))
+
+    def _known(self) -> Iterator[tuple[Path, dict[str, Record]]]:
+        """Result files of other runs: folder, and records by the name of their job."""
+        for folder in self.known:
+            yield folder, {f"{record.name}-s{record.seed}": record for record in read_records(folder)}
 
     def _test_natively(self) -> None:
         """Models on photographed faces, and their BatchNorms on cameras; those that are not there are left out."""
@@ -189,19 +186,13 @@ class Runner:
         for name in ("train", "part"):
             sets[name] = {key: value for key, value in self._about(name).items() if key != "set"}
         shared = {
-            key: e for key, e in self.state.entries.items() if key == "sets" or key.startswith("cache/")
+            key: {"seconds": entry.seconds, "cpu_seconds": entry.cpu_seconds}
+            for key, entry in self.state.entries.items()
+            if key == "sets" or key.startswith("cache/")
         }
-        write_about(
-            self.at.results,
-            {
-                "sets": sets,
-                "shared": {
-                    key: {"seconds": e.seconds, "cpu_seconds": e.cpu_seconds} for key, e in shared.items()
-                },
-                "comparisons": compare(
-                    self.plan, read_records(self.at.results), self.sets.identities("test")
-                ),
-            },
+        comparisons = compare(self.plan, read_records(self.at.results), self.sets.identities("test"))
+        write_result(
+            about_file(self.at.results), {"sets": sets, "shared": shared, "comparisons": comparisons}
         )
 
     def expected_images(self) -> dict[str, int]:
@@ -259,7 +250,6 @@ class Runner:
         test = "choice" if job.row.data == "part" else "test"
         entry = self.state.entries[key_of(job)]
         pairs = [parse_pair(text) for text in self._pairs(job.row)]
-        cost = Cost(entry.seconds, entry.cpu_seconds, entry.attempts, entry.num_images, entry.device)
         record = measure(
             job,
             self.at.trunk(job.row) if not job.row.config else Path(config.output),
@@ -272,7 +262,7 @@ class Runner:
             device=_device(config),
             about={
                 "settings": {key: value for key, value in config.items() if key not in LOCAL},
-                "cost": asdict(cost),
+                "cost": {each.name: getattr(entry, each.name) for each in fields(Cost)},
                 "data": self._about(job.row.data),
                 "order": self.plan.order(job.row.name),
                 "digest": entry.digest,

@@ -12,7 +12,7 @@ from btnet_lab.evidence.judgement import NOTE
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import statements
 from btnet_lab.evidence.tables import accuracies, against_plain, beyond, kept_table, steps, table2
-from btnet_lab.report.section import Picture, Section
+from btnet_lab.report.page import Picture, Section
 from btnet_lab.report.table import Table
 
 __all__ = ["answers", "sections"]

@@ -11,51 +11,29 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Final
 
 from btnet.console import show, show_table
-from btnet.files.atomic import replacing
+from btnet.serving.results import write_result
 from btnet_lab.evidence.plan import Job
-from btnet_lab.evidence.record import Record
+from btnet_lab.evidence.record import Cost, Record
 
 __all__ = ["Entry", "State", "clock"]
 
 DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
-# Seconds per image and pass, one core of two, where nothing of the kind has been run yet.
-_GUESSES: Final = {
-    "evidence_trunk": 0.04,
-    "28 px, cached": 0.012,
-    "14 px, cached": 0.007,
-    "7 px, cached": 0.004,
-    "28 px": 0.02,
-    "14 px": 0.012,
-    "7 px": 0.008,
-}
-_EVALUATION_SECONDS = 120.0
 _PROGRESS = re.compile(r"step (\d+)/(\d+) .* left ([\d:]+)")
 
 
 @dataclass
-class Entry:
-    """A job's state.
+class Entry(Cost):
+    """A job's state, and what it has cost so far.
 
     Attributes:
         state: "done", "running", "failed"; a job without entry is waiting.
-        seconds: on the wall, over all attempts that ended by themselves or by a signal.
-        cpu_seconds: of all threads and loader processes.
-        attempts: how often it was begun.
-        num_images: seen in training; 0 where nothing is trained.
-        device: that learns: "cpu", or the GPU's name.
         digest: of the settings it was begun with.
         text: result or error, one line.
     """
 
     state: str = WAITING
-    seconds: float = 0.0
-    cpu_seconds: float = 0.0
-    attempts: int = 0
-    num_images: int = 0
-    device: str = "cpu"
     digest: str = ""
     text: str = ""
 
@@ -76,10 +54,7 @@ class State:
 
     def save(self) -> None:
         """Write all entries."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(self._path) as temporary:
-            found = {name: asdict(entry) for name, entry in self.entries.items()}
-            temporary.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_result(self._path, {name: asdict(entry) for name, entry in self.entries.items()})
 
     @contextmanager
     def timed(self, name: str) -> Iterator[Entry]:
@@ -106,7 +81,7 @@ class State:
     def adopt(self, name: str, record: Record) -> None:
         """Count a job as done whose result file another run wrote."""
         cost = asdict(record.cost)
-        self.entries[name] = Entry(DONE, **cost, digest=record.digest, text="measured elsewhere")
+        self.entries[name] = Entry(**cost, state=DONE, digest=record.digest, text="measured elsewhere")
         self.save()
 
     def fail(self, name: str, error: Exception) -> None:
@@ -115,21 +90,15 @@ class State:
         entry.state, entry.text = FAILED, " ".join(str(error).split())
         self.save()
 
-    def expected_seconds(self, job: Job, num_images: int) -> float:
-        """How long a job will take, from those of its kind that are done.
-
-        Args:
-            job: that waits.
-            num_images: that it will see.
-        """
+    def expected_seconds(self, job: Job, num_images: int) -> float | None:
+        """How long a job that will see so many images takes, by those of its kind that are done; None: none is."""
         done = [
             entry
             for name, entry in self.entries.items()
             if entry.state == DONE and name.startswith(f"{job.row.kind}/")
         ]
         seen = sum(entry.num_images for entry in done)
-        rate = sum(entry.seconds for entry in done) / seen if seen else _GUESSES.get(job.row.kind, 0.0)
-        return num_images * rate + (0.0 if seen else _EVALUATION_SECONDS)
+        return num_images * sum(entry.seconds for entry in done) / seen if seen else None
 
     def show(self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool) -> None:
         """Print all jobs in a table.
@@ -140,26 +109,22 @@ class State:
             runs: folder of their outputs, with train.log.
             alive: whether a run is going on now.
         """
-        rows, left = [], 0.0
+        rows, left, unknown = [], 0.0, 0
         for job in jobs:
             entry = self.entries.get(key_of(job), Entry())
-            state, text = entry.state, entry.text
-            expected = self.expected_seconds(job, expected_images.get(job.name, 0))
+            state, text, share = entry.state, entry.text, 0.0
             if state == RUNNING:
                 state = RUNNING if alive else "stopped"
-                progress = _progress(runs / job.name / "train.log")
-                text = progress[1] if progress else "starting"
-                left += expected * (1 - progress[0]) if progress else expected
-            elif state == WAITING:
-                left += expected
-                text = text or (f"about {clock(expected)}" if expected_images else "")
+                share, text = _progress(runs / job.name / "train.log")
+            if state != DONE and state != FAILED:
+                expected = self.expected_seconds(job, expected_images.get(job.name, 0))
+                unknown += expected is None
+                left += (expected or 0.0) * (1 - share)
+                text = text or (f"about {clock(expected)}" if expected else "")
             rows.append((job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text))
         show_table("evidence", ("run", "state", "time", "CPU time", ""), rows, text=(0, 1, 4))
-        show(
-            f"about {clock(left)} left"
-            if expected_images
-            else "how long it takes is known when the sets are made"
-        )
+        others = f", and {unknown} runs unlike any that is done" if unknown else ""
+        show(f"about {clock(left)} left{others}")
 
 
 def key_of(job: Job) -> str:
@@ -172,13 +137,11 @@ def clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds))) if seconds else "-"
 
 
-def _progress(log: Path) -> tuple[float, str] | None:
+def _progress(log: Path) -> tuple[float, str]:
     """Share that is done, and the last line in words."""
-    if not log.is_file():
-        return None
-    found = _PROGRESS.findall(log.read_text(encoding="utf-8"))
+    found = _PROGRESS.findall(log.read_text(encoding="utf-8")) if log.is_file() else []
     if not found:
-        return None
+        return 0.0, "starting"
     done, total, left = found[-1]
     return int(done) / int(total), f"step {done} of {total}, {left} left"
 

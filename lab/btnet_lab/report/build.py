@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from btnet_lab.report.identification import RATE_TASKS, plain_section, rate_sections, survface_sections
+from btnet_lab.report.page import Picture, Section
 from btnet_lab.report.results import ResultFile
-from btnet_lab.report.section import Picture, Section
 from btnet_lab.report.sources import sources_section
 from btnet_lab.report.verification import verification_section
 from btnet_lab.report.verification_scores import collect

@@ -9,9 +9,9 @@ import numpy as np
 
 from btnet.evaluation.plots import Curve
 from btnet.evaluation.summary import GainBaselines, gains
+from btnet_lab.report.page import Picture, Section, picture_of
 from btnet_lab.report.published import MARK, has_gain, published, with_published
 from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet, number, pair_label
-from btnet_lab.report.section import Picture, Section, picture_of
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.roc_panels import draw_roc_panels
 

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from btnet_lab.report.page import Section
 from btnet_lab.report.published import MARK, SOURCE
 from btnet_lab.report.results import ResultFile
-from btnet_lab.report.section import Section
 from btnet_lab.report.table import Column, Row, Table
 
 __all__ = ["sources_section"]

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from btnet.evaluation.summary import GainBaselines, average, gains
 from btnet_lab.report.accuracy_drop import accuracy_drop
+from btnet_lab.report.page import Picture, Section, picture_of
 from btnet_lab.report.published import accuracies_and_gains, published, with_published
 from btnet_lab.report.results import NOT_MEASURED
-from btnet_lab.report.section import Picture, Section, picture_of
 from btnet_lab.report.set_plots import MIN_RADAR_SETS, draw_accuracies, draw_drops, draw_radar
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import VerificationScores, pair_key

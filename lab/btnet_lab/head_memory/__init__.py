@@ -1,1 +1,0 @@
-"""Memory of the classifier, by margin and number of ranks."""
