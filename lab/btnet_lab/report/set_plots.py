@@ -14,10 +14,9 @@ from matplotlib.projections.polar import PolarAxes
 from matplotlib.ticker import PercentFormatter
 
 from btnet.evaluation.plots import math_name, new_figure, tidy
-from btnet_lab.report.accuracy_drop import AccuracyDrop, accuracy_drop
 from btnet_lab.style import colour_of, family_styles, legend_below
 
-__all__ = ["MIN_RADAR_SETS", "draw_accuracies", "draw_drops", "draw_radar", "plot_means"]
+__all__ = ["MIN_RADAR_SETS", "accuracy_lost", "draw_accuracies", "draw_drops", "draw_radar", "plot_means"]
 
 MIN_RADAR_SETS = 3
 BySet = Mapping[str, float | None]
@@ -125,6 +124,15 @@ def plot_means(axes: Axes, x: Sequence[float], samples: Sequence[Sequence[float]
     )
 
 
+def accuracy_lost(high: BySet, low: BySet) -> dict[str, float]:
+    """What each set loses from full resolution, of the sets that have a number at both."""
+    return {
+        name: first - second
+        for name, first in high.items()
+        if first is not None and (second := low.get(name)) is not None
+    }
+
+
 def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
     """Accuracy lost against full resolution: the mean over sets, and from the least to the most hurt set.
 
@@ -136,12 +144,12 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
         ValueError: if no model has an accuracy at both.
     """
     models = list(high)
-    drops: dict[tuple[str, str], AccuracyDrop] = {}
-    for test, by_model in tests.items():
-        for model in models:
-            both = _on_both(high[model], by_model.get(model, {}))
-            if both is not None:
-                drops[test, model] = accuracy_drop(*both)
+    drops = {
+        (test, model): list(lost.values())
+        for test, by_model in tests.items()
+        for model in models
+        if (lost := accuracy_lost(high[model], by_model.get(model, {})))
+    }
     if not drops:
         raise ValueError("no model has an accuracy both at full resolution and below; evaluate one at both")
     figure = new_figure(max(4.6, 1.3 * len(tests) + 2.2), 3.6)
@@ -153,10 +161,10 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
             if (test, model) in drops:
                 places.append(index + (order - (len(models) - 1) / 2) * width)
                 found.append(drops[test, model])
-        means = [drop.mean for drop in found]
+        means = [float(np.mean(lost)) for lost in found]
         axes.bar(places, means, 0.86 * width, color=colour_of(model, models), label=math_name(model))
-        below = [drop.mean - min(drop.by_set.values()) for drop in found]
-        above = [max(drop.by_set.values()) - drop.mean for drop in found]
+        below = [mean - min(lost) for mean, lost in zip(means, found, strict=True)]
+        above = [max(lost) - mean for mean, lost in zip(means, found, strict=True)]
         axes.errorbar(places, means, [below, above], fmt="none", ecolor="#333333", capsize=3, linewidth=1.2)
     axes.set_xticks(range(len(tests)), list(map(math_name, tests)))
     axes.set_xlabel("first & second face, px")
@@ -171,18 +179,6 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
 def _on_all(by_set: BySet, sets: Sequence[str]) -> list[float] | None:
     values = [value for name in sets if (value := by_set.get(name)) is not None]
     return values if len(values) == len(sets) else None
-
-
-def _on_both(high: BySet, low: BySet) -> tuple[dict[str, float], dict[str, float]] | None:
-    """The sets that have a number at both resolutions."""
-    both = {
-        name: (first, second)
-        for name in high
-        if (first := high[name]) is not None and (second := low.get(name)) is not None
-    }
-    if not both:
-        return None
-    return {name: pair[0] for name, pair in both.items()}, {name: pair[1] for name, pair in both.items()}
 
 
 def _spokes(axes: PolarAxes, angles: np.ndarray, sets: Sequence[str], inner: float) -> None:

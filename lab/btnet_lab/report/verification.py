@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from btnet.evaluation.summary import GainBaselines, average, gains
-from btnet_lab.report.accuracy_drop import accuracy_drop
 from btnet_lab.report.page import Picture, Section, picture_of
 from btnet_lab.report.published import accuracies_and_gains, published, with_published
 from btnet_lab.report.results import NOT_MEASURED
-from btnet_lab.report.set_plots import MIN_RADAR_SETS, draw_accuracies, draw_drops, draw_radar
+from btnet_lab.report.set_plots import MIN_RADAR_SETS, accuracy_lost, draw_accuracies, draw_drops, draw_radar
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import VerificationScores, pair_key
 
@@ -115,13 +116,11 @@ def _drops(scores: VerificationScores) -> list[Table]:
         cells: list[Cell] = []
         for pair in lower:
             high, low = scores.by_set(model, full), scores.by_set(model, pair)
-            known = {name: value for name, value in high.items() if value is not None}
-            reached = {name: value for name, value in low.items() if value is not None}
-            if not known or known.keys() != reached.keys():
-                cells += [None, None, None]
-                continue
-            drop = accuracy_drop(known, reached)
-            cells += [100 * drop.mean, 100 * drop.spread, 100 * drop.std]
+            lost = 100 * np.array(list(accuracy_lost(high, low).values()))
+            measured = {name for by in (high, low) for name, value in by.items() if value is not None}
+            # A mean over fewer sets would not be comparable.
+            whole = len(lost) == len(measured) > 0
+            cells += [float(lost.mean()), float(np.ptp(lost)), float(lost.std())] if whole else [None] * 3
         rows.append(Row(model, tuple(cells)))
     note = "Spread: the drop on the set that loses most minus the drop on the one that loses least."
     return [
