@@ -44,12 +44,7 @@ def family_styles(names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def colour_of(name: str, names: Sequence[str]) -> str:
-    """A colour for a model: its role's wherever it is drawn, else the next that is free among `names`.
-
-    Args:
-        name: one of `names`.
-        names: of all models in the picture.
-    """
+    """A colour for a model: its role's wherever it is drawn, else the next that is free among `names`."""
     taken: dict[str, str] = {}
     for other in names:
         role = _ROLES.get(other)
@@ -63,13 +58,7 @@ def colour_of(name: str, names: Sequence[str]) -> str:
 def legend_below(
     figure: Figure | SubFigure, all_axes: Sequence[Axes], num_columns: int | None = None
 ) -> None:
-    """One legend for several axes, each name once, below them.
-
-    Args:
-        figure: that they are in.
-        all_axes: with labelled curves.
-        num_columns: of the legend; None for one line.
-    """
+    """One legend for several axes, each name once, below them."""
     entries: dict[str, Any] = {}
     for axes in all_axes:
         handles, labels = axes.get_legend_handles_labels()

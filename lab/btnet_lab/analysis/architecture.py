@@ -67,9 +67,6 @@ def architecture(
 
     Returns:
         Units in order, by resolution from the canonical size down.
-
-    Raises:
-        ValueError: as `BTNet`.
     """
     model = BTNet(trunk, resolutions, tail_from=tail_from)
     return {r: _facts(model, r) for r in (trunk.canonical_size, *model.resolutions)}
@@ -93,12 +90,7 @@ def rows(facts: dict[int, list[UnitFacts]]) -> Iterator[TableRow]:
 
 
 def draw(facts: dict[int, list[UnitFacts]], title: str) -> Figure:
-    """A row of boxes per resolution; units in a row that only repeat are one box.
-
-    Args:
-        facts: of `architecture`.
-        title: above, e.g. the trunk's name.
-    """
+    """A row of boxes per resolution; units in a row that only repeat are one box."""
     groups = _groups(list(facts.values()))
     widths = [1.0 if len(group) == 1 else 1.25 for group in groups]
     starts = [sum(widths[:i]) + 0.12 * i for i in range(len(groups))]

@@ -48,10 +48,6 @@ def trunk_of(name: str) -> Backbone:
 
     Returns:
         The trunk; by name, on the meta device, where nothing is allocated or computed.
-
-    Raises:
-        ValueError: for an unknown name or a damaged file.
-        FileNotFoundError: if the file is not there.
     """
     if Path(name).suffix or Path(name).exists():
         return load_trunk(name)
@@ -84,9 +80,6 @@ def model_costs(
         resolutions: in px.
         tail_from: unit where the shared tail starts; None: behind the coupling layer.
         inner_size: px that branches enlarge their faces to; 0: none.
-
-    Raises:
-        ValueError: as `BTNet`.
     """
     total = sum(p.numel() for p in trunk.parameters())
     model = BTNet(trunk, resolutions, tail_from=tail_from, inner_size=inner_size)

@@ -35,11 +35,7 @@ def rows(costs: Costs) -> Iterator[TableRow]:
 
 
 def draw(costs: Costs) -> Figure:
-    """Bars per network and resolution: stored MB on the left, GFLOPs per face on the right.
-
-    Args:
-        costs: of `btnet_lab.analysis.cost.model_costs`, by network; the first of each is the trunk.
-    """
+    """Bars per network and resolution: stored MB on the left, GFLOPs per face on the right."""
     figure = new_figure(max(8.4, 2.3 * len(costs) + 3.0), 4.0)
     left, right = figure.subplots(1, 2)
     _bars(

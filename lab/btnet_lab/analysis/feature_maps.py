@@ -115,11 +115,7 @@ def rows(models: Sequence[ModelMaps]) -> Iterator[TableRow]:
 
 
 def draw(models: Sequence[ModelMaps]) -> Figure:
-    """Models in rows; what enters the network, then the stages' sums over channels, each on its own scale.
-
-    Args:
-        models: of `see`; the first may be a model at canonical size, for comparison.
-    """
+    """Models in rows; what enters the network, then the stages' sums over channels, each on its own scale."""
     columns = 1 + max(len(m.stages) for m in models)
     figure = new_figure(1.62 * columns + 1.3, 1.86 * len(models) + 0.5)
     all_axes = figure.subplots(len(models), columns, squeeze=False)

@@ -20,16 +20,8 @@ TableRow = Mapping[str, str | int | float | None]
 def write_picture_and_table(figure: Figure, rows: Iterable[TableRow], path: Path) -> Path:
     """Write the figure to `path` and the rows to the same name with the ending .csv.
 
-    Args:
-        figure: the picture.
-        rows: one or more, all with the same columns.
-        path: of the picture, .png or .svg.
-
     Returns:
         Path of the table.
-
-    Raises:
-        ValueError: for another ending.
     """
     save_figure(figure, path)
     table = path.with_suffix(".csv")

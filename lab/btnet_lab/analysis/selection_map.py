@@ -23,15 +23,8 @@ Maps = Mapping[tuple[str, str], NDArray[np.int64]]
 def selection_map(resolutions: Sequence[int], max_size: int) -> dict[tuple[str, str], NDArray[np.int64]]:
     """The answer of `btnet.inference.select` for every size up to `max_size`.
 
-    Args:
-        resolutions: of trunk and branches, in px.
-        max_size: largest width and height, in px.
-
     Returns:
         (indicator, rule) -> resolutions [height - 1, width - 1], in px.
-
-    Raises:
-        ValueError: if there is no resolution or no size.
     """
     if max_size < 1:
         raise ValueError(f"largest size {max_size} px: expected at least 1")
@@ -59,12 +52,7 @@ def rows(maps: Maps) -> Iterator[TableRow]:
 
 
 def draw(maps: Maps, resolutions: Sequence[int]) -> Figure:
-    """A map per strategy: indicators in rows, rules in columns, a shade per resolution.
-
-    Args:
-        maps: of `selection_map`.
-        resolutions: that it was made for.
-    """
+    """A map per strategy: indicators in rows, rules in columns, a shade per resolution."""
     ordered = sorted(set(resolutions), reverse=True)
     shades = [SERIES[i % len(SERIES)] for i in range(len(ordered))]
     levels = ListedColormap(shades[::-1])

@@ -161,14 +161,7 @@ def rows(measure: Measure, errors: Errors) -> Iterator[TableRow]:
 
 
 def draw(measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()) -> Figure:
-    """A curve per interpolation, the band of one standard deviation over images, 32 px marked.
-
-    Args:
-        measure: what the errors are.
-        errors: by interpolation.
-        num_images: that they are means of.
-        branches: resolutions to mark on the first curve.
-    """
+    """A curve per interpolation, the band of one standard deviation over images, 32 px marked."""
     figure = new_figure(5.6, 3.8)
     draw_on(figure.add_subplot(), measure, errors, num_images, branches)
     return figure

@@ -31,10 +31,6 @@ COMMANDS: Final = {name: module for group in GROUPS.values() for name, module in
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command of `btnet-lab`; see `btnet.cli.command_line.run_program`.
-
-    Args:
-        argv: command and options; those of the process if None.
-    """
+    """Run one command of `btnet-lab`; see `btnet.cli.command_line.run_program`."""
     argv = list(sys.argv[1:] if argv is None else argv)
     return run_program("btnet-lab", "BTNet's paper in miniature, and its figures.", GROUPS, argv)

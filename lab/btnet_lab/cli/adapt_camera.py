@@ -43,11 +43,6 @@ def run(args: argparse.Namespace) -> int:
 
     Returns:
         0, or 3 if the folder holds images that were not taken.
-
-    Raises:
-        ValueError: if no branch has enough faces, or the model has none.
-        FileNotFoundError, NotADirectoryError: if something is missing.
-        FileExistsError: if a model is there and may not be replaced.
     """
     from btnet.files.atomic import refuse_existing
     from btnet.method.btnet import BTNet

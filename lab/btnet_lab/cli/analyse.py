@@ -46,11 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure, draw, write.
-
-    Raises:
-        ValueError, FileNotFoundError: for models, faces or results that are missing or do not fit.
-    """
+    """Measure, draw, write."""
     from btnet.evaluation.plots import check_picture
     from btnet_lab.analysis.output import write_picture_and_table
 

@@ -56,11 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Everything from rendered faces to a matched ONNX embedding.
-
-    Raises:
-        ValueError, FileNotFoundError: for configs that are missing or damaged.
-    """
+    """Everything from rendered faces to a matched ONNX embedding."""
     # torch.distributed's checkpoints and TensorBoard take seconds to import: --help need not wait.
     from btnet.training.run import train
 

@@ -79,9 +79,6 @@ def run(args: argparse.Namespace) -> int:
 
     Returns:
         0; 1 if a row failed.
-
-    Raises:
-        ValueError, FileNotFoundError: for faces, a trunk or results that are missing or damaged.
     """
     # Matplotlib and torch's checkpoints take seconds to import: --help need not wait.
     from btnet.files.atomic import only_run

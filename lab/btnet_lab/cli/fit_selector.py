@@ -28,12 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Photograph faces, fit, write.
-
-    Raises:
-        ValueError, FileNotFoundError: for faces or a model that are missing, damaged or too few.
-        FileExistsError: if the file is there and may not be replaced.
-    """
+    """Photograph faces, fit, write."""
     import numpy as np
 
     from btnet.data.faces import open_faces

@@ -38,11 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a table per number of classes.
-
-    Raises:
-        ValueError: for numbers that make no classifier.
-    """
+    """Print a table per number of classes."""
     numbers = {"ranks": min(args.ranks), "batch-size": args.batch_size, "embedding-size": args.embedding_size}
     for name, value in numbers.items():
         if value < 1:

@@ -49,11 +49,7 @@ def add_branch_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print a table per network, draw them if asked to.
-
-    Raises:
-        ValueError, FileNotFoundError: for an unknown network, resolution or unit.
-    """
+    """Print a table per network, draw them if asked to."""
     costs = {}
     for name in args.networks:
         costs[name] = model_costs(

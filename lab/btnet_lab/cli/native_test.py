@@ -49,21 +49,13 @@ def add_conditions(parser: argparse.ArgumentParser) -> None:
 
 
 def conditions_of(args: argparse.Namespace) -> Conditions:
-    """What `add_conditions` declared.
-
-    Raises:
-        ValueError: as `Conditions`.
-    """
+    """What `add_conditions` declared."""
     ranges: dict[str, Any] = {name: tuple(getattr(args, name)) for name in _RANGES}
     return Conditions(**ranges)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make or read the set; score every model under every choice, print the tables, write what was asked for.
-
-    Raises:
-        ValueError, FileNotFoundError: for models, faces or files that are missing or damaged.
-    """
+    """Make or read the set; score every model under every choice, print the tables, write what was asked for."""
     from btnet.data.pairs import read_pairs
     from btnet.files.digest import sha256
     from btnet_lab.native_test.capture import capture_pairs

@@ -30,12 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Read, lay out, write.
-
-    Raises:
-        FileNotFoundError: if a run, result or picture is not there.
-        ValueError: for a damaged result, or an output that is no .html.
-    """
+    """Read, lay out, write."""
     # Matplotlib and torch take seconds to import: --help need not wait.
     from btnet.files.atomic import replacing
     from btnet_lab.report.build import read_picture, report_sections

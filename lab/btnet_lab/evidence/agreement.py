@@ -28,12 +28,6 @@ def cosines(
 ) -> list[dict[str, Any]]:
     """How near a small face's embedding is to the trunk's of the full face.
 
-    Args:
-        trunk: at canonical size.
-        networks: to ask.
-        faces: uint8 RGB [N, S, S, 3].
-        interpolation: how they are shrunk.
-
     Returns:
         "model", "resolution", "mean" and "std" (over faces) of the cosine, each.
     """

@@ -77,9 +77,6 @@ def camera_test(
 
     Returns:
         The result file; made anew only where networks, faces or settings differ.
-
-    Raises:
-        ValueError, FileNotFoundError: as `join_branches`; or if the model has no branches.
     """
     loaded = join_branches("phi_bt", model)
     network = loaded.module

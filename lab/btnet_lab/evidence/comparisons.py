@@ -58,11 +58,6 @@ def all_comparisons(plan: Plan) -> list[Comparison]:
 def compare(plan: Plan, records: Iterable[Record], identities: Path) -> list[dict[str, Any]]:
     """`all_comparisons` of a plan whose rows have been measured; a row of several seeds counts as their mean.
 
-    Args:
-        plan: with its comparisons.
-        records: of its rows.
-        identities: file of the test set's identities.
-
     Returns:
         "first", "second", "pair" and the fields of `PairedDifference` each.
     """

@@ -90,12 +90,7 @@ def comparisons_table(records: Sequence[Record], comparisons: Sequence[Mapping[s
 
 
 def difference_table(found: Iterable[tuple[str, Mapping[str, Any]]], note: str) -> Table:
-    """One row for each comparison.
-
-    Args:
-        found: name of the row, and the fields of `btnet.evaluation.bootstrap.PairedDifference`.
-        note: below the table.
-    """
+    """One row for each comparison."""
     rows = [
         Row(
             name,
@@ -144,12 +139,7 @@ def choices_table(tried: Groups, about: Mapping[str, Any]) -> Table:
 
 
 def about_table(about: Mapping[str, Any], seconds_of_figures: float | None = None) -> Table:
-    """Sets, and work that rows share.
-
-    Args:
-        about: "sets" and "shared" of the run.
-        seconds_of_figures: that measuring the figures' data took.
-    """
+    """Sets, and work that rows share."""
     rows = []
     for name, facts in dict(about.get("sets", {})).items():
         text = ", ".join(

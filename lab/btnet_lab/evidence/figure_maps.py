@@ -35,11 +35,6 @@ def maps_of_rendered_face(
 ) -> dict[str, Any]:
     """Look at a rendered face with every branch, and with the first model of each of the paper's families.
 
-    Args:
-        trunk: at canonical size.
-        models: by label in Table 2 and resolution in px.
-        interpolation: how the face is shrunk.
-
     Returns:
         "interpolation", "pyramid" (fig. 3) and "models" (fig. 10), for `read_levels` and `read_models`.
     """

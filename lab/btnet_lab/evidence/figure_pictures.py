@@ -35,11 +35,7 @@ Data = Mapping[str, Any]
 
 
 def figure_pictures(figures: Mapping[str, Data]) -> dict[str, Figure]:
-    """Pictures by name, in the order of the paper, of the figures whose data are there.
-
-    Args:
-        figures: of `btnet_lab.evidence.figures.read_figures`.
-    """
+    """Pictures by name, in the order of the paper, of the figures whose data are there."""
     return {name: draw(figures[source]) for name, (source, draw) in _PICTURES.items() if source in figures}
 
 
@@ -189,12 +185,7 @@ _PICTURES: Final[dict[str, tuple[str, Callable[[Data], Figure]]]] = {
 
 
 def captions(records: Sequence[Record], figures: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    """By name of the picture.
-
-    Args:
-        records: of all rows.
-        figures: their data, by name.
-    """
+    """By name of the picture."""
     rows = {
         place: named_rows(record for group in grouped(records, place).values() for record in group)
         for place in ("table2", "fig7", "beyond", "passes", "identities")

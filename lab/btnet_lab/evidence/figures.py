@@ -129,11 +129,7 @@ def write_figures(material: Material) -> list[Path]:
 
 
 def read_figures(results: Path) -> dict[str, dict[str, Any]]:
-    """Data of the figures that were measured, by name.
-
-    Raises:
-        ValueError: if a file is damaged.
-    """
+    """Data of the figures that were measured, by name."""
     return {path.stem: _read(path)["data"] for path in sorted((results / FIGURES).glob("*.json"))}
 
 

@@ -143,15 +143,7 @@ def cache_bytes(trunk: Backbone, resolutions: Sequence[int], num_images: int) ->
 
 
 def build_cache(config: Any, resolutions: Sequence[int]) -> None:
-    """Make what is missing of the cache that a run's configuration names, for its branches and their sisters.
-
-    Args:
-        config: of a run with `teacher_cache`.
-        resolutions: of the branches that will read it.
-
-    Raises:
-        ValueError, OSError: as `btnet.training.teacher_cache.cached`.
-    """
+    """Make what is missing of the cache that a run's configuration names, for its branches and their sisters."""
     trunk = load_trunk(config.trunk)
     with distributed_context(config.device, config.precision, channels_last=config.channels_last) as context:
         context.place(trunk)

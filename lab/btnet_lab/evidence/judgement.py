@@ -66,12 +66,6 @@ def difference(
 ) -> Difference | None:
     """Compare two groups at a pair.
 
-    Args:
-        first: records of one label.
-        second: of another.
-        pair: "112&14".
-        comparisons: what `btnet_lab.evidence.comparisons.compare` found.
-
     Returns:
         None where one of them was not measured.
     """

@@ -62,12 +62,7 @@ class Curve:
 
 
 def curves(records: Sequence[Record], place: str) -> list[Curve]:
-    """Curves of the rows that stand in a place, cross-resolution first; [] with fewer than two sizes.
-
-    Args:
-        records: of all rows.
-        place: a key of `CURVES`.
-    """
+    """Curves of the rows that stand in a place, cross-resolution first; [] with fewer than two sizes."""
     chosen = [record for record in records if place in record.places]
     by_size: dict[int, list[Record]] = {}
     for record in sorted(chosen, key=lambda record: _size(record, place)):

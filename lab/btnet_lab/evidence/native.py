@@ -69,9 +69,6 @@ def native_test(
 
     Returns:
         The result file. One that was made of the same networks, faces and seed is left as it is.
-
-    Raises:
-        ValueError, FileNotFoundError: as `join_branches`, `load_model`, `fit_selector` and `embed_natively`.
     """
     loaded = [join_branches(name, runs) for name, runs in models.items()]
     path = results / NATIVE / f"{NATIVE}.json"

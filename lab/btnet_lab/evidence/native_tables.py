@@ -33,14 +33,7 @@ _CAMERA_LEAD = (
 
 
 def native_sections(results: Path) -> list[Section]:
-    """Tables of the native test and the camera test; none where they were not run.
-
-    Args:
-        results: folder of the run's result files.
-
-    Raises:
-        ValueError: if one is damaged.
-    """
+    """Tables of the native test and the camera test; none where they were not run."""
     found = []
     if (native := _read(results / NATIVE / f"{NATIVE}.json")) is not None:
         blocks = [_strategies(native, model["name"]) for model in native["models"]]

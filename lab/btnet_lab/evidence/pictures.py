@@ -25,12 +25,7 @@ Comparisons = Sequence[Mapping[str, Any]]
 
 
 def pictures(records: Sequence[Record], comparisons: Comparisons) -> dict[str, Figure]:
-    """Figures by name, as far as there are numbers for them.
-
-    Args:
-        records: of all rows.
-        comparisons: what `btnet_lab.evidence.comparisons.compare` found.
-    """
+    """Figures by name, as far as there are numbers for them."""
     found = {}
     table2 = grouped(records, "table2")
     if table2:

@@ -30,15 +30,7 @@ def sections(
     charts: Mapping[str, Picture],
     seconds_of_figures: float | None = None,
 ) -> list[Section]:
-    """Everything that the result files can say.
-
-    Args:
-        records: of all rows.
-        about: "sets", "shared" and "comparisons" of the run.
-        figures: their data, by name.
-        charts: pictures by name, of `btnet_lab.evidence.pictures` and `btnet_lab.evidence.figure_pictures`.
-        seconds_of_figures: that measuring their data took.
-    """
+    """Everything that the result files can say."""
     comparisons = about.get("comparisons", [])
     of = {place: grouped(records, place) for record in records for place in record.places}
     several = {

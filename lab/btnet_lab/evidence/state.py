@@ -101,14 +101,7 @@ class State:
         return num_images * sum(entry.seconds for entry in done) / seen if seen else None
 
     def show(self, jobs: Sequence[Job], expected_images: dict[str, int], runs: Path, *, alive: bool) -> None:
-        """Print all jobs in a table.
-
-        Args:
-            jobs: of the plan.
-            expected_images: that a job sees, by name.
-            runs: folder of their outputs, with train.log.
-            alive: whether a run is going on now.
-        """
+        """Print all jobs in a table."""
         rows, left, unknown = [], 0.0, 0
         for job in jobs:
             entry = self.entries.get(key_of(job), Entry())

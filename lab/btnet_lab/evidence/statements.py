@@ -22,12 +22,7 @@ _ROUNDS_TO_ZERO = 0.005  # points, printed with two digits
 
 
 def statements(records: Sequence[Record], comparisons: Comparisons) -> list[Table]:
-    """Every comparison, one row each.
-
-    Args:
-        records: of all rows.
-        comparisons: what `btnet_lab.evidence.comparisons.compare` found.
-    """
+    """Every comparison, one row each."""
     table2, tails, switches = (grouped(records, place) for place in ("table2", "fig7", "beyond"))
     with_plus = {**table2, **{label: group for label, group in switches.items() if label == PLUS}}
     asked: dict[tuple[str, str], list[Row]] = {

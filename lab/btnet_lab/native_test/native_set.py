@@ -50,11 +50,7 @@ class NativeSet:
     about: Mapping[str, Any]
 
     def __post_init__(self) -> None:
-        """Refuse what does not fit together.
-
-        Raises:
-            ValueError: if there is not one of each per pair.
-        """
+        """Refuse what does not fit together."""
         counts = {
             name: len(getattr(self, name))
             for name in ("gallery", "probes", "issame", "boxes", "pixel_px", "optical_px")

@@ -61,11 +61,7 @@ class Conditions:
     foreshortening: float = 0.12
 
     def __post_init__(self) -> None:
-        """Refuse ranges that no camera has.
-
-        Raises:
-            ValueError: naming the range.
-        """
+        """Refuse ranges that no camera has."""
         least = {
             "optical_px": 2.0,
             "oversampling": 1.0,

@@ -163,11 +163,7 @@ def score_choices(
     pairs: NativeSet,
     choices: Mapping[str, NDArray[np.float64]],
 ) -> list[NativeScore]:
-    """Verify under each choice.
-
-    Raises:
-        ValueError: as `kfold_accuracy`.
-    """
+    """Verify under each choice."""
     num_impostors = int((~pairs.issame).sum())
     blurred = pairs.pixel_px >= _BLURRED * pairs.optical_px
     found = []
@@ -210,19 +206,7 @@ def native_document(
     mirror: bool,
     selector: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    """What was measured, as plain dicts: see `btnet.serving.results.result_document`.
-
-    Args:
-        pairs: the set.
-        scores: of each model, by its name.
-        models: in order.
-        paths: where each came from.
-        name: of the set.
-        checksum: of its file.
-        interpolation: from a probe's own size to a network's.
-        mirror: whether mirror images were added.
-        selector: how it was fitted, and its cuts; None without one.
-    """
+    """What was measured, as plain dicts: see `btnet.serving.results.result_document`."""
     results = [
         {"model": model.name, **{key: value for key, value in vars(score).items() if key != "scores"}}
         for model in models

@@ -19,12 +19,7 @@ _Layout = Callable[[Sequence[ResultFile]], list[Section]]
 
 
 def report_sections(files: Sequence[ResultFile], pictures: Sequence[Picture] = ()) -> list[Section]:
-    """Sections in the order of the paper; tasks without a layout of their own are shown as written.
-
-    Args:
-        files: read by `read_results`.
-        pictures: to show behind the results.
-    """
+    """Sections in the order of the paper; tasks without a layout of their own are shown as written."""
     by_task: dict[str, list[ResultFile]] = {}
     for file in files:
         by_task.setdefault(file.task, []).append(file)

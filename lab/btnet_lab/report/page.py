@@ -75,14 +75,7 @@ def picture_of(figure: Figure, caption: str, *, file: str = "") -> Picture:
 
 
 def html_page(title: str, lead: str, sections: Sequence[Section], footer: str = "") -> str:
-    """A page with its style and pictures inside: no scripts, no other files.
-
-    Args:
-        title: of the page.
-        lead: sentence below it.
-        sections: in order.
-        footer: last line.
-    """
+    """A page with its style and pictures inside: no scripts, no other files."""
     links = "".join(
         f'<li><a href="#s{i}">{html.escape(section.title)}</a></li>' for i, section in enumerate(sections)
     )

@@ -89,9 +89,6 @@ def find_results(paths: Iterable[str | Path]) -> list[Path]:
     A folder stands for the `*.json` in it and in every `results` folder below it; manifests are no results, and what a
     training measured of another model than lies there now is left out, with a warning.
 
-    Args:
-        paths: result files and folders of runs.
-
     Raises:
         FileNotFoundError: if nothing lies there, or a folder holds no result.
     """
