@@ -22,9 +22,6 @@ from btnet.loss.margin import Margin
 from btnet.loss.ranks import Ranks
 from btnet.training.optimizer import RowSGD
 
-__all__ = ["HeadMemory", "LiveMemory", "head_memory", "plain_head_memory"]
-
-
 _Loss = Callable[[Tensor], Tensor]
 
 

@@ -16,8 +16,6 @@ from btnet.evaluation.plots import Curve, draw_roc, new_figure, save_figure
 from btnet.images.resize import resize
 from btnet_lab.style import legend_below
 
-__all__ = ["draw_roc_panels", "plot_faces_and_roc"]
-
 Images = npt.NDArray[np.uint8]
 
 _INCHES_WIDE: Final = 10.0

@@ -14,8 +14,6 @@ from matplotlib.figure import Figure, SubFigure
 
 from btnet.evaluation.plots import COLOURS, LINES
 
-__all__ = ["MARKERS", "SERIES", "TIMES", "colour_of", "family_styles", "legend_below", "svg_text"]
-
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X")
 SERIES: Final = ("#08306b", "#2171b5", "#6baed6", "#c6dbef", "#e9f1f9")
 """Five blues from dark to light, for what has an order (resolutions from large to small)."""

@@ -19,8 +19,6 @@ from btnet_lab.report.identity import same_place
 from btnet_lab.report.results import ResultFile, find_results, number, pair_label, read_results, sides_of
 from btnet_lab.style import MARKERS, SERIES
 
-__all__ = ["Allocation", "draw", "read_allocations", "rows", "stage_label"]
-
 
 @dataclass(frozen=True)
 class Allocation:

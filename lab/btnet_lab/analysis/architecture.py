@@ -18,8 +18,6 @@ from btnet.method.coupling import Unit, unit_index
 from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["UnitFacts", "architecture", "draw", "rows"]
-
 _FACES = {"trunk": "#b9dbf1", "branch": "#f6c9a8", "tail": "#efefef"}
 _MEANING = {
     "branch": "branch: all of it learns",

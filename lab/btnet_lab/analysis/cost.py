@@ -14,8 +14,6 @@ from btnet.backbones.registry import create
 from btnet.backbones.trunk_file import load_trunk
 from btnet.method.btnet import BTNet
 
-__all__ = ["Cost", "count_flops", "model_costs", "trunk_of"]
-
 
 @dataclass(frozen=True)
 class Cost:

@@ -13,8 +13,6 @@ from btnet_lab.analysis.cost import Cost
 from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import SERIES, legend_below
 
-__all__ = ["draw", "rows"]
-
 Costs = Mapping[str, Sequence[Cost]]
 
 

@@ -17,8 +17,6 @@ from btnet_lab.analysis.maps import correlation, feature_maps, show, stage_ends,
 from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["ModelMaps", "StageMap", "draw", "rows", "see"]
-
 
 @dataclass(frozen=True, eq=False)
 class StageMap:

@@ -12,8 +12,6 @@ from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise
 from btnet.images.resize import resize
 
-__all__ = ["correlation", "feature_maps", "show", "stage_ends", "summed"]
-
 
 def feature_maps(
     network: Backbone, face: NDArray[np.uint8], resolution: int, units: list[str], interpolation: str

@@ -11,8 +11,6 @@ from matplotlib.figure import Figure
 from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
 
-__all__ = ["TableRow", "write_picture_and_table"]
-
 TableRow = Mapping[str, str | int | float | None]
 """A line of the CSV: column, with its unit -> number in full precision; None is an empty field."""
 

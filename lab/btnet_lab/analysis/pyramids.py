@@ -19,8 +19,6 @@ from btnet_lab.analysis.maps import correlation, feature_maps, show, summed
 from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import TIMES
 
-__all__ = ["Level", "draw", "pyramids", "rows"]
-
 
 @dataclass(frozen=True, eq=False)
 class Level:

@@ -9,8 +9,6 @@ from btnet.data.faces import FaceSet, open_faces
 from btnet.data.pairs import stack_faces
 from btnet.images.resize import resize
 
-__all__ = ["evenly_spaced", "read_face", "sample_faces"]
-
 
 def sample_faces(spec: str, num_images: int, size: int = 112) -> NDArray[np.uint8]:
     """Read images evenly spaced over a set, so that many people are among them.

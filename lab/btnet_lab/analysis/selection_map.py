@@ -15,8 +15,6 @@ from btnet.serving.selection import INDICATORS, RULES, select
 from btnet_lab.analysis.output import TableRow
 from btnet_lab.style import SERIES
 
-__all__ = ["draw", "rows", "selection_map"]
-
 Maps = Mapping[tuple[str, str], NDArray[np.int64]]
 
 

@@ -18,17 +18,6 @@ from btnet.evaluation.plots import COLOURS, LINES, new_figure, tidy
 from btnet.images.resize import resize
 from btnet_lab.analysis.output import TableRow
 
-__all__ = [
-    "DOWN_UP",
-    "ERROR_BOUND",
-    "Measure",
-    "SizeError",
-    "down_up_error",
-    "draw",
-    "draw_on",
-    "error_bound",
-]
-
 _LEAST_IMAGES = 100  # "average value for over 100 images"
 _LEAST_PX = 3
 _MARKED_PX = 32

@@ -8,8 +8,6 @@ from typing import Final
 
 from btnet.cli.command_line import run_program
 
-__all__ = ["COMMANDS", "main"]
-
 GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     "the paper in miniature": {
         "demo": "btnet_lab.cli.demo",

@@ -16,8 +16,6 @@ from btnet.data.views import normalise, resize
 from btnet.serving.embedding import embed_images
 from btnet_lab.analysis.maps import correlation, stage_ends
 
-__all__ = ["agreement", "cosines"]
-
 _BATCH = 25
 Networks = Mapping[tuple[str, int], Backbone]
 """(model, resolution in px) -> the network that embeds faces of it."""

@@ -35,8 +35,6 @@ from btnet_lab.native_test.capture import capture_faces
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.native_test.strategies import FARS
 
-__all__ = ["CAMERAS", "camera_test"]
-
 CAMERAS: Final = {
     "as the native test": Conditions(optical_px=(6, 13), oversampling=(1, 2)),
     "dim, warm, noisy": Conditions(

@@ -16,8 +16,6 @@ from btnet.serving.verify import pair_label, parse_pair
 from btnet_lab.evidence.plan import Comparison, Plan, branch_pairs
 from btnet_lab.evidence.record import Record
 
-__all__ = ["all_comparisons", "compare"]
-
 _TABLE, _BRANCH = "table2", "phi_bt"
 _STEPS = "table4"
 _AGAINST_BRANCH = ("table5", "fig7", "beyond")

@@ -12,16 +12,6 @@ from btnet_lab.evidence.record import Record, mean_accuracy
 from btnet_lab.evidence.state import clock
 from btnet_lab.report.table import Column, Row, Table
 
-__all__ = [
-    "about_table",
-    "choices_table",
-    "comparisons_table",
-    "costs_table",
-    "difference_table",
-    "kilobytes",
-    "share_learnt",
-]
-
 
 def costs_table(records: Sequence[Record]) -> Table:
     """Time, images, parameters and bytes of every row that was trained."""

@@ -35,8 +35,6 @@ from btnet.training.distributed import distributed_context
 from btnet.training.prototypes import embed_prototypes
 from btnet_lab.evidence.split import TOO_CLOSE, nested_part, split_identities, verification_pairs
 
-__all__ = ["PARTS", "Sets", "Source", "identities_of_pairs", "prepare"]
-
 PARTS = (2, 4, 8)
 """One of so many: the identities of the learning curve's smaller sets."""
 

@@ -16,8 +16,6 @@ from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.analysis.feature_maps import ModelMaps, StageMap, see
 from btnet_lab.analysis.pyramids import Level, pyramids
 
-__all__ = ["MAPS_PX", "maps_of_rendered_face", "read_levels", "read_models", "rendered_face"]
-
 MAPS_PX: Final = 14
 """Size of the face whose feature maps fig. 10 shows."""
 

@@ -27,8 +27,6 @@ from btnet_lab.report.set_plots import draw_drops, draw_radar
 from btnet_lab.report.verification_scores import pair_key
 from btnet_lab.style import MARKERS, family_styles, legend_below
 
-__all__ = ["captions", "figure_pictures", "shown_models"]
-
 _BRANCH, _HIGH_RESOLUTION = "phi_bt", "phi_hr"
 _TRUNK = "the given trunk"
 Data = Mapping[str, Any]

@@ -32,8 +32,6 @@ from btnet_lab.evidence.plan import RESOLUTIONS
 from btnet_lab.evidence.record import Record, read_records
 from btnet_lab.report.verification_scores import pair_key
 
-__all__ = ["FIGURES", "Material", "read_figures", "seconds_of_figures", "write_figures"]
-
 FIGURES: Final = "figures"
 """Folder of the files, below that of the results."""
 

@@ -10,18 +10,6 @@ from btnet_lab.evidence.record import Record
 from btnet_lab.report.table import Cell, Spread
 from btnet_lab.report.verification_scores import pair_key
 
-__all__ = [
-    "FULL",
-    "Groups",
-    "accuracy_cell",
-    "grouped",
-    "mean",
-    "members",
-    "named_rows",
-    "pairs_of",
-    "values",
-]
-
 FULL = "112&112"
 Groups = Mapping[str, Sequence[Record]]
 

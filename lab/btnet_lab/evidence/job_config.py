@@ -25,8 +25,6 @@ from btnet.training.teacher_cache import cached
 from btnet_lab.evidence.faces import Sets, Source
 from btnet_lab.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan, Row
 
-__all__ = ["LOCAL", "JobConfigs", "build_cache", "cache_bytes"]
-
 _BYTES = 2 * 2  # of a cached value: two views, float16
 
 # Where things lie and how often they are told: no part of what is learnt.

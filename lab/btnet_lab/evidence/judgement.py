@@ -12,8 +12,6 @@ import numpy as np
 from btnet_lab.evidence.groups import members
 from btnet_lab.evidence.record import Record
 
-__all__ = ["NOTE", "Difference", "difference", "signed"]
-
 NOTE = (
     "Differences are in percentage points. Significant: the 95 % interval of the paired bootstrap over people excludes "
     '0, and the difference is more than twice its standard error over seeds. "one seed": neither model has a second, '

@@ -13,8 +13,6 @@ from btnet_lab.evidence.groups import FULL, pairs_of
 from btnet_lab.evidence.record import Record
 from btnet_lab.report.verification_scores import pair_key
 
-__all__ = ["CURVES", "PAPERS_SIZE", "Curve", "curves"]
-
 CURVES: Final = {"passes": "images seen", "identities": "people, as many images seen"}
 """Place of the rows -> what the axis says."""
 

@@ -37,8 +37,6 @@ from btnet_lab.native_test.strategies import (
     score_choices,
 )
 
-__all__ = ["native_test"]
-
 _REFERENCE: Final = DEFAULT_STRATEGY.label
 _LEARNT: Final = ("optical", "fused, max", "fused, optical")
 

@@ -12,8 +12,6 @@ from btnet_lab.evidence.photographed import NATIVE
 from btnet_lab.report.page import Section
 from btnet_lab.report.table import Cell, Column, Row, Table
 
-__all__ = ["native_answers", "native_sections"]
-
 _LEAD = (
     "Probes that were small when taken: the scene around the face is blurred by a lens, sampled by a sensor, made "
     "noisy and stored as JPEG; the probe is aligned at its own size, by landmarks with a detector's errors. The "

@@ -18,8 +18,6 @@ from btnet_lab.evidence.record import read_records
 from btnet_lab.evidence.sections import answers, sections
 from btnet_lab.report.page import Picture, html_page, markdown_page, picture_of
 
-__all__ = ["about_file", "write_page"]
-
 _TITLE = "Evidence on real faces"
 _LEAD = (
     "Written by btnet-lab evidence from the {count} result files in {folder}. The faces shown are rendered and "

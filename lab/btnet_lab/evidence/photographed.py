@@ -20,17 +20,6 @@ from btnet.serving.face_model import FaceModel
 from btnet.serving.loading import load_model
 from btnet_lab.evidence.faces import Sets
 
-__all__ = [
-    "NATIVE",
-    "TEST",
-    "Pairs",
-    "is_made",
-    "join_branches",
-    "made_of",
-    "pairs_of_strangers",
-    "training_faces",
-]
-
 NATIVE: Final = "native"
 """Folder of the result files below the run's results, and of selectors below the run."""
 

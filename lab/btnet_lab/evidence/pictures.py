@@ -19,8 +19,6 @@ from btnet_lab.report.set_plots import draw_accuracies, plot_means
 from btnet_lab.report.verification_scores import pair_key
 from btnet_lab.style import MARKERS, legend_below
 
-__all__ = ["pictures"]
-
 Comparisons = Sequence[Mapping[str, Any]]
 
 

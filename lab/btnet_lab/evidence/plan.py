@@ -9,19 +9,6 @@ from typing import Any, Final
 
 from btnet.training.configuration import WEIGHTS
 
-__all__ = [
-    "BRANCH",
-    "GIVEN_TRUNK",
-    "RESOLUTIONS",
-    "TRUNK",
-    "Comparison",
-    "Job",
-    "Plan",
-    "Row",
-    "Sweep",
-    "branch_pairs",
-]
-
 RESOLUTIONS: Final = (28, 14, 7)
 BRANCH, TRUNK = "evidence_branch", "evidence_trunk"
 GIVEN_TRUNK: Final = ""

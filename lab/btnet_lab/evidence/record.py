@@ -27,8 +27,6 @@ from btnet.serving.verify import Pair, pair_label, verify
 from btnet_lab.evidence.plan import Job, Sweep
 from btnet_lab.report.results import number, read_results
 
-__all__ = ["Cost", "Record", "choose", "measure", "read_records"]
-
 _MORE = "evidence"
 
 

@@ -9,8 +9,6 @@ from typing import Final
 from btnet_lab.evidence.faces import PARTS
 from btnet_lab.evidence.plan import BRANCH, RESOLUTIONS, TRUNK, Comparison, Plan, Row, Sweep, branch_pairs
 
-__all__ = ["full_plan", "quick_plan"]
-
 _PASSES: Final = 8
 # Half the passes choose settings at half the cost; a quarter those of a whole trunk, whose passes cost most.
 _CHOICE: Final = {"num_epoch": _PASSES // 2}

@@ -30,8 +30,6 @@ from btnet_lab.evidence.plan import RESOLUTIONS, Job, Plan, Row, Sweep
 from btnet_lab.evidence.record import Cost, Record, choose, measure, read_records
 from btnet_lab.evidence.state import DONE, State, clock, key_of
 
-__all__ = ["Runner"]
-
 
 class Runner:
     """One evidence run in one folder.

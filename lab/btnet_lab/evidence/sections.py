@@ -15,8 +15,6 @@ from btnet_lab.evidence.tables import accuracies, against_plain, beyond, kept_ta
 from btnet_lab.report.page import Picture, Section
 from btnet_lab.report.table import Table
 
-__all__ = ["answers", "sections"]
-
 _SAID = "What the evidence says"
 _TABLE_2 = "Table 2: models and resolutions"
 _TABLE_4 = "Table 4: what each part adds, 14 px"

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TOO_CLOSE", "Split", "nested_part", "split_identities", "verification_pairs"]
-
 TOO_CLOSE = 0.55
 """Cosine of two prototypes from which on they may be one person."""
 

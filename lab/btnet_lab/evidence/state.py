@@ -17,8 +17,6 @@ from btnet.serving.results import write_result
 from btnet_lab.evidence.plan import Job
 from btnet_lab.evidence.record import Cost, Record
 
-__all__ = ["Entry", "State", "clock"]
-
 DONE, RUNNING, FAILED, WAITING = "done", "running", "failed", "waiting"
 _PROGRESS = re.compile(r"step (\d+)/(\d+) .* left ([\d:]+)")
 

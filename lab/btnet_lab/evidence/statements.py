@@ -13,8 +13,6 @@ from btnet_lab.evidence.learning import CURVES, PAPERS_SIZE, curves
 from btnet_lab.evidence.record import Record
 from btnet_lab.report.table import Column, Row, Table
 
-__all__ = ["BRANCH", "HIGH_RESOLUTION", "beyond_name", "plain_label", "statements"]
-
 BRANCH, PLUS, HIGH_RESOLUTION = "phi_bt", "phi_bt plus", "phi_hr"
 Comparisons = Sequence[Mapping[str, Any]]
 _SIGNIFICANT = "significant"

@@ -18,8 +18,6 @@ from btnet_lab.report.published import Published, accuracies_and_gains, publishe
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import pair_key
 
-__all__ = ["accuracies", "against_plain", "beyond", "kept_table", "steps", "table2"]
-
 _MATCHED, _MULTI_RESOLUTION = "phi_mm", "phi_mr v1"
 _SEE = "Significant: as defined at the top of the page."
 _PAPERS = (

@@ -21,8 +21,6 @@ from btnet.backbones.backbone import Backbone
 from btnet.data.views import normalise
 from btnet.method.btnet import BTNet
 
-__all__ = ["ENOUGH_FACES", "LEAST_FACES", "adapted_statistics", "measured_statistics"]
-
 LEAST_FACES: Final = 16
 """Fewer are refused: the variances would be those of a few people."""
 ENOUGH_FACES: Final = 256

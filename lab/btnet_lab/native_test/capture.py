@@ -15,8 +15,6 @@ from btnet.synthetic.draws import Draws
 from btnet_lab.native_test.native_set import NativeSet
 from btnet_lab.native_test.scene import Conditions, photograph
 
-__all__ = ["NativeFace", "capture_faces", "capture_pairs"]
-
 _PURPOSE: Final = 3  # of the draws; the renderer has 1 and 2
 
 

@@ -17,8 +17,6 @@ from btnet.files.npz import read_npz
 from btnet.files.text import naming
 from btnet.images.codec import decode_image, encode_png
 
-__all__ = ["NativeSet"]
-
 _FORMAT_VERSION = 1
 # Name, type and number of dimensions of the arrays in the file.
 _ARRAYS: Final = {

@@ -18,8 +18,6 @@ from btnet.images.codec import decode_image, encode_jpeg
 from btnet.serving.alignment import crop_transform
 from btnet.synthetic.draws import Draws
 
-__all__ = ["FACE_PX", "Conditions", "Photograph", "photograph"]
-
 FACE_PX: Final = 112
 """Side in px of the aligned face that a scene is built around."""
 

@@ -16,8 +16,6 @@ from btnet.serving.optical import NUM_FEATURES, OpticalSelector, blur_features
 from btnet_lab.native_test.capture import capture_faces
 from btnet_lab.native_test.scene import Conditions
 
-__all__ = ["best_cuts", "fit_selector", "fit_weights"]
-
 _RIDGE: Final = 0.1
 
 

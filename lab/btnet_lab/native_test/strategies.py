@@ -19,17 +19,6 @@ from btnet.serving.results import describe_model, plain, result_document
 from btnet.serving.selection import STRATEGIES, selected_resolutions
 from btnet_lab.native_test.native_set import NativeSet
 
-__all__ = [
-    "FARS",
-    "NativeEmbeddings",
-    "NativeScore",
-    "embed_natively",
-    "native_choices",
-    "native_document",
-    "native_rows",
-    "score_choices",
-]
-
 FARS: Final = (1e-2, 1e-3)
 _BLURRED: Final = 2.0
 """Pixels per px of detail from which on a face counts as blurred."""

@@ -12,8 +12,6 @@ from btnet_lab.report.sources import sources_section
 from btnet_lab.report.verification import verification_section
 from btnet_lab.report.verification_scores import collect
 
-__all__ = ["read_picture", "report_sections"]
-
 _MEDIA_TYPES = {".png": "image/png", ".svg": "image/svg+xml"}
 _Layout = Callable[[Sequence[ResultFile]], list[Section]]
 

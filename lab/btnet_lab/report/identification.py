@@ -15,8 +15,6 @@ from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet, number
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.roc_panels import draw_roc_panels
 
-__all__ = ["RATE_TASKS", "plain_section", "rate_sections", "survface_sections"]
-
 RATE_TASKS = {
     "survface-verification": "QMUL-SurvFace 1:1",
     "ijbc": "IJB-C",

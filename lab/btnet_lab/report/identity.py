@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["MATCHED", "Identity", "identity_of", "same_place"]
-
 MATCHED: Final = "phi_mm"
 
 

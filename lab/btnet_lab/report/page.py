@@ -14,8 +14,6 @@ from btnet_lab.report.style import STYLE
 from btnet_lab.report.table import Table, html_name, md_text, to_html, to_markdown
 from btnet_lab.style import svg_text
 
-__all__ = ["Picture", "Section", "html_page", "markdown_page", "picture_of"]
-
 _PAGE = Template("""<!DOCTYPE html>
 <html lang="en">
 <head>

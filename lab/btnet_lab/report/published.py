@@ -9,16 +9,6 @@ from typing import Final
 
 from btnet_lab.report.table import Cell, Column, Row
 
-__all__ = [
-    "MARK",
-    "SOURCE",
-    "Published",
-    "accuracies_and_gains",
-    "has_gain",
-    "published",
-    "with_published",
-]
-
 Key = tuple[str, str]
 Published = Mapping[Key, Mapping[str, float]]
 """(model, setting) -> column -> number."""

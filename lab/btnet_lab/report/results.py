@@ -18,17 +18,6 @@ from btnet.serving import verify
 from btnet.serving.verification_report import PROTOCOL
 from btnet_lab.report.identity import Identity, identity_of
 
-__all__ = [
-    "NOT_MEASURED",
-    "ResultFile",
-    "ResultSet",
-    "find_results",
-    "number",
-    "pair_label",
-    "read_results",
-    "sides_of",
-]
-
 NOT_MEASURED = (
     "- at a rate: fewer than 1 / rate impostors in the set cannot measure it, or a model has no number."
 )

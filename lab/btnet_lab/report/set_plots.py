@@ -16,8 +16,6 @@ from matplotlib.ticker import PercentFormatter
 from btnet.evaluation.plots import math_name, new_figure, tidy
 from btnet_lab.style import colour_of, family_styles, legend_below
 
-__all__ = ["MIN_RADAR_SETS", "accuracy_lost", "draw_accuracies", "draw_drops", "draw_radar", "plot_means"]
-
 MIN_RADAR_SETS = 3
 BySet = Mapping[str, float | None]
 

@@ -11,8 +11,6 @@ from btnet_lab.report.published import MARK, SOURCE
 from btnet_lab.report.results import ResultFile
 from btnet_lab.report.table import Column, Row, Table
 
-__all__ = ["sources_section"]
-
 
 def sources_section(files: Sequence[ResultFile]) -> Section:
     """Fingerprints, checksums and versions, so that every number can be traced."""

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["Column", "Row", "Spread", "Table", "html_name", "md_text", "to_html", "to_markdown"]
-
 _UNKNOWN = "-"
 
 

@@ -15,8 +15,6 @@ from btnet_lab.report.set_plots import MIN_RADAR_SETS, accuracy_lost, draw_accur
 from btnet_lab.report.table import Cell, Column, Row, Table
 from btnet_lab.report.verification_scores import VerificationScores, pair_key
 
-__all__ = ["verification_section"]
-
 _PAPERS_ROWS = (
     "Rows marked paper (Tables 2, 4 and 5): IResNet-50 trained on MS1MV3, average of LFW, CFP-FF, CFP-FP, AgeDB-30, "
     "CALFW and CPLFW. They are other faces and other training than ours: compare differences, not levels."

@@ -10,8 +10,6 @@ from typing import Any
 from btnet_lab.report.identity import MATCHED, Identity
 from btnet_lab.report.results import ResultFile, number, pair_label, sides_of
 
-__all__ = ["HIGH_RESOLUTION", "MATCHED", "VerificationScores", "collect", "pair_key"]
-
 HIGH_RESOLUTION = "phi_hr"
 
 
