@@ -17,7 +17,7 @@ from btnet.serving.face_model import FaceModel
 from btnet.serving.fusion import fuse, fusion_weights, one_hot
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector, blur_features
 from btnet.synthetic.faces import SyntheticFaces
-from btnet_lab.native_test.capture import capture_faces
+from btnet_lab.native_test.native_set import capture_faces
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.native_test.selector_fit import best_cuts, fit_selector
 from tiny_models import CANONICAL, crops_of, tiny_btnet

@@ -58,8 +58,7 @@ def run(args: argparse.Namespace) -> None:
     """Make or read the set; score every model under every choice, print the tables, write what was asked for."""
     from btnet.data.pairs import read_pairs
     from btnet.files.digest import sha256
-    from btnet_lab.native_test.capture import capture_pairs
-    from btnet_lab.native_test.native_set import NativeSet
+    from btnet_lab.native_test.native_set import NativeSet, capture_pairs
     from btnet_lab.native_test.strategies import (
         FARS,
         embed_natively,

@@ -21,7 +21,7 @@ from btnet.serving.face_model import FaceModel
 from btnet.serving.results import plain, result_document, write_result
 from btnet.serving.selection import DEFAULT_STRATEGY, selected_sizes
 from btnet_lab.evidence.faces import Sets
-from btnet_lab.evidence.photographed import (
+from btnet_lab.evidence.native import (
     NATIVE,
     TEST,
     is_made,
@@ -31,7 +31,7 @@ from btnet_lab.evidence.photographed import (
     training_faces,
 )
 from btnet_lab.native_test.camera import adapted_statistics
-from btnet_lab.native_test.capture import capture_faces
+from btnet_lab.native_test.native_set import capture_faces
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.native_test.strategies import FARS
 

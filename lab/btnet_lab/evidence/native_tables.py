@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from btnet_lab.evidence.cost_tables import difference_table
-from btnet_lab.evidence.photographed import NATIVE
+from btnet_lab.evidence.native import NATIVE
 from btnet_lab.report.page import Section
 from btnet_lab.report.table import Cell, Column, Row, Table
 

@@ -10,8 +10,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from btnet.evaluation.plots import COLOURS, LINES, math_name, new_figure, tidy
 from btnet_lab.analysis import allocation
-from btnet_lab.evidence.groups import FULL, Groups, grouped, mean, members, pairs_of, values
-from btnet_lab.evidence.judgement import difference
+from btnet_lab.evidence.groups import FULL, Groups, difference, grouped, mean, members, pairs_of, values
 from btnet_lab.evidence.learning import CURVES, PAPERS_SIZE, Curve, curves
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import BRANCH, beyond_name

@@ -7,8 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from btnet_lab.evidence.cost_tables import about_table, choices_table, comparisons_table, costs_table
-from btnet_lab.evidence.groups import grouped
-from btnet_lab.evidence.judgement import NOTE
+from btnet_lab.evidence.groups import NOTE, grouped
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import statements
 from btnet_lab.evidence.tables import accuracies, against_plain, beyond, kept_table, steps, table2

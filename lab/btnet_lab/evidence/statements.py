@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from btnet_lab.evidence.groups import FULL, Groups, grouped, mean, pairs_of
-from btnet_lab.evidence.judgement import Difference, difference, signed
+from btnet_lab.evidence.groups import FULL, Difference, Groups, difference, grouped, mean, pairs_of, signed
 from btnet_lab.evidence.learning import CURVES, PAPERS_SIZE, curves
 from btnet_lab.evidence.record import Record
 from btnet_lab.report.table import Column, Row, Table

@@ -10,8 +10,7 @@ import numpy as np
 
 from btnet.evaluation.summary import GainBaselines, gains
 from btnet_lab.evidence.cost_tables import kilobytes, share_learnt
-from btnet_lab.evidence.groups import FULL, Groups, accuracy_cell, mean, pairs_of
-from btnet_lab.evidence.judgement import difference
+from btnet_lab.evidence.groups import FULL, Groups, accuracy_cell, difference, mean, pairs_of
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.statements import HIGH_RESOLUTION, plain_label
 from btnet_lab.report.published import Published, accuracies_and_gains, published, with_published

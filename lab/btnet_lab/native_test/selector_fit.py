@@ -13,7 +13,7 @@ from btnet.evaluation.cosine import unit_normalise
 from btnet.serving.embedding import Embed, embed_images
 from btnet.serving.face_model import FaceModel
 from btnet.serving.optical import NUM_FEATURES, OpticalSelector, blur_features
-from btnet_lab.native_test.capture import capture_faces
+from btnet_lab.native_test.native_set import capture_faces
 from btnet_lab.native_test.scene import Conditions
 
 _RIDGE: Final = 0.1

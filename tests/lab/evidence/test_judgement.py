@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from btnet_lab.evidence.comparisons import all_comparisons
-from btnet_lab.evidence.judgement import difference, signed
+from btnet_lab.evidence.groups import difference, signed
 from btnet_lab.evidence.record import Record
 from btnet_lab.evidence.rows import full_plan
 from stand_in import stand_in_records

@@ -17,9 +17,8 @@ from btnet.serving.loading import load_model
 from btnet.synthetic.faces import SyntheticFaces
 from btnet_lab.evidence.cameras import camera_test
 from btnet_lab.evidence.faces import Sets
-from btnet_lab.evidence.native import native_test
+from btnet_lab.evidence.native import join_branches, native_test
 from btnet_lab.evidence.native_tables import native_sections
-from btnet_lab.evidence.photographed import join_branches
 from btnet_lab.evidence.split import verification_pairs
 from btnet_lab.native_test.scene import Conditions
 from btnet_lab.report.table import Table, to_markdown

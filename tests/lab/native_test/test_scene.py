@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from btnet.serving.alignment import TEMPLATE, align_face, face_size
 from btnet.synthetic.draws import Draws
-from btnet_lab.native_test.capture import capture_faces, capture_pairs
-from btnet_lab.native_test.native_set import NativeSet
+from btnet_lab.native_test.native_set import NativeSet, capture_faces, capture_pairs
 from btnet_lab.native_test.scene import FACE_PX, Conditions, photograph
 
 CLEAN = Conditions(
