@@ -97,15 +97,15 @@ def run(args: argparse.Namespace) -> None:
     with on_device(args, loaded.models):
         for model in loaded.models:
             with progress_bar(model.name, len(pairs.issame) * (1 + len(model.resolutions))) as progress:
-                embeddings = embed_natively(
+                gallery, probes = embed_natively(
                     model,
                     pairs,
                     batch_size=args.batch_size,
                     mirror=args.mirror,
                     progress=progress,
                 )
-            choices = native_choices(pairs, embeddings.resolutions, selector)
-            scores[model.name] = score_choices(embeddings, pairs, choices)
+            choices = native_choices(pairs, model.resolutions, selector)
+            scores[model.name] = score_choices(gallery, probes, pairs, choices)
     document = native_document(
         pairs,
         scores,

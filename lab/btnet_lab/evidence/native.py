@@ -85,9 +85,9 @@ def native_test(
             selector = fit_selector(faces, model, seed=seed, interpolation=views, embed=store)
             selector.save(folder / NATIVE / f"{_slug(name)}.selector.json")
             selectors[name] = {"cuts": {str(r): cut for r, cut in selector.cuts.items()}}
-        embeddings = embed_natively(model, pairs, interpolation=views, mirror=mirror, embed=store)
-        choices = native_choices(pairs, embeddings.resolutions, selector)
-        scores[name] = score_choices(embeddings, pairs, choices)
+        gallery, probes = embed_natively(model, pairs, interpolation=views, mirror=mirror, embed=store)
+        choices = native_choices(pairs, model.resolutions, selector)
+        scores[name] = score_choices(gallery, probes, pairs, choices)
     document = native_document(
         pairs,
         scores,

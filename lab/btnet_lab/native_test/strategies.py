@@ -25,24 +25,6 @@ _BLURRED: Final = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class NativeEmbeddings:
-    """A model's answers to a native set.
-
-    Attributes:
-        gallery: by the trunk, float32 [P, D].
-        probes: by the network of each resolution, float32 [P, D].
-    """
-
-    gallery: NDArray[np.float32]
-    probes: Mapping[int, NDArray[np.float32]]
-
-    @property
-    def resolutions(self) -> tuple[int, ...]:
-        """That there are networks for, in px."""
-        return tuple(self.probes)
-
-
-@dataclass(frozen=True, eq=False)
 class NativeScore:
     """How well one choice of networks verifies.
 
@@ -79,7 +61,7 @@ def embed_natively(
     mirror: bool = False,
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
-) -> NativeEmbeddings:
+) -> tuple[NDArray[np.float32], dict[int, NDArray[np.float32]]]:
     """Embed the gallery with the trunk, and every probe with every network.
 
     Args:
@@ -107,7 +89,7 @@ def embed_natively(
         )
 
     gallery = at(pairs.gallery, pairs.gallery.shape[1])
-    return NativeEmbeddings(gallery, {size: at(pairs.probes, size) for size in model.resolutions})
+    return gallery, {size: at(pairs.probes, size) for size in model.resolutions}
 
 
 def native_choices(
@@ -148,18 +130,19 @@ def native_choices(
 
 
 def score_choices(
-    embeddings: NativeEmbeddings,
+    gallery: NDArray[np.float32],
+    probes: Mapping[int, NDArray[np.float32]],
     pairs: NativeSet,
     choices: Mapping[str, NDArray[np.float64]],
 ) -> list[NativeScore]:
-    """Verify under each choice."""
+    """Verify under each choice, with what `embed_natively` gave."""
     num_impostors = int((~pairs.issame).sum())
     blurred = pairs.pixel_px >= _BLURRED * pairs.optical_px
     found = []
     for name, weights in choices.items():
-        probes = fuse(embeddings.probes, weights, embeddings.resolutions)
-        accuracy, std = kfold_accuracy(embeddings.gallery, probes, pairs.issame)
-        scores = pair_scores(embeddings.gallery, probes)
+        fused = fuse(probes, weights, tuple(probes))
+        accuracy, std = kfold_accuracy(gallery, fused, pairs.issame)
+        scores = pair_scores(gallery, fused)
         found.append(
             NativeScore(
                 choice=name,
@@ -169,9 +152,7 @@ def score_choices(
                 auc=roc_auc(scores, pairs.issame),
                 auc_sharp=_auc(scores, pairs.issame, ~blurred),
                 auc_blurred=_auc(scores, pairs.issame, blurred),
-                share_by_resolution=dict(
-                    zip(map(str, embeddings.resolutions), weights.mean(axis=0).tolist(), strict=True)
-                ),
+                share_by_resolution=dict(zip(map(str, probes), weights.mean(axis=0).tolist(), strict=True)),
                 scores=scores,
             )
         )

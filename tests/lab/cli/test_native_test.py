@@ -15,7 +15,7 @@ from btnet.serving.optical import OpticalSelector
 from btnet.serving.selection import STRATEGIES
 from btnet_lab.cli import main
 from btnet_lab.native_test.native_set import NativeSet
-from btnet_lab.native_test.strategies import NativeEmbeddings, embed_natively, native_choices, score_choices
+from btnet_lab.native_test.strategies import embed_natively, native_choices, score_choices
 from tiny_models import tiny_btnet
 
 
@@ -53,12 +53,12 @@ def test_the_command_measures_what_an_own_computation_finds(folder: Path) -> Non
     assert result["protocol"]["selector"]["model"] == "tiny"
 
     pairs, model = NativeSet.load(folder / "set.npz"), load_model(folder / "run")
-    embeddings = embed_natively(model, pairs, mirror=False)
+    gallery, by_network = embed_natively(model, pairs, mirror=False)
     selector = OpticalSelector.load(folder / "s.json")
     chosen = selector.resolutions_of(selector.optical_sizes(pairs.probes), (112, 28, 7))
-    probes = np.stack([embeddings.probes[int(r)][i] for i, r in enumerate(chosen)])
-    assert found["optical"]["accuracy"] == kfold_accuracy(embeddings.gallery, probes, pairs.issame)[0]
-    scores = pair_scores(embeddings.gallery, probes)
+    probes = np.stack([by_network[int(r)][i] for i, r in enumerate(chosen)])
+    assert found["optical"]["accuracy"] == kfold_accuracy(gallery, probes, pairs.issame)[0]
+    scores = pair_scores(gallery, probes)
     # Ten pairs of different people carry no FAR of 0.01.
     assert found["optical"]["tar_at_far"] == {"0.01": None, "0.001": None}
     assert found["optical"]["auc"] == roc_auc(scores, pairs.issame)
@@ -75,10 +75,10 @@ def test_a_choice_of_the_better_network_for_each_face_scores_above_either() -> N
     probes = np.where(issame[:, None], people, generator.normal(size=people.shape)).astype(np.float32)
     sees_small = np.arange(count) % 4 < 2
     noise = generator.normal(size=people.shape).astype(np.float32)
-    embeddings = NativeEmbeddings(
-        people,
-        {28: np.where(sees_small[:, None], noise, probes), 7: np.where(sees_small[:, None], probes, noise)},
-    )
+    by_network = {
+        28: np.where(sees_small[:, None], noise, probes),
+        7: np.where(sees_small[:, None], probes, noise),
+    }
     pairs = NativeSet(
         gallery=np.zeros((count, 8, 8, 3), np.uint8),
         probes=[np.zeros((9, 9, 3), np.uint8)] * count,
@@ -90,7 +90,7 @@ def test_a_choice_of_the_better_network_for_each_face_scores_above_either() -> N
     )
     right = np.column_stack([~sees_small, sees_small]).astype(np.float64)
     one, other, best = score_choices(
-        embeddings, pairs, {"28": np.eye(2)[[0] * count], "7": np.eye(2)[[1] * count], "right": right}
+        people, by_network, pairs, {"28": np.eye(2)[[0] * count], "7": np.eye(2)[[1] * count], "right": right}
     )
     assert best.accuracy == best.auc == best.auc_sharp == best.auc_blurred == 1
     assert max(one.auc, other.auc) < 0.95
