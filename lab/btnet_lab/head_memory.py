@@ -95,17 +95,8 @@ def plain_head_memory(
     The centres are normalised inside the graph; cosines are clamped, the margin is put in where a mask says, then
     comes torch's cross entropy (over the rank's own columns: it stands in for one over all): each out of place.
     The gradient has the shape of all centres, those that were not sampled included. Frozen means that the
-    optimiser is not given the centres: their gradient is computed all the same.
-
-    Args:
-        num_classes: of the whole classifier.
-        world_size: number of ranks.
-        batch_size: images per rank.
-        embedding_size: D.
-        sample_rate: share of the classes that take part in a step.
-        frozen: the centres do not learn.
-        replicated: every rank holds all classes and sees its own rows (plain data parallel), instead of its
-            share of the classes and the rows of all.
+    optimiser is not given the centres: their gradient is computed all the same. `replicated`: every rank holds all
+    classes and sees its own rows (plain data parallel), instead of its share of the classes and the rows of all.
     """
     start, stop = (0, num_classes) if replicated else shard_range(num_classes, 0, world_size)
     num_rows = batch_size * (1 if replicated else world_size)

@@ -9,12 +9,11 @@ from typing import Final
 import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
 from btnet.data.views import down_up
-from btnet.evaluation.plots import COLOURS, LINES, new_figure, tidy
+from btnet.evaluation.plots import COLOURS, LINES, tidy
 from btnet.images.resize import resize
 from btnet_lab.analysis.output import TableRow
 
@@ -149,17 +148,11 @@ def rows(measure: Measure, errors: Errors) -> Iterator[TableRow]:
             }
 
 
-def draw(measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()) -> Figure:
-    """A curve per interpolation, the band of one standard deviation over images, 32 px marked."""
-    figure = new_figure(5.6, 3.8)
-    draw_on(figure.add_subplot(), measure, errors, num_images, branches)
-    return figure
+def draw(axes: Axes, measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()) -> None:
+    """A curve per interpolation, with 32 px marked and, on the first, the resolutions of `branches`.
 
-
-def draw_on(
-    axes: Axes, measure: Measure, errors: Errors, num_images: int, branches: Sequence[int] = ()
-) -> None:
-    """As `draw`, in a picture of several."""
+    The band around the first is one standard deviation over the images.
+    """
     for index, (name, found) in enumerate(errors.items()):
         x = [e.resolution for e in found]
         mean, std = (np.array([getattr(e, key) for e in found]) for key in ("mean", "std"))

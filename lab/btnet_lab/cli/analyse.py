@@ -90,6 +90,7 @@ def _add_error_curve(parser: argparse.ArgumentParser) -> None:
 
 
 def _error_curve(args: argparse.Namespace, measure: Measure) -> Drawn:
+    from btnet.evaluation.plots import new_figure
     from btnet_lab.analysis import upsampling_error as analysis
     from btnet_lab.analysis.sample_faces import sample_faces
 
@@ -101,7 +102,9 @@ def _error_curve(args: argparse.Namespace, measure: Measure) -> Drawn:
         )
     resolutions = sorted({*range(args.smallest, size, args.step), size})
     errors = {name: measure.of(images, resolutions, name) for name in args.interpolation}
-    return analysis.draw(measure, errors, len(images), (7, 14, 28, 56)), analysis.rows(measure, errors)
+    figure = new_figure(5.6, 3.8)
+    analysis.draw(figure.add_subplot(), measure, errors, len(images), (7, 14, 28, 56))
+    return figure, analysis.rows(measure, errors)
 
 
 def _architecture(args: argparse.Namespace) -> Drawn:

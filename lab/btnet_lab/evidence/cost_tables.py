@@ -128,7 +128,7 @@ def choices_table(tried: Groups, about: Mapping[str, Any]) -> Table:
     return Table("Settings tried", "method", columns, tuple(rows), (note,))
 
 
-def about_table(about: Mapping[str, Any], seconds_of_figures: float | None = None) -> Table:
+def about_table(about: Mapping[str, Any]) -> Table:
     """Sets, and work that rows share."""
     rows = []
     for name, facts in dict(about.get("sets", {})).items():
@@ -138,8 +138,6 @@ def about_table(about: Mapping[str, Any], seconds_of_figures: float | None = Non
         rows.append(Row(f"set {name}", (text, None, None)))
     for name, entry in dict(about.get("shared", {})).items():
         rows.append(Row(name, (None, clock(entry["seconds"]), float(entry["cpu_seconds"]))))
-    if seconds_of_figures is not None:
-        rows.append(Row("data of the figures", (None, clock(seconds_of_figures), None)))
     columns = (
         Column("facts", best=""),
         Column("wall time", best="", narrow=True),

@@ -58,14 +58,17 @@ def _errors(data: Data) -> dict[str, list[upsampling_error.SizeError]]:
 
 
 def _error_bound(data: Data) -> Figure:
-    return upsampling_error.draw(upsampling_error.ERROR_BOUND, _errors(data), data["num_faces"], RESOLUTIONS)
+    figure = new_figure(5.6, 3.8)
+    bound = upsampling_error.ERROR_BOUND
+    upsampling_error.draw(figure.add_subplot(), bound, _errors(data), data["num_faces"], RESOLUTIONS)
+    return figure
 
 
 def _upsampling(data: Data) -> Figure:
     figure = new_figure(9.6, 3.9)
     left, right = figure.subplots(1, 2)
     marked = [point["resolution"] for point in data["cosine"] if point["model"] == _BRANCH]
-    upsampling_error.draw_on(left, upsampling_error.DOWN_UP, _errors(data), data["num_faces"], marked)
+    upsampling_error.draw(left, upsampling_error.DOWN_UP, _errors(data), data["num_faces"], marked)
     for index, model in enumerate((_HIGH_RESOLUTION, _BRANCH)):
         points = sorted((p["resolution"], p["mean"], p["std"]) for p in data["cosine"] if p["model"] == model)
         if not points:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from collections.abc import Callable
 from dataclasses import asdict, astuple, dataclass
 from functools import cached_property
@@ -104,7 +103,7 @@ def write_figures(material: Material) -> list[Path]:
     """Measure what is not there yet, or was measured on something else.
 
     Returns:
-        The files, in `figures` below the results: JSON with "digest", "seconds" and "data".
+        The files, in `figures` below the results: JSON with "digest" and "data".
 
     Raises:
         ValueError: if a result, a model or the test set is damaged.
@@ -114,14 +113,12 @@ def write_figures(material: Material) -> list[Path]:
         path = material.results / FIGURES / f"{name}.json"
         digest = _digest(material, name, of_models)
         if not path.is_file() or _read(path)["digest"] != digest:
-            start = time.monotonic()
             data = measure(material)
             if data is None:
                 continue
-            document = {"digest": digest, "seconds": round(time.monotonic() - start, 1), "data": data}
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as temporary:
-                temporary.write_text(json.dumps(document) + "\n", encoding="utf-8")
+                temporary.write_text(json.dumps({"digest": digest, "data": data}) + "\n", encoding="utf-8")
         paths.append(path)
     return paths
 
@@ -129,12 +126,6 @@ def write_figures(material: Material) -> list[Path]:
 def read_figures(results: Path) -> dict[str, dict[str, Any]]:
     """Data of the figures that were measured, by name."""
     return {path.stem: _read(path)["data"] for path in sorted((results / FIGURES).glob("*.json"))}
-
-
-def seconds_of_figures(results: Path) -> float | None:
-    """That measuring all of their data took; None where there are none."""
-    found = [float(_read(path).get("seconds", 0.0)) for path in (results / FIGURES).glob("*.json")]
-    return sum(found) if found else None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from btnet.evaluation.plots import save_figure
 from btnet.files.atomic import replacing
 from btnet_lab.evidence.figure_pictures import captions, figure_pictures
-from btnet_lab.evidence.figures import read_figures, seconds_of_figures
+from btnet_lab.evidence.figures import read_figures
 from btnet_lab.evidence.native_tables import native_answers, native_sections
 from btnet_lab.evidence.pictures import pictures
 from btnet_lab.evidence.record import read_records
@@ -60,7 +60,7 @@ def write_page(folder: Path, page: Path) -> list[Path]:
     drawn = {**pictures(records, about.get("comparisons", [])), **figure_pictures(data)}
     words = captions(records, data)
     charts = {name: _picture(name, figure, words[name]) for name, figure in drawn.items()}
-    paper = sections(records, about, data, charts, seconds_of_figures(folder))
+    paper = sections(records, about, data, charts)
     whole = [*paper, *native_sections(folder)]
     short = [*answers(paper), *native_answers(folder)]
     lead = _LEAD.format(folder=folder.name, count=len(records))

@@ -25,7 +25,6 @@ def sections(
     about: Mapping[str, Any],
     figures: Mapping[str, Mapping[str, Any]],
     charts: Mapping[str, Picture],
-    seconds_of_figures: float | None = None,
 ) -> list[Section]:
     """Everything that the result files can say."""
     comparisons = about.get("comparisons", [])
@@ -73,7 +72,7 @@ def sections(
         ("All paired differences", [comparisons_table(records, comparisons)] if comparisons else []),
         ("What it cost", [costs_table(records)]),
         ("Hyper-parameters tried", [choices_table(of["choices"], about)] if "choices" in of else []),
-        ("Data and shared work", [about_table(about, seconds_of_figures)]),
+        ("Data and shared work", [about_table(about)]),
     ]  # fmt: skip
     return [
         Section(title, lead=NOTE if title == _SAID else "", blocks=blocks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -76,18 +77,14 @@ def embed_natively(
     Raises:
         ValueError: as `FaceModel.embed`.
     """
-
-    def at(faces: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], size: int) -> NDArray[np.float32]:
-        return model.embed(
-            faces,
-            size,
-            interpolation=interpolation,
-            batch_size=batch_size,
-            mirror=mirror,
-            progress=progress,
-            embed=embed,
-        )
-
+    at = partial(
+        model.embed,
+        interpolation=interpolation,
+        batch_size=batch_size,
+        mirror=mirror,
+        progress=progress,
+        embed=embed,
+    )
     gallery = at(pairs.gallery, pairs.gallery.shape[1])
     return gallery, {size: at(pairs.probes, size) for size in model.resolutions}
 

@@ -24,7 +24,7 @@ from btnet_lab.evidence.figure_maps import (
     rendered_face,
 )
 from btnet_lab.evidence.figure_pictures import shown_models
-from btnet_lab.evidence.figures import read_figures, seconds_of_figures
+from btnet_lab.evidence.figures import read_figures
 from tiny_models import tiny_btnet
 
 MODEL = tiny_btnet()
@@ -85,7 +85,6 @@ def test_of_each_family_the_best_on_average_is_shown() -> None:
 @pytest.mark.parametrize("text", ["{", "[1]", '{"data": {}}'])
 def test_a_damaged_file_is_named_with_what_to_do(tmp_path: Path, text: str) -> None:
     assert read_figures(tmp_path) == {}
-    assert seconds_of_figures(tmp_path) is None
     path = tmp_path / "figures" / "costs.json"
     path.parent.mkdir()
     path.write_text(text)
