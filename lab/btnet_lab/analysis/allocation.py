@@ -56,10 +56,6 @@ def read_allocations(runs: Iterable[str | Path], results: Iterable[str | Path] =
         runs: folders with trunk and branches.
         results: result files of `btnet evaluate` in which the runs are found by their paths; without, each
             run's own results/*.json are read.
-
-    Raises:
-        FileNotFoundError: if a run or its results are missing.
-        ValueError: if a folder holds no branch, a file is damaged, or no accuracy belongs to a run.
     """
     shared = [read_results(path) for path in find_results(results)]
     found = []

@@ -58,9 +58,6 @@ def pyramids(
         model: a trunk, or trunk and branches.
         face: uint8 RGB [S, S, 3].
         interpolation: one of `btnet.data.INTERPOLATIONS`.
-
-    Raises:
-        ValueError: if the model is a network of one small resolution: it has no pyramid to compare.
     """
     trunk = model.trunk if isinstance(model, BTNet) else model
     size = trunk.canonical_size

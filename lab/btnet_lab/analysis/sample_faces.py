@@ -20,10 +20,6 @@ def sample_faces(spec: str, num_images: int, size: int = 112) -> NDArray[np.uint
 
     Returns:
         uint8 RGB [N, size, size, 3].
-
-    Raises:
-        ValueError: if the set has fewer images, or one is not aligned.
-        FileNotFoundError: if the set does not exist.
     """
     faces = open_faces(spec)
     if not 1 <= num_images <= len(faces):

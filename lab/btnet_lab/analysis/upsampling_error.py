@@ -101,9 +101,6 @@ def down_up_error(
 
     Returns:
         One error per resolution.
-
-    Raises:
-        ValueError: if there is no image, or it or the interpolation is of another kind.
     """
 
     def rmse(batch: Tensor, size: int) -> Tensor:

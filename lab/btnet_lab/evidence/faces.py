@@ -92,12 +92,7 @@ class Sets:
 
 
 def prepare(source: Source, folder: Path) -> Sets:
-    """Make the sets, or find them made.
-
-    Raises:
-        ValueError: if they were made of something else, or a face or a list is at fault.
-        FileNotFoundError: if something is not there.
-    """
+    """Make the sets, or find them made."""
     sets = Sets(folder)
     trunk = fingerprint(load_trunk(source.trunk).state_dict())
     made_of = {

@@ -104,9 +104,6 @@ def write_figures(material: Material) -> list[Path]:
 
     Returns:
         The files, in `figures` below the results: JSON with "digest" and "data".
-
-    Raises:
-        ValueError: if a result, a model or the test set is damaged.
     """
     paths = []
     for name, (measure, of_models) in _MEASURES.items():

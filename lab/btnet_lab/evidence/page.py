@@ -46,10 +46,6 @@ def write_page(folder: Path, page: Path) -> list[Path]:
 
     Returns:
         What was written.
-
-    Raises:
-        FileNotFoundError: if there is no result.
-        ValueError: if one is damaged.
     """
     records = read_records(folder)
     if not records:

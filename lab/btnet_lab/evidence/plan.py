@@ -123,11 +123,7 @@ class Comparison:
 class Plan:
     """All that is run: rows, each behind the sweep of its method, then the tests on photographed faces.
 
-    Attributes:
-        rows: see `Row`.
-        sweeps: see `Sweep`.
-        comparisons: see `Comparison`.
-        native: what is measured on photographed faces: name in the table -> rows whose branches are joined.
+    What is measured on photographed faces is `native`: name in the table -> rows whose branches are joined.
     """
 
     rows: Sequence[Row]

@@ -106,17 +106,8 @@ def measure(
 ) -> dict[str, float]:
     """Verify a job's model and write its result file.
 
-    Args:
-        job: that was run.
-        model_path: its run folder, or a trunk.
-        given_trunk: embedded the existing gallery.
-        test: the .bin set.
-        pairs: of resolutions.
-        result: JSON file to write.
-        store: of embeddings.
-        interpolation: of the views.
-        device: that the networks run on.
-        about: what `Record` keeps of the training: "settings", "cost", "data", "order" and "digest".
+    `given_trunk` embedded the existing gallery. `about` is what `Record` keeps of the training: "settings", "cost",
+    "data", "order" and "digest".
 
     Returns:
         Accuracy by pair.
@@ -144,11 +135,7 @@ def measure(
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All result files of a folder, in the order of the plan.
-
-    Raises:
-        ValueError: if one is damaged, or lacks what an evidence run adds.
-    """
+    """All result files of a folder, in the order of the plan."""
     return sorted(
         map(_read, folder.glob("*.json")), key=lambda record: (record.order, record.name, record.seed)
     )
@@ -156,10 +143,6 @@ def read_records(folder: Path) -> list[Record]:
 
 def choose(sweep: Sweep, records: Iterable[Record]) -> dict[str, Any] | None:
     """The settings of a sweep that did best on the people that choices are made on.
-
-    Args:
-        sweep: with its grid.
-        records: of its rows, and others.
 
     Returns:
         Key -> value, by the mean accuracy over all pairs but 112&112 (the first of equals); None before a row was

@@ -93,15 +93,7 @@ class Runner:
         return not self._failed
 
     def sum_up(self) -> list[Path]:
-        """Compare the rows that are measured, and write the page of them; a run may go on meanwhile.
-
-        Returns:
-            The files of the page.
-
-        Raises:
-            FileNotFoundError: if nothing is measured yet.
-            ValueError: if a result, a model or the test set is damaged.
-        """
+        """Compare the rows that are measured, and write the page of them; a run may go on meanwhile."""
         if not read_records(self.at.results):
             raise FileNotFoundError(
                 f"{self.folder}: nothing is measured there yet; run `btnet-lab evidence` first"
@@ -162,11 +154,7 @@ class Runner:
             show(f"photographed faces: failed: {error}")
 
     def show_status(self, *, alive: bool) -> None:
-        """Print all jobs, and when they may end.
-
-        Args:
-            alive: whether somebody runs them now.
-        """
+        """Print all jobs, and when they may end."""
         self.state.show(self.plan.jobs(), self.expected_images(), self.at.runs, alive=alive)
 
     def _write_about(self) -> None:

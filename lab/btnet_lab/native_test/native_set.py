@@ -70,11 +70,7 @@ class NativeSet:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write an .npz without pickle, images as PNG; equal sets give equal bytes.
-
-        Raises:
-            ValueError: for another ending.
-        """
+        """Write an .npz without pickle, images as PNG; equal sets give equal bytes."""
         if path.suffix != ".npz":
             raise ValueError(f"{path}: name the native set *.npz")
         encoded = [encode_png(image) for image in (*self.gallery, *self.probes)]
@@ -159,15 +155,6 @@ def capture_faces(
 
     A crop's side is the face's size by the landmarks that were found (`face_size`), as in `Recognizer.align`: like
     its box it differs a little from the true one. A face's photograph depends on its number and on no other face.
-
-    Args:
-        faces: uint8 RGB [112, 112, 3] each, numbered as they come.
-        conditions: to draw from.
-        seed: of everything random.
-        progress: called with 1 for each face done.
-
-    Raises:
-        ValueError: as `photograph`.
     """
     captured = []
     for number, face in enumerate(faces):

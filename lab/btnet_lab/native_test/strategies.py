@@ -73,9 +73,6 @@ def embed_natively(
         mirror: add the embedding of the mirror image.
         progress: called with the number of embeddings made.
         embed: as in `FaceModel.embed`.
-
-    Raises:
-        ValueError: as `FaceModel.embed`.
     """
     at = partial(
         model.embed,

@@ -36,12 +36,7 @@ def report_sections(files: Sequence[ResultFile], pictures: Sequence[Picture] = (
 
 
 def read_picture(path: Path) -> Picture:
-    """A PNG or SVG, captioned by its file's name.
-
-    Raises:
-        FileNotFoundError: if it is not there.
-        ValueError: for another kind of file.
-    """
+    """A PNG or SVG, captioned by its file's name."""
     if path.suffix not in _MEDIA_TYPES:
         raise ValueError(f"{path}: the report shows {' and '.join(_MEDIA_TYPES)} pictures; convert it first")
     if not path.is_file():

@@ -54,13 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Section:
-    """A titled part of a page.
-
-    Attributes:
-        title: of the part.
-        lead: sentences below the title.
-        blocks: tables and pictures in order.
-    """
+    """A titled part of a page: sentences below the title, then tables and pictures in order."""
 
     title: str
     lead: str = ""

@@ -27,9 +27,6 @@ def draw_radar(tests: Mapping[str, Mapping[str, BySet]]) -> Figure:
 
     Args:
         tests: name of the test ("112&14") -> name of the model -> name of the set -> accuracy in [0, 1].
-
-    Raises:
-        ValueError: with fewer than three sets, or where no model has a number on all of them.
     """
     sets = list(dict.fromkeys(name for by_model in tests.values() for by in by_model.values() for name in by))
     models = list(dict.fromkeys(name for by_model in tests.values() for name in by_model))
@@ -137,9 +134,6 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
     Args:
         high: name of the model -> name of the set -> accuracy at 112&112.
         tests: as for `draw_radar`, the pairs of resolutions to compare with it.
-
-    Raises:
-        ValueError: if no model has an accuracy at both.
     """
     models = list(high)
     drops = {

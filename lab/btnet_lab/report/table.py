@@ -13,12 +13,7 @@ _UNKNOWN = "-"
 
 @dataclass(frozen=True)
 class Spread:
-    """A mean, and how it varies: "94.37 ± 0.12".
-
-    Attributes:
-        mean: of several numbers.
-        std: their standard deviation.
-    """
+    """A mean, and the standard deviation of what it is of: "94.37 ± 0.12"."""
 
     mean: float
     std: float
