@@ -45,10 +45,10 @@ def draw(costs: Costs) -> Figure:
     left.yaxis.set_minor_formatter(NullFormatter())
     left.set_ylim(top=left.get_ylim()[1] * 1.6)
     left.set_ylabel("stored per resolution, MB (float32)")
-    left.set_title("what is stored; above: learnt, of the trunk", fontsize=11)
+    left.set_title("stored; labels: learnt, % of the trunk", fontsize=11)
     _bars(right, costs, lambda c: c.flops / 1e9, lambda c: f"{c.flops / 1e9:.3g}")
     right.set_ylabel("arithmetic per face, GFLOPs")
-    right.set_title("what a face costs", fontsize=11)
+    right.set_title("computed per face", fontsize=11)
     legend_below(figure, [left])
     return figure
 

@@ -16,7 +16,7 @@ from btnet.images.resize import resize
 def feature_maps(
     network: Backbone, face: NDArray[np.uint8], resolution: int, units: list[str], interpolation: str
 ) -> dict[str, Tensor]:
-    """Maps of a face that the network sees at a resolution, as `embed_images` would show it.
+    """Feature maps of a face that the network sees at a resolution, as `embed_images` would show it.
 
     Args:
         network: in eval mode.
@@ -56,7 +56,7 @@ def correlation(first: Tensor, second: Tensor) -> float | None:
         second: [C, H', W']; another number of channels has no answer.
 
     Returns:
-        In [-1, 1]; None for different channels, or where a map is constant.
+        In [-1, 1]; None for different channels, or where a feature map is constant.
     """
     if len(first) != len(second):
         return None

@@ -113,7 +113,7 @@ def draw(levels: Sequence[Level]) -> Figure:
             show(below, level.branch)
             like = level.correlation
             below.set_xlabel("" if like is None else f"correlation {like:.2f}", fontsize=8)
-    labels = ("face, shrunk", "trunk's map\nof the full face", "branch's map\nof the shrunk face")
+    labels = ("face", "trunk's features\nof the full face", "branch's features\nof the shrunk face")
     for axes, label in zip(all_axes[:, 0], labels, strict=False):
         if axes.axison:
             axes.set_ylabel(label, fontsize=10)

@@ -1,4 +1,4 @@
-"""Fig. 1: an upper bound of what enlarging a face gets wrong, by its size; and what shrinking really takes from it."""
+"""Fig. 1: an upper bound of the error of enlarging a face, by its size; and what shrinking actually loses."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def error_bound(
 def down_up_error(
     images: NDArray[np.uint8], resolutions: Iterable[int], interpolation: str = "bilinear"
 ) -> list[SizeError]:
-    """What shrinking to r px takes from a face that is then enlarged again; not of the paper.
+    """What a face loses by shrinking to r px and enlarging again; not in the paper.
 
         e_r(x) = ||U_S(D_r(x)) - x||_2 / sqrt(3 S S)        in grey levels of 255
 

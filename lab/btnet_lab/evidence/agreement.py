@@ -1,4 +1,4 @@
-"""How near a small face comes, in maps and embedding, to what the trunk sees of the full face: over many faces."""
+"""How close features and embeddings of small faces come to the trunk's of the full faces, over many faces."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Networks = Mapping[tuple[str, int], Backbone]
 def cosines(
     trunk: Backbone, networks: Networks, faces: NDArray[np.uint8], interpolation: str
 ) -> list[dict[str, Any]]:
-    """How near a small face's embedding is to the trunk's of the full face.
+    """Cosine of small faces' embeddings with the trunk's of the full faces.
 
     Returns:
         "model", "resolution", "mean" and "std" (over faces) of the cosine, each.
@@ -41,10 +41,10 @@ def cosines(
 def agreement(
     trunk: Backbone, networks: Networks, faces: NDArray[np.uint8], interpolation: str
 ) -> list[dict[str, Any]]:
-    """How alike a small face's maps are to the trunk's of the full face, stage by stage.
+    """How similar small faces' feature maps are to the trunk's of the full faces, stage by stage.
 
     Args:
-        trunk: at canonical size; its maps of the full faces are what all are compared with.
+        trunk: at canonical size; its feature maps of the full faces are the reference.
         networks: to ask.
         faces: uint8 RGB [N, S, S, 3].
         interpolation: how they are shrunk.
@@ -52,7 +52,7 @@ def agreement(
     Returns:
         "model" and "resolution"; "stages": mean and std over faces of Pearson's correlation at the end of each stage
         and, last, of the embeddings' cosine; "coupling": mean and std of the squared error at the coupling layer as a
-        share of the trunk's map's variance (1: no better than the map's mean).
+        share of the variance of the trunk's feature map (1: no better than its mean).
     """
     ends = stage_ends(trunk)
     layers = {r: trunk.coupling_layer(r) for _, r in networks}
@@ -86,7 +86,7 @@ def _batches(faces: NDArray[np.uint8]) -> Iterator[Tensor]:
 def _run(
     network: Backbone, images: Tensor, resolution: int, interpolation: str, units: list[str]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Embeddings and maps of faces shown at a resolution, as `embed_images` shows them."""
+    """Embeddings and feature maps of faces shown at a resolution, as `embed_images` shows them."""
     views = resize(resize(images, resolution, interpolation), network.input_size, interpolation)
     with torch.inference_mode():
         x = normalise(views).contiguous(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""Tables of an evidence run beside its accuracies: cost, choices, every comparison, sets and shared work."""
+"""Further tables of an evidence run: costs, tuning, all paired differences, data sets and shared work."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def costs_table(records: Sequence[Record]) -> Table:
         Column("seeds", digits=0, best=""),
     )
     notes = (
-        "Of one seed, training alone; what is shared by several rows (teacher cache, prototypes) is listed below. Wall "
-        "time depends on what else the machine did, other rows on the same GPU included; CPU seconds do so less. Where "
-        "seeds ran on several devices, times are those of the first seed's.",
+        "Training time of one seed; shared work (teacher cache, prototypes) is listed below. Wall time "
+        "depends on what else ran on the machine, CPU seconds less so. Where seeds ran on different devices, the times "
+        "are the first seed's.",
     )
     return Table("What each row cost", "row", columns, tuple(rows), notes)
 
@@ -95,7 +95,7 @@ def difference_table(found: Iterable[tuple[str, Mapping[str, Any]]], note: str) 
     columns = (
         Column("difference, points", signed=True, best=""),
         Column("95 % interval", best="", narrow=True),
-        Column("draws in which it is not better, %", digits=2, best=""),
+        Column("bootstrap draws in which it is not better, %", digits=2, best=""),
     )
     return Table("Differences on the same people", "rows", columns, tuple(rows), (note,))
 
@@ -119,17 +119,17 @@ def choices_table(tried: Groups, about: Mapping[str, Any]) -> Table:
         )
         for label, group in tried.items()
     ]
-    columns = (*(Column(pair, best="") for pair in pairs), Column("mean of what counts", best=""))
+    columns = (*(Column(pair, best="") for pair in pairs), Column("mean except 112&112", best=""))
     choice = dict(about.get("sets", {})).get("choice", {})
     note = (
-        f"Trained on a part of the training identities, measured on {choice.get('num_pairs', 'some')} pairs of "
-        f"{choice.get('num_people', 'some')} others of them. The test pairs had no say."
+        f"Trained on some of the training identities, measured on {choice.get('num_pairs', 'some')} pairs of "
+        f"{choice.get('num_people', 'some')} others. The test pairs were not used."
     )
     return Table("Settings tried", "method", columns, tuple(rows), (note,))
 
 
 def about_table(about: Mapping[str, Any]) -> Table:
-    """Sets, and work that rows share."""
+    """Data sets, and work that several rows share."""
     rows = []
     for name, facts in dict(about.get("sets", {})).items():
         text = ", ".join(
@@ -143,4 +143,4 @@ def about_table(about: Mapping[str, Any]) -> Table:
         Column("wall time", best="", narrow=True),
         Column("CPU seconds", digits=0, best=""),
     )
-    return Table("Sets, and work that rows share", "what", columns, tuple(rows))
+    return Table("Data sets and shared work", "what", columns, tuple(rows))

@@ -1,4 +1,4 @@
-"""The paper's figures, drawn from the numbers that `btnet_lab.evidence.figures` stored."""
+"""The paper's figures, drawn from the numbers that `btnet_lab.evidence.figures` stored, and their captions."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _feature_maps(data: Data) -> Figure:
 
 
 def _agreement(data: Data) -> Figure:
-    """How like the trunk's maps of the full face a model's maps of the small face are, stage by stage."""
+    """How similar a model's features of the small face are to the trunk's of the full face, stage by stage."""
     found = data["agreement"]
     resolutions = sorted({each["resolution"] for each in found}, reverse=True)
     labels = list(dict.fromkeys(each["model"] for each in found))
@@ -126,7 +126,7 @@ def _agreement(data: Data) -> Figure:
         axes.set_title(f"faces of {r} px", fontsize=11)
         axes.set_xlabel("end of stage; embedding")
         tidy(axes)
-    all_axes[0].set_ylabel("likeness to the trunk's\nview of the full face")
+    all_axes[0].set_ylabel("similarity to the trunk's\nfeatures of the full face")
     legend_below(figure, list(all_axes), min(len(labels), 4))
     return figure
 
@@ -201,14 +201,14 @@ def captions(records: Sequence[Record], figures: Mapping[str, Mapping[str, Any]]
         f"Rows {rows['fig7']}.",
         "beyond": "Each switch minus plain phi_bt, a panel for each pair of resolutions: right of the line the switch "
         f"is better. Lines: 95 % of the bootstrap over people; full points: significant. Rows {rows['beyond']}.",
-        "learning": "Errors against images seen, and against people with as many images seen; both axes logarithmic, "
-        "bars: standard deviation over seeds. Dotted: the line of least squares where it falls, drawn on to MS1MV3's "
-        "size; it knows of no floor and is no measurement. "
+        "learning": "Errors by images seen, and by people with the same number of images seen; both axes logarithmic, "
+        "bars: standard deviation over seeds. Dotted: least-squares line, extrapolated to the size of MS1MV3; it "
+        "assumes no floor and is no measurement. "
         f"Rows {' and '.join(rows[place] for place in ('passes', 'identities') if rows[place])}.",
         "fig4_5": "Figs. 4 and 5: what each resolution stores beside the trunk, and what a face costs to embed; "
         "counted on the given trunk.",
-        "fig8": "Fig. 8: the network that embeds a native face of so many px, by indicator (rows) and rule (columns).",
-        "fig9": "Fig. 9: units, strides and sizes of the given trunk and of its branches, and what of them learns.",
+        "fig8": "Fig. 8: the network that embeds a native face, by its size; indicators in rows, rules in columns.",
+        "fig9": "Fig. 9: units, strides and sizes of the given trunk and of its branches, and which parameters learn.",
     }
     if "error_bound" in figures:
         found["fig1"] = (
@@ -219,34 +219,36 @@ def captions(records: Sequence[Record], figures: Mapping[str, Mapping[str, Any]]
     if "upsampling" in figures:
         num_faces = figures["upsampling"]["num_faces"]
         found["down_up"] = (
-            f"Beside fig. 1: what shrinking takes from {num_faces} test faces: on the left from the pixels, enlarged "
-            "again (band: standard deviation of bilinear); on the right from the embedding, by phi_hr on faces "
-            "enlarged again and by the branches of phi_bt on small faces as they are (bars: standard deviation over "
-            "faces)."
+            f"Beside fig. 1: what shrinking loses, over {num_faces} test faces. Left: pixel error, enlarged again "
+            "(band: standard deviation, bilinear). Right: cosine with the trunk's embedding of the full face, phi_hr "
+            "on faces enlarged again and for the branches of phi_bt on small faces as they are (bars: standard "
+            "deviation over faces)."
         )
     if "folds" in figures:
         shown = ", ".join(shown_models(figures["folds"]))
         found["fig6_radar"] = (
-            f"Fig. 6: accuracy set by set, with the ten folds of the test pairs in the place of sets: {shown} (of each "
-            "family the best on average)."
+            f"Fig. 6: accuracy set by set, where the ten folds of the test pairs stand in for data sets: {shown} (of "
+            "each family the best on average)."
         )
         found["fig6_drop"] = (
-            "Fig. 6: accuracy lost against full resolution; lines: from the least to the most hurt fold. Same models."
+            "Fig. 6: accuracy lost against full resolution, for the same models; lines: from the fold that loses least "
+            "to the one that loses most."
         )
     if "maps" in figures:
         maps = figures["maps"]
         models = ", ".join(dict.fromkeys(model["model"] for model in maps["models"]))
         found["fig3"] = (
-            "Fig. 3: a rendered face shrunk, the trunk's map of the full face of equal resolution, and the branch's "
-            "map of the shrunk face, which learns to be like it. Sums over channels, each map on its own scale."
+            "Fig. 3: a rendered face at each resolution, the trunk's feature map of the full face at that resolution, "
+            "and the branch's feature map of the shrunk face, trained to match it. Sums over channels, each on its "
+            "own scale."
         )
         found["fig10"] = (
-            f"Fig. 10: the stages of {models} on a rendered face of {MAPS_PX} px, below what phi_hr sees at full size; "
-            "corr.: correlation with the same model's map of the full face."
+            f"Fig. 10: feature maps of {models} for a rendered face of {MAPS_PX} px, below phi_hr's at full size; "
+            "corr.: correlation with the same model's feature map of the full face."
         )
         found["agreement"] = (
-            f"Figs. 3 and 10 in numbers: correlation of the maps of {maps['num_faces']} test faces, shrunk, with the "
-            "given trunk's maps of the full faces at the end of each stage, and cosine of the embeddings. "
+            f"Figs. 3 and 10 in numbers, over {maps['num_faces']} test faces: correlation of the feature maps of the "
+            "shrunk face with the given trunk's of the full face, at the end of each stage; cosine of the embeddings. "
             f"Rows {rows['table2']}, first seeds."
         )
     return found

@@ -160,7 +160,7 @@ def _steps(size: int) -> list[int]:
 
 
 def _upsampling(material: Material) -> dict[str, Any]:
-    """What shrinking takes from the pixels, and from the embedding."""
+    """What shrinking loses, in pixels and in the embedding."""
     faces = material.faces
     errors = {
         name: [astuple(error) for error in down_up_error(faces, _steps(faces.shape[1]), name)]
@@ -208,7 +208,7 @@ def _architecture(material: Material) -> dict[str, Any]:
 
 
 def _maps(material: Material) -> dict[str, Any]:
-    """Figs. 3 and 10: maps of a rendered face, and how near maps of test faces are to what the trunk sees at 112 px."""
+    """Figs. 3 and 10: feature maps of a rendered face, and how close test faces' come to the trunk's at 112 px."""
     trunk, models = material.load_trunk(), material.models
     return {
         **maps_of_rendered_face(trunk, models, material.interpolation),

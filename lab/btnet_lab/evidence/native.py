@@ -75,6 +75,7 @@ def native_test(
     images, issame, people = pairs_of_strangers(sets)
     pairs = capture_pairs(images, issame, Conditions(), seed=seed, source=sets.bin(TEST).name)
     faces = training_faces(sets, num_faces, seed)
+    (folder / NATIVE).mkdir(parents=True, exist_ok=True)
     store = EmbeddingCache(folder / "embeddings")  # models share networks
     scores: dict[str, list[NativeScore]] = {}
     selectors: dict[str, Any] = {}

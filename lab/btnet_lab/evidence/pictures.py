@@ -123,12 +123,12 @@ def _differences(
         tidy(axes, "x")
     all_axes[0].set_yticks(range(len(rows)), [math_name(label) for label in rows])
     all_axes[0].set_ylim(len(rows) - 0.5, -0.5)
-    figure.supxlabel("difference, points of %", fontsize=10)
+    figure.supxlabel("difference, percentage points", fontsize=10)
     return figure
 
 
 def _learning(drawn: Mapping[str, Sequence[Curve]]) -> Figure:
-    """Share of pairs judged wrongly, both axes logarithmic; dotted: the line of least squares, on to MS1MV3's size."""
+    """Error rate, both axes logarithmic; dotted: least-squares line, extrapolated to MS1MV3's size."""
     figure = new_figure(4.9 * len(drawn), 4.2)
     all_axes = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
     for axes, (place, found) in zip(all_axes, drawn.items(), strict=True):
@@ -158,6 +158,6 @@ def _learning(drawn: Mapping[str, Sequence[Curve]]) -> Figure:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:g}%"))
         axes.yaxis.set_minor_formatter(NullFormatter())
         tidy(axes, "both")
-    all_axes[0].set_ylabel("share of pairs judged wrongly")
+    all_axes[0].set_ylabel("error rate")
     legend_below(figure, list(all_axes))
     return figure

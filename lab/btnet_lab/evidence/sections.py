@@ -1,4 +1,4 @@
-"""What stands where on an evidence page: tables and pictures, in the order in which one asks."""
+"""The sections of an evidence page, in the order of a reader's questions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sections(
             *drawn("fig7"),
             *([against_plain(several["fig7"], "tail", comparisons)] if "fig7" in several else []),
         ]),
-        ("Beyond the paper, and beside it", [
+        ("Beyond the paper", [
             *drawn("beyond"),
             *(beyond(several["beyond"], comparisons) if "beyond" in several else []),
         ]),
@@ -60,7 +60,7 @@ def sections(
                 accuracies(several[place], title, head)
                 for place, title, head in (
                     ("passes", "Accuracy by passes over the images, %", "passes"),
-                    ("identities", "Accuracy by share of the people, %; as many images seen", "people"),
+                    ("identities", "Accuracy by share of the people, %, for the same number of images seen", "people"),
                 )
                 if place in several
             ),

@@ -132,8 +132,8 @@ def kept_table(agreement: Sequence[Mapping[str, Any]], num_faces: int) -> Table:
             cells += [None, None] if each is None else [each["coupling"]["mean"], each["stages"][-1]["mean"]]
         rows.append(Row(label, tuple(cells)))
     note = (
-        f"Means of {num_faces} test faces. Error: eq. 2 as a share of the variance of the trunk's map of the full face "
-        "(1: no better than that map's mean). Cosine: of the embedding with the trunk's of the full face."
+        f"Means of {num_faces} test faces. Error: eq. 2 as a share of the variance of the trunk's feature map of the "
+        "full face (1: no better than its mean). Cosine: of the embedding with the trunk's of the full face."
     )
     return Table("What a small face keeps of the full face", "model", tuple(columns), tuple(rows), (note,))
 
