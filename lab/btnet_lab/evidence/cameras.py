@@ -140,7 +140,7 @@ def _measure(
     model: FaceModel,
     gallery: NDArray[np.float32],
     probes: Sequence[NDArray[np.uint8]],
-    statistics: Mapping[int, Mapping[str, Tensor]],
+    statistics: Mapping[int, dict[str, Tensor]],
     issame: NDArray[np.bool_],
 ) -> tuple[dict[str, Any], NDArray[np.bool_]]:
     """Verify with these statistics, and put the branches' own back; also which pairs were judged rightly, [P]."""

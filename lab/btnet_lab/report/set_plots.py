@@ -96,7 +96,7 @@ def draw_accuracies(
             plot_means(axes, places, list(samples.values()), label=math_name(name), **styles[name])
         axes.set_xticks(range(len(pairs)), list(map(math_name, pairs)))
         axes.set_xlim(-0.4, len(pairs) - 0.6)
-        axes.set_xlabel("first & second face, px")
+        axes.set_xlabel("gallery & probe, px")
         axes.set_title(math_name(kind), fontsize=11)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         tidy(axes)
@@ -159,7 +159,7 @@ def draw_drops(high: Mapping[str, BySet], tests: Mapping[str, Mapping[str, BySet
         above = [max(lost) - mean for mean, lost in zip(means, found, strict=True)]
         axes.errorbar(places, means, [below, above], fmt="none", ecolor="#333333", capsize=3, linewidth=1.2)
     axes.set_xticks(range(len(tests)), list(map(math_name, tests)))
-    axes.set_xlabel("first & second face, px")
+    axes.set_xlabel("gallery & probe, px")
     axes.set_ylabel("accuracy lost against full resolution")
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.axhline(0, color="#333333", linewidth=0.8)

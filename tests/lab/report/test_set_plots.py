@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.container import ErrorbarContainer
 from matplotlib.patches import Rectangle
 
 from btnet.evaluation.plots import COLOURS, math_name, save_figure
@@ -29,7 +30,11 @@ def test_a_radar_has_a_closed_polygon_for_each_model_with_all_sets() -> None:
 def test_a_point_is_a_mean_and_a_model_without_number_has_none() -> None:
     accuracies = {"112&14": {"phi_hr": [0.8], "phi_bt": [0.9, 1.0], "new": []}}
     [axes] = draw_accuracies({"cross": accuracies}, ylabel="accuracy").axes
-    shown = {c.get_label(): np.asarray(c.lines[0].get_ydata()).tolist() for c in axes.containers}
+    shown = {
+        c.get_label(): np.asarray(c.lines[0].get_ydata()).tolist()
+        for c in axes.containers
+        if isinstance(c, ErrorbarContainer)
+    }
     assert shown == {math_name("phi_hr"): [0.8], math_name("phi_bt"): [0.95], "new": []}
 
 
