@@ -50,7 +50,7 @@ def head_memory(
     frozen: bool = False,
     margin: Callable[[], Margin] = ArcFace,
 ) -> HeadMemory:
-    """Measure steps of a `ShardedClassifier` on the meta device, as rank 0 of `world_size` runs them.
+    """Measure training steps of a `ShardedClassifier` on the meta device, as rank 0 of `world_size` runs them.
 
     When sampling, the rank is taken to hold its mean share of the drawn classes.
 
@@ -90,10 +90,10 @@ def plain_head_memory(
     frozen: bool = False,
     replicated: bool = False,
 ) -> HeadMemory:
-    """The same for a head as one writes it down first, with the operations that torch offers.
+    """The same for a head written plainly, with torch's own operations.
 
-    The centres are normalised inside the graph; cosines are clamped, the margin is put in where a mask says, then
-    comes torch's cross entropy (over the rank's own columns: it stands in for one over all): each out of place.
+    The centres are normalised inside the graph; cosines are clamped, the margin is applied by a mask, then comes
+    torch's cross entropy (over the rank's own columns, in place of one over all); each step out of place.
     The gradient has the shape of all centres, those that were not sampled included. Frozen means that the
     optimiser is not given the centres: their gradient is computed all the same. `replicated`: every rank holds all
     classes and sees its own rows (plain data parallel), instead of its share of the classes and the rows of all.
@@ -141,7 +141,7 @@ def _measure(
 
 
 class _SilentRanks(Ranks):
-    """As many ranks as one likes, none of them there: the shapes of their answers, without values."""
+    """Any number of ranks that do not exist: the shapes of their answers, without values."""
 
     def gather(self, rows: Tensor) -> Tensor:
         return rows.detach().repeat(self.world_size, *[1] * (rows.ndim - 1))
@@ -175,7 +175,7 @@ class LiveMemory(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     Attributes:
         live: bytes alive now.
-        peak: most bytes alive at any time; set it to `live` to begin anew.
+        peak: most bytes alive at any time; set it to `live` to start again.
         largest: elements of the largest single tensor.
     """
 

@@ -1,1 +1,1 @@
-"""What the paper's figures show, measured on models and faces of one's own: a picture and a table each."""
+"""The paper's figures on your own models and faces: a picture and a table each."""

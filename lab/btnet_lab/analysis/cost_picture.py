@@ -1,4 +1,4 @@
-"""Figs. 4 and 5: parameters stored and arithmetic spent per resolution, side by side for several trunks."""
+"""Figs. 4 and 5: what each resolution stores and computes, side by side for several trunks."""
 
 from __future__ import annotations
 

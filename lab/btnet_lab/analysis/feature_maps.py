@@ -1,4 +1,4 @@
-"""Fig. 10: what the four stages of each model see of one small face."""
+"""Fig. 10: feature maps of one small face at the four stages of each model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class StageMap:
         mean: over all values.
         std: over all values.
         image: sum over channels, [H, W].
-        correlation: with the same model's map of the face at canonical size; None if it has no such network.
+        correlation: with the same model's feature map of the face at canonical size; None if it has no such network.
     """
 
     unit: str
@@ -41,7 +41,7 @@ class StageMap:
 
 @dataclass(frozen=True, eq=False)
 class ModelMaps:
-    """What a model sees of a face.
+    """A model's feature maps of a face.
 
     Attributes:
         model: its name.

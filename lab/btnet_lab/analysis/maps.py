@@ -1,4 +1,4 @@
-"""A feature map as a picture, and how alike two of them are."""
+"""Feature maps as pictures, and how similar two of them are."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def correlation(first: Tensor, second: Tensor) -> float | None:
 
 
 def show(axes: Axes, image: NDArray[np.generic]) -> None:
-    """Draw a face or a summed map without axes, every pixel a square."""
+    """Draw a face or a summed feature map without axes, every pixel a square."""
     axes.imshow(image, cmap="viridis", interpolation="nearest")
     axes.set_xticks([])
     axes.set_yticks([])

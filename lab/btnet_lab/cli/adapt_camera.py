@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load_model(args.model)
     model = loaded.module
     if not isinstance(model, BTNet):
-        raise ValueError(f"{args.model}: has no branches to adapt; the trunk must not move")
+        raise ValueError(f"{args.model}: has no branches to adapt; the trunk must not change")
     crops, status = _read(args.faces)
     if args.resolution is None:
         chosen, measured = selected_sizes(loaded, crops, DEFAULT_STRATEGY), model.resolutions

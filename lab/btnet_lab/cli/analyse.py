@@ -67,7 +67,7 @@ def _upsampling_error(args: argparse.Namespace) -> Drawn:
 
 
 def _down_up_error(args: argparse.Namespace) -> Drawn:
-    """What shrinking takes from a face that is enlarged again, by the resolution in between."""
+    """What a face loses by shrinking and enlarging again, by the resolution in between."""
     from btnet_lab.analysis.upsampling_error import DOWN_UP
 
     return _error_curve(args, DOWN_UP)
@@ -124,7 +124,7 @@ def _add_architecture(parser: argparse.ArgumentParser) -> None:
 
 
 def _feature_maps(args: argparse.Namespace) -> Drawn:
-    """Fig. 10: what the four stages of each model see of a small face."""
+    """Fig. 10: feature maps of a small face at the four stages of each model."""
     from btnet.serving.loading import load_model
     from btnet_lab.analysis import feature_maps as analysis
 
@@ -149,7 +149,7 @@ def _add_feature_maps(parser: argparse.ArgumentParser) -> None:
 
 
 def _pyramids(args: argparse.Namespace) -> Drawn:
-    """Fig. 3: face and feature map of equal resolution side by side."""
+    """Fig. 3: faces beside feature maps of the same resolution."""
     from btnet.serving.loading import load_model
     from btnet_lab.analysis import pyramids as analysis
 

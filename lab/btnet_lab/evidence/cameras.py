@@ -61,7 +61,7 @@ def camera_test(
     seed: int = 0,
     cameras: Mapping[str, Conditions] = CAMERAS,
 ) -> Path:
-    """Measure what BatchNorm statistics of a camera's own add, from unlabelled faces of other people before it.
+    """Measure what a camera's own BatchNorm statistics add, from its unlabelled faces of other people.
 
     Args:
         model: run folders whose branches are joined.

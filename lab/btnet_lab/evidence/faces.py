@@ -1,7 +1,7 @@
-"""The sets of an evidence run: to learn from, to choose on, to test on; made once, and written down.
+"""The data sets of an evidence run, for training, tuning and testing; made once and recorded.
 
-train.rec      what the rows of the tables learn from           test.bin      what they are measured on
-part.rec       the part of train.rec that choices learn from    choice.bin    what they are measured on: other people
+train.rec      what the rows of the tables train on             test.bin      what they are measured on
+part.rec       the part of train.rec that tuning trains on      choice.bin    what it is measured on: other people
 train_1of2.rec ... nested parts of the people of train.rec
 
 Each .rec has X.classifier.safetensors (the trunk's prototypes) beside it, each .bin X.identities.npy. split.json tells
@@ -45,7 +45,7 @@ _SPLIT = "split.json"
 
 @dataclass(frozen=True)
 class Source:
-    """What the user gave.
+    """The user's trunk and faces.
 
     Attributes:
         trunk: the pretrained trunk's file or run folder.
@@ -92,7 +92,7 @@ class Sets:
 
 
 def prepare(source: Source, folder: Path) -> Sets:
-    """Make the sets, or find them made."""
+    """Make the data sets, unless they are there."""
     sets = Sets(folder)
     trunk = fingerprint(load_trunk(source.trunk).state_dict())
     made_of = {

@@ -1,4 +1,4 @@
-"""From a job of the plan to its configuration, and to the files and folders it reads and writes."""
+"""The configuration of each job, the files and folders it reads and writes, and the teacher cache it shares."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from btnet_lab.evidence.plan import BRANCH, GIVEN_TRUNK, RESOLUTIONS, Job, Plan,
 
 _BYTES = 2 * 2  # of a cached value: two views, float16
 
-# Where things lie and how often they are told: no part of what is learnt.
+# Paths and logging: they do not change what is learnt.
 LOCAL = ("rec", "trunk", "classifier", "output", "overwrite", "teacher_cache", "resume", "num_workers", "frequent",
          "verbose", "save_every", "keep_checkpoints", "name", "role", "device", "compile")  # fmt: skip
 
@@ -141,7 +141,7 @@ def cache_bytes(trunk: Backbone, resolutions: Sequence[int], num_images: int) ->
 
 
 def build_cache(config: Any, resolutions: Sequence[int]) -> None:
-    """Make what is missing of the cache that a run's configuration names, for its branches and their sisters."""
+    """Complete the teacher cache of a run: every coupling layer and the embedding, in one pass for all branches."""
     trunk = load_trunk(config.trunk)
     with distributed_context(config.device, config.precision, channels_last=config.channels_last) as context:
         context.place(trunk)

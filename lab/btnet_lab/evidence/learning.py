@@ -1,4 +1,4 @@
-"""Learning curves: errors against images seen and against people, and what a power law through them says."""
+"""Learning curves: errors by images seen and by people, and the power law fitted to them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Curve:
         return None if self.line is None else 2 ** self.line[1]
 
     def error_at(self, size: float) -> float | None:
-        """What the line says of another size."""
+        """The line's value at another size."""
         return None if self.line is None else math.exp(self.line[0] + self.line[1] * math.log(size))
 
 

@@ -1,4 +1,4 @@
-"""What an evidence run is made of: rows, the jobs that measure them, sweeps that run first, comparisons."""
+"""The plan of an evidence run: rows, the jobs that measure them, sweeps that run first, comparisons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A job's result file: what `btnet evaluate` writes, and what it cost to get there. No face, no name, no path."""
+"""A job's result file: what `btnet evaluate` writes, and the cost of its training. No face, no name, no path."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def choose(sweep: Sweep, records: Iterable[Record]) -> dict[str, Any] | None:
-    """The settings of a sweep that did best on the people that choices are made on.
+    """The best settings of a sweep, by the people kept for tuning.
 
     Returns:
         Key -> value, by the mean accuracy over all pairs but 112&112 (the first of equals); None before a row was

@@ -1,4 +1,4 @@
-"""The rows of the paper's tables and those beyond it: what each one trains, on which trunk, tuned by which sweep."""
+"""The rows of the paper's tables and beyond: what each trains, on which trunk, tuned by which sweep."""
 
 from __future__ import annotations
 

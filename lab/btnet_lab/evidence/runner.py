@@ -1,4 +1,4 @@
-"""Run a plan: each job trained, measured and recorded, in order; begun again, it goes on where it was."""
+"""Run a plan: each job is trained, measured and recorded in order; a second call resumes."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Runner:
         return write_page(self.at.results, self.folder / "RESULTS.md")
 
     def _choose(self, sweeps: Sequence[Sweep]) -> None:
-        """Write down what is best of each sweep, of what is measured of it."""
+        """Record the best settings of each sweep, of those that are measured."""
         records = read_records(self.at.results)
         for sweep in sweeps:
             found = choose(sweep, records)
@@ -132,7 +132,7 @@ class Runner:
             yield folder, {f"{record.name}-s{record.seed}": record for record in read_records(folder)}
 
     def _test_natively(self) -> None:
-        """Models on photographed faces, and their BatchNorms on cameras; those that are not there are left out."""
+        """The native test and the camera test, of those models that were trained here."""
         models = {}
         for label, names in self.plan.native.items():
             paths = [self.at.model(self.plan.row(name)) for name in names]

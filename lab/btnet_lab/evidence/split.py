@@ -1,4 +1,4 @@
-"""People to train on and people to test on: disjoint, fixed by a seed, and not the same person under two names."""
+"""Training people and test people: disjoint, fixed by a seed, and without the same person under two names."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def nested_part(num_identities: int, denominator: int, *, seed: int) -> NDArray[
 def verification_pairs(
     labels: NDArray[np.int64], *, per_identity: int, largest: int, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Pairs to verify, as many of one person as of two, in turns; nobody has more than his share.
+    """Pairs to verify, as many of one person as of two, in turns; with a limit for each person.
 
     Args:
         labels: identity of each image, [N].

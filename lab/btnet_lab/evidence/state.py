@@ -1,4 +1,4 @@
-"""What is done, running, waiting or failed, and when it may end: kept in one file, readable while a run goes on."""
+"""What is done, running, waiting or failed, and the time left: one file, readable during a run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Entry(Cost):
 
     Attributes:
         state: "done", "running", "failed"; a job without entry is waiting.
-        digest: of the settings it was begun with.
+        digest: of the settings it was started with.
         text: result or error, one line.
     """
 

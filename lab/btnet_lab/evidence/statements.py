@@ -1,4 +1,4 @@
-"""What the evidence says, as rows derived from the numbers: each comparison, what was found, is it significant."""
+"""What the evidence says: for each comparison, what was found and whether it is significant."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""BatchNorm statistics of a branch as one camera's faces have them: measured without labels, weights stay.
+"""A branch's BatchNorm statistics re-estimated on faces of one camera, without labels; weights do not change.
 
 A camera's light, colour, noise and blur move the means and variances inside the network. They can be measured on
 faces of the camera without knowing whose they are (AIRD, arXiv 2409.02049, adapts a low-resolution network at test time
-in this way). The trunk and every gallery stay.
+in this way). The trunk and every gallery stay as they are.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def adapted_statistics(
         )
     if resolution not in model.resolutions:
         raise ValueError(
-            f"no branch for {resolution} px to adapt, only for {list(model.resolutions)}; the trunk must not move"
+            f"no branch for {resolution} px to adapt, only for {list(model.resolutions)}; the trunk must not change"
         )
     measured = measured_statistics(model.detached(resolution), faces, batch_size=batch_size)
     own, share = model.bn_set(resolution), len(faces) / (len(faces) + prior)

@@ -1,4 +1,4 @@
-"""A scene around an aligned face, photographed from far: small when taken, not shrunk afterwards.
+"""A scene around an aligned face, photographed from afar: small when taken, not shrunk afterwards.
 
 Optical and pixel resolution differ: the lens blurs the scene first, the sensor samples it, a detector finds the
 landmarks in what is left. That is what surveillance cameras do, and what views shrunk from aligned faces lack.
@@ -59,7 +59,7 @@ class Conditions:
     foreshortening: float = 0.12
 
     def __post_init__(self) -> None:
-        """Refuse ranges that no camera has."""
+        """Refuse impossible ranges."""
         least = {
             "optical_px": 2.0,
             "oversampling": 1.0,
@@ -102,7 +102,7 @@ class Photograph:
 def photograph(
     face: NDArray[np.uint8], landmarks: NDArray[np.floating], conditions: Conditions, draws: Draws
 ) -> Photograph:
-    """Take a picture of a face from far.
+    """Take a picture of a face from afar.
 
     The face is turned, narrowed and shifted in a textured scene of twice its size, the whole scene is blurred by
     the lens, shrunk onto the sensor by area (each pixel collects its light), tinted, made noisy and stored as

@@ -1,4 +1,4 @@
-"""Fit the learnt selector: on faces of training people, photographed so that the optical size is known."""
+"""Fit the learnt selector on photographs of training people, whose optical size is known."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fit_selector(
     progress: Callable[[int], None] = lambda _: None,
     embed: Embed = embed_images,
 ) -> OpticalSelector:
-    """Learn to see the optical size, and from which size on which branch does best.
+    """Learn to estimate the optical size, and up to which size each branch does best.
 
     Each face is photographed once. The weights are a ridge regression of log2 of the optical size. With a model, the
     cuts between its networks are those that bring the photographs closest (mean cosine) to the embedding of the face
@@ -40,7 +40,7 @@ def fit_selector(
         faces: of people to train on, aligned, uint8 RGB [N, 112, 112, 3].
         model: whose networks are to be chosen among.
         conditions: of the photographs; default: the native test's.
-        seed: of all that is random.
+        seed: of everything random.
         interpolation: of the model's views.
         batch_size: images per forward pass.
         progress: called with the number of faces photographed and embedded.

@@ -1,4 +1,4 @@
-"""The native test: every strategy on the same embeddings, each probe seen once by every network."""
+"""The native test: every probe embedded once by every network, and every way to choose among them scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From result files to the sections of the report; the last one says what was measured with what."""
+"""From result files to the report's sections; the last one lists models, data sets, files and versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model of a result file is: its role, kind, resolutions and weights; names are only for showing."""
+"""What a model in a result file is: role, kind, resolutions and weights. Names are only shown."""
 
 from __future__ import annotations
 

@@ -75,11 +75,11 @@ class ResultFile:
 def find_results(paths: Iterable[str | Path]) -> list[Path]:
     """Result files among files and folders, each once.
 
-    A folder stands for the `*.json` in it and in every `results` folder below it; manifests are no results, and what a
-    training measured of another model than lies there now is left out, with a warning.
+    A folder stands for the `*.json` in it and in every `results` folder below it; manifests are skipped, and
+    results of an earlier model in the same run folder are left out, with a warning.
 
     Raises:
-        FileNotFoundError: if nothing lies there, or a folder holds no result.
+        FileNotFoundError: if a path does not exist, or a folder holds no result.
     """
     found: dict[Path, None] = {}
     for path in map(Path, paths):
@@ -135,7 +135,7 @@ def read_results(path: Path) -> ResultFile:
 
 
 def _current(path: Path) -> bool:
-    """Whether a result found in a run belongs to the model that lies there now; a warning says of which it does not."""
+    """Whether a result in a run folder is of the model that the folder holds now; if not, a warning."""
     content = read_json(path)
     try:
         _check_current(path, content)
@@ -146,7 +146,7 @@ def _current(path: Path) -> bool:
 
 
 def _check_current(path: Path, content: Mapping[str, Any]) -> None:
-    """Refuse what a training measured of a former model: it would be shown under the name of the new one.
+    """Refuse results of an earlier model in the same folder: they would be shown under the new one's name.
 
     Files that name their model are shown, and so are those of folders whose manifest lists no results: of early
     versions, or not written by a training.

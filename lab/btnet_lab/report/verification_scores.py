@@ -1,4 +1,4 @@
-"""1:1 verification from several result files as one body of numbers: sets, models, pairs of resolutions."""
+"""1:1 verification from several result files, joined: by set, model and pair of resolutions."""
 
 from __future__ import annotations
 
