@@ -114,8 +114,8 @@ class State:
                 text = text or (f"about {clock(expected)}" if expected else "")
             rows.append((job.name, state, clock(entry.seconds), clock(entry.cpu_seconds), text))
         show_table("evidence", ("run", "state", "time", "CPU time", ""), rows, text=(0, 1, 4))
-        others = f", and {unknown} runs unlike any that is done" if unknown else ""
-        show(f"about {clock(left)} left{others}")
+        others = f", and {unknown} runs of kinds that were not timed yet" if unknown else ""
+        show(f"time left: about {clock(left)}{others}" if left or unknown else "nothing left to do")
 
 
 def key_of(job: Job) -> str:
