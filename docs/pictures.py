@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from btnet.evaluation.plots import COLOURS, new_figure, save_figure, tidy
-from btnet_lab.style import SERIES
 from btnet.images.resize import resize
 from btnet.synthetic.faces import SyntheticFaces
+from btnet_lab.style import SERIES
 
 DOCS: Final = Path(__file__).parent
 SIZES: Final = (112, 28, 14, 7)
