@@ -81,6 +81,7 @@ WRITERS = {
     "quantise-onnx r8.onnx pairs.bin --bin pairs.bin": "r8_int8.onnx",
     "fit-selector --faces synthetic:2:1 -o s.json": "s.json",
     "adapt-camera run faces -o camera": "camera/btnet.json",
+    "retrofit trunk.pt faces -o cameras": "cameras",
 }
 
 

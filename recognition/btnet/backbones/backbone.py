@@ -38,6 +38,7 @@ class Backbone(nn.Module):
         canonical_size: the trunk's input size in px.
         input_size: this network's input size in px, the canonical one or one of its pyramid.
         inner_size: px that it enlarges its input to (bilinearly) before its first unit; 0: it computes at `input_size`.
+        enlarging: [inner_size, input_size], where that shall be two products: exported graphs hold no other operator.
         embedding_size: length of the embedding.
         origin: what is known of where the weights come from, see `load_trunk`; empty for those of arcface_torch.
         gradient_checkpointing: recompute units in the backward pass instead of keeping their activations.
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
     canonical_size: int
     input_size: int
     inner_size: int = 0
+    enlarging: Tensor | None = None
     embedding_size: int
     origin: Mapping[str, str] = MappingProxyType({})
     gradient_checkpointing: bool = False
@@ -147,7 +149,10 @@ class Backbone(nn.Module):
                 "choose the network for the faces' size, or resize them with btnet.data.resize"
             )
         if self.inner_size:
-            x = interpolate(x, (self.inner_size, self.inner_size), mode="bilinear")
+            if self.enlarging is None:
+                x = interpolate(x, (self.inner_size, self.inner_size), mode="bilinear")
+            else:
+                x = self.enlarging @ x @ self.enlarging.T
         units = self.units()
         for name in taps:
             coupling.unit_index(units, name)

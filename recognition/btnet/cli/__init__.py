@@ -14,6 +14,7 @@ __all__ = ["COMMANDS", "GROUPS", "main"]
 
 GROUPS: Final[Mapping[str, Mapping[str, str]]] = {
     "train": {
+        "retrofit": "btnet.cli.retrofit",
         "train": "btnet.cli.train",
         "configs": "btnet.cli.configs",
         "build-classifier": "btnet.cli.build_classifier",

@@ -1,5 +1,6 @@
 """Training sets of faces: what they have in common, and which kind a path names."""
 
+import hashlib
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ __all__ = [
     "NativeCrops",
     "RecordFaces",
     "SkipCorrupt",
+    "Subset",
     "decode_image",
     "encode_jpeg",
     "face_for",
@@ -160,6 +162,34 @@ def face_for(faces: FaceSet, index: int, size: int) -> tuple[NDArray[np.uint8], 
     if not isinstance(faces, NativeCrops):
         need_aligned(image, faces.describe(index), size)
     return image, label
+
+
+class Subset(_Set):
+    """Some images of a set, with the labels they have there."""
+
+    def __init__(self, faces: FaceSet, rows: NDArray[np.int64]) -> None:
+        """Take the images at `rows`, int64 [M]."""
+        super().__init__(faces)
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.uint8], int]:
+        return self._faces[int(self._rows[index])]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Label of every image, int64 [M]."""
+        return self._faces.labels[self._rows]
+
+    def describe(self, index: int) -> str:
+        """Where an image comes from."""
+        return self._faces.describe(int(self._rows[index]))
+
+    def fingerprint(self) -> str:
+        """Sha256 over that of the whole set and the rows."""
+        return hashlib.sha256(self._faces.fingerprint().encode() + self._rows.tobytes()).hexdigest()
 
 
 class SkipCorrupt(_Set):

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from btnet.data.class_names import check_class_names
-from btnet.data.found_images import IMAGE_ENDINGS, walk_images
+from btnet.data.found_images import IMAGE_ENDINGS, FoundImages, walk_images
 from btnet.files.text import plain_name
 from btnet.images.codec import decode_image
 
-__all__ = ["FolderFaces"]
+__all__ = ["FolderFaces", "UnlabelledFaces"]
 
 
 class FolderFaces:
@@ -82,3 +82,17 @@ class FolderFaces:
         for label, name in zip(self.labels, self.found.names, strict=True):
             lines.append(f"{self.class_names[label]}/{plain_name(name.partition('/')[2])}")
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+class UnlabelledFaces(FolderFaces):
+    """The images anywhere below a folder, where nobody says whose: one label for all."""
+
+    def __init__(self, found: FoundImages) -> None:
+        """Take what a walk found."""
+        self._root, self.found = found.root, found
+        self.class_names = ["unlabelled faces"]
+        self.labels = np.zeros(len(found.names), np.int64)
+
+    def fingerprint(self) -> str:
+        """Sha256 over the names of the images."""
+        return hashlib.sha256("\n".join(["unlabelled", *self.found.names]).encode()).hexdigest()

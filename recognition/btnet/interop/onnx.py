@@ -250,6 +250,11 @@ def _copy(
         copy = network.fresh()
         copy.load_state_dict({k: value.clone() for k, value in network.state_dict().items()}, assign=True)
     copy.to("cpu", torch.float32).requires_grad_(False)
+    if copy.inner_size:
+        rows = torch.eye(copy.input_size)[None]
+        copy.enlarging = torch.nn.functional.interpolate(rows, copy.inner_size, mode="linear")[
+            0
+        ].T.contiguous()
     for tensor in (*copy.parameters(), *copy.buffers()):
         tensor.data = tensor.data.contiguous()
     return _Exported(copy, input_size, interpolation or "bilinear").eval()

@@ -16,8 +16,8 @@ from btnet.backbones.trunk_file import adopt
 from btnet.files.text import naming
 from btnet.method import coupling
 from btnet.method.overlay import Overlay
+from btnet.method.saved_model import read_model, write_model
 from btnet.method.shared_state import store_shared_once
-from btnet.model_folder.saved_model import read_model, write_model
 
 PRESETS = ("paper", "authors")
 
@@ -214,7 +214,7 @@ class BTNet(nn.Module):
         return network.eval()
 
     def save(self, folder: str | Path, **sections: Any) -> None:
-        """Write a model folder (`btnet.model_folder.saved_model.write_model`); `sections` go into its manifest."""
+        """Write a model folder (`btnet.method.saved_model.write_model`); `sections` go into its manifest."""
         write_model(
             Path(folder), self.trunk, map(self.overlay, self.resolutions), self.interpolation, **sections
         )
@@ -224,7 +224,7 @@ class BTNet(nn.Module):
         """Read a folder that `save` or a training run wrote, in eval mode.
 
         Raises:
-            FileNotFoundError, ValueError: as `btnet.model_folder.saved_model.read_model`.
+            FileNotFoundError, ValueError: as `btnet.method.saved_model.read_model`.
         """
         with naming(folder):
             saved = read_model(Path(folder))

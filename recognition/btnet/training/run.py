@@ -17,9 +17,9 @@ from btnet.data.loader import Batches, GlobalOrder
 from btnet.files.atomic import only_run
 from btnet.loss.classifier_file import CLASSIFIER
 from btnet.method.btnet import BTNet
+from btnet.method.saved_model import write_model
 from btnet.model_folder.manifest import read_manifest
 from btnet.model_folder.model_files import RESULTS, model_draft
-from btnet.model_folder.saved_model import write_model
 from btnet.training.checkpoint import Checkpoints, remove_folder
 from btnet.training.classifiers import origin_of_classifier, write_classifier
 from btnet.training.config_file import complete_config, differences, unchanging
@@ -48,11 +48,12 @@ from btnet.training.verification import Verification, VerificationError
 _DIGITS = 16  # of a digest, which tell two files apart
 
 
-def train(config: Any) -> Path:
+def train(config: Any, faces: FaceSet | None = None) -> Path:
     """Run a training to its end.
 
     Args:
         config: from `btnet.training.config_file.load_config`.
+        faces: the training set, where it is not what `config.rec` names.
 
     Returns:
         The output folder.
@@ -80,14 +81,16 @@ def train(config: Any) -> Path:
     ):
         # torch.distributed.checkpoint warns of every run of a single process.
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        return _Run(config, context, folder).run()
+        return _Run(config, context, folder, faces).run()
 
 
 class _Run:
-    def __init__(self, config: Any, context: Context, folder: Path):
+    def __init__(self, config: Any, context: Context, folder: Path, faces: FaceSet | None = None):
         self.config, self.context, self.folder = config, context, folder
         self.resumed = resumes(config)
-        self.faces: FaceSet = open_faces(config.rec, corrupt=config.corrupt, native_crops=config.native_crops)
+        self.faces: FaceSet = faces or open_faces(
+            config.rec, corrupt=config.corrupt, native_crops=config.native_crops
+        )
         self.built: Model = build_model(config, self.faces, context)
         json.dumps([dict(config), self.built.trunk.arch])  # goes into the manifest: fails now, not then
         self.verification = Verification(config, self.built, folder, context)
