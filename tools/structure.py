@@ -149,6 +149,8 @@ def _at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 def _is_constant(package: ast.Module, name: str) -> bool:
     """Whether a package sets the name before it imports anything."""
     for node in package.body:
+        if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+            continue
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             return False
         if isinstance(node, ast.Assign) and any(
