@@ -3,11 +3,11 @@
 from easydict import EasyDict
 
 config = EasyDict()
-config.rec = "synthetic:250:20"
-config.batch_size = 64
+config.rec = "synthetic:200:12"
+config.batch_size = 32
 config.role = "phi_hr"
 config.network = "iresnet"
-config.network_args = EasyDict(blocks=[1, 1, 1, 1], widths=[16, 32, 64, 128])
+config.network_args = EasyDict(blocks=[1, 1, 1, 1], widths=[16, 16, 32, 64])
 config.embedding_size = 128
 config.lr = 0.1
 config.num_epoch = 5

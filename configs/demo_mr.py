@@ -1,15 +1,13 @@
-"""The demo's: small enough for two cores."""
+"""The demo's: phi_hr goes on learning, from faces of all sizes. Small enough for two cores."""
 
 from easydict import EasyDict
 
 config = EasyDict()
-config.rec = "synthetic:250:20"
-config.batch_size = 64
+config.rec = "synthetic:200:12"
+config.batch_size = 32
 config.role = "phi_mr"
 config.multi_resolution = "v1"
-config.network = "iresnet"
-config.network_args = EasyDict(blocks=[1, 1, 1, 1], widths=[16, 32, 64, 128])
-config.embedding_size = 128
+config.trunk = "runs/demo_hr"
 config.lr = 0.1
 config.num_epoch = 5
-config.warmup_epoch = 1
+config.warmup_epoch = 0

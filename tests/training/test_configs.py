@@ -56,7 +56,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def tiny(name: str, folder: Path, *overrides: str) -> Any:
     keys = [*TINY, f"rec={folder / 'faces.rec'}", *overrides]
-    if load_config(CONFIGS / name).branches or name == "survface_r50_hr":
+    config = load_config(CONFIGS / name)
+    if config.branches or config.trunk:
         keys.append(f"trunk={folder / 'trunk'}")
     else:
         keys += NETWORK

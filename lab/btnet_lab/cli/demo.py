@@ -45,9 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--configs", type=Path, default=Path("configs"), help="where demo_*.py are (default: %(default)s)"
     )
     parser.add_argument(
-        "--identities", type=int, default=250, help="people to train on (default: %(default)s)"
+        "--identities", type=int, default=200, help="people to train on (default: %(default)s)"
     )
-    parser.add_argument("--images", type=int, default=20, help="images of each (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=12, help="images of each (default: %(default)s)")
     parser.add_argument(
         "--num-pairs", type=int, default=2000, help="verification pairs (default: %(default)s)"
     )
@@ -70,15 +70,17 @@ def run(args: argparse.Namespace) -> None:
     configs = {}  # all of them before the first run: what one refuses is told at once
     for role, name in _RUNS.items():
         overrides = [f"rec={rec}", f"output={args.output / role}", *args.overrides]
-        if role == "phi_bt":
-            overrides.append(f"trunk={args.output / 'phi_mr'}")
+        if role == "phi_mr":
+            overrides.append(f"trunk={args.output / 'phi_hr'}")
+        elif role == "phi_bt":
+            overrides += [f"trunk={args.output / 'phi_mr'}", f"teacher_cache={args.output / 'teacher'}"]
         configs[role] = load_config(args.configs / name, overrides)
 
     announce("Faces")
     people = args.identities
     known = SyntheticFaces(people, args.images)
     strangers = SyntheticFaces(max(people // 2, 2 * _NUM_SHOWN), _HELD_OUT_IMAGES, first_identity=people)
-    images, issame = _write_faces(known, strangers, rec, pairs_file, args.num_pairs)
+    images, positions, issame = _write_faces(known, strangers, rec, pairs_file, args.num_pairs)
     show(f"{rec}: {len(known)} images of {known.num_classes} people")
     show(f"{pairs_file}: {len(issame)} pairs of {strangers.num_classes} others, never trained on")
 
@@ -92,9 +94,8 @@ def run(args: argparse.Namespace) -> None:
         load_model(folder, high_resolution=folders["phi_hr"] if role == "phi_14" else None)
         for role, folder in folders.items()
     ]
-    results = SetResults(
-        pairs_file, sha256(pairs_file), issame, {m.name: verify(m, images, issame, _PAIRS) for m in models}
-    )
+    by_model = {m.name: verify(m, images, issame, _PAIRS, positions=positions) for m in models}
+    results = SetResults(pairs_file, sha256(pairs_file), issame, by_model)
     print_accuracy(results, _PAIRS)
     print_gains([results], _PAIRS[1:], GainBaselines("phi_hr", "phi_mr", "phi_14"))
     picture = args.output / "demo.png"
@@ -108,14 +109,16 @@ def run(args: argparse.Namespace) -> None:
 
 def _write_faces(
     known: SyntheticFaces, strangers: FaceSet, rec: Path, pairs_file: Path, num_pairs: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+) -> tuple[list[NDArray[np.uint8]], NDArray[np.int64], NDArray[np.bool_]]:
+    """The strangers' images, each once; of each pair the positions of its two [P, 2] and whether it is one person."""
     rec.parent.mkdir(parents=True, exist_ok=True)
     rendered = (encode_jpeg(known[i][0]) for i in tracked(range(len(known)), "rendering", len(known)))
     write_record_faces(rec, known.labels.tolist(), rendered, class_names=known.class_names)
     positions, issame = draw_pairs(strangers.labels, num_pairs)
-    images = np.stack([strangers[i][0] for i in range(len(strangers))])[positions]
-    write_bin(pairs_file, [encode_png(image) for image in images], issame)
-    return images, issame
+    images = [strangers[i][0] for i in range(len(strangers))]
+    encoded = [encode_png(image) for image in images]
+    write_bin(pairs_file, [encoded[i] for i in positions], issame)
+    return images, positions.reshape(-1, 2), issame
 
 
 def _first_images(faces: FaceSet, shot: int) -> NDArray[np.uint8]:

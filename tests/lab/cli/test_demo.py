@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 def test_the_demo_runs_whole_on_a_few_people(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["num_epoch=1", "warmup_epoch=0", "batch_size=16", "num_workers=0", "device=cpu"]
     arguments = ["demo", "--configs", str(ROOT / "configs"), "--output", str(tmp_path)]
-    arguments += ["--identities", "12", "--images", "4", "--pairs", "20"]
+    arguments += ["--identities", "12", "--images", "4", "--num-pairs", "20"]
     assert main([*arguments, *(part for text in small for part in ("--set", text))]) == 0
     text = capsys.readouterr().out
     for name in ("phi_hr", "phi_mr", "phi_14", "phi_bt"):
