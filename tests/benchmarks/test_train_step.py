@@ -47,6 +47,7 @@ def test_a_case_prints_and_writes_its_table(tmp_path: Path, capsys: pytest.Captu
     assert "ours, compiled" in capsys.readouterr().out
 
 
+@pytest.mark.nightly
 def test_heads_share_the_classes(tmp_path: Path) -> None:
     head_scaling(["--quick", "--rounds", "2", "--output", str(tmp_path / "head.json")])
     [rows] = [
