@@ -171,7 +171,7 @@ def test_a_branch_worse_than_the_trunk_is_not_published_unless_forced(
     assert not (tmp_path / "out").exists()
     assert run(folder, "people", tmp_path / "out", "--force") == 0
     assert "7 px not shown to be better" in capsys.readouterr().out
-    assert "7 px: not shown to be better" in (tmp_path / "out" / "README.md").read_text()
+    assert "7 px not shown to be better" in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("light")
