@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from btnet.console import show
 from btnet.images.interpolation import INTERPOLATIONS
 from btnet.serving.selection import INDICATORS, RULES
 
@@ -47,7 +48,8 @@ def add_json(parser: Parser) -> None:
 
 def print_json(answer: Any) -> None:
     """Print an answer of plain dicts, lists, numbers and strings, in ASCII."""
-    print(json.dumps(answer, indent=2))
+    for line in json.dumps(answer, indent=2).splitlines():
+        show(line)
 
 
 def add_device(parser: Parser) -> None:

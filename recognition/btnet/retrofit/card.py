@@ -16,7 +16,7 @@ import btnet
 
 model = btnet.load("{name}")
 embeddings = model.embed(["door.jpg", "passport.jpg"])  # one space: faces of any size, and the trunk's old gallery
-print(model.compare("door.jpg", "passport.jpg"))
+verdict = model.compare("door.jpg", "passport.jpg")  # same, different or too small to tell
 ```"""
 _LIMITS: Final = (
     "Faces were shrunk from 112 px, not photographed small, unless the table of thresholds says otherwise; blur and "
