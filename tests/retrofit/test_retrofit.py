@@ -20,13 +20,16 @@ from btnet.backbones.iresnet import IResNet
 from btnet.backbones.trunk_file import load_trunk, write_weights
 from btnet.cli import main
 from btnet.data.faces import Subset
+from btnet.detection import Detections
 from btnet.images.codec import encode_jpeg
+from btnet.images.resize import resize
 from btnet.interop import export_onnx
 from btnet.method.btnet import BTNet
 from btnet.model_folder.manifest import read_manifest
 from btnet.retrofit.faces import open_any_faces
 from btnet.retrofit.split import hold_out, similar_groups
 from btnet.retrofit.trunk import find_trunk, open_trunk
+from btnet.serving.alignment import template
 from btnet.serving.embedding import embed_images
 from btnet.serving.recognizer import Recognizer
 from btnet.synthetic.faces import SyntheticFaces
@@ -324,3 +327,33 @@ def test_a_subset_is_told_from_another_and_from_the_whole(folder: Path, tmp_path
     assert len({one.fingerprint(), other.fingerprint(), faces.fingerprint()}) == 3
     np.testing.assert_array_equal(one[1][0], faces[5][0])
     assert one.labels.tolist() == [faces[0][1], faces[5][1]]
+
+
+class _WholeImage:
+    """A detector that takes each image for one upright face; of grey ones it finds none."""
+
+    name = "test"
+
+    def detect(self, image: Images) -> Detections:
+        found = int(len(np.unique(image)) > 2)
+        points = template(min(image.shape[:2])).astype(np.float32)[None]
+        return Detections(np.zeros((found, 4), np.float32), points[:found], np.ones(found, np.float32))
+
+
+def test_photographs_are_aligned_once_and_holiday_pictures_without_faces_refused(
+    images: Images, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("btnet.detection.open_detector", lambda _: _WholeImage())
+    grey = np.full((90, 120, 3), 99, np.uint8)
+    pictures = {"photos/1.jpg": resize(images[0], 160, "bilinear"), "photos/sky.jpg": grey, "sky/1.jpg": grey}
+    for name, picture in pictures.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(encode_jpeg(picture))
+    faces = open_any_faces(str(tmp_path / "photos"), tmp_path / "aligned")
+    assert [faces[i][0].shape for i in range(len(faces))] == [(112, 112, 3)]
+    assert "sky.jpg" in (tmp_path / "aligned.left_out.tsv").read_text()
+    monkeypatch.setattr("btnet.detection.open_detector", lambda _: pytest.fail("aligned a second time"))
+    assert len(open_any_faces(str(tmp_path / "photos"), tmp_path / "aligned")) == 1
+    monkeypatch.setattr("btnet.detection.open_detector", lambda _: _WholeImage())
+    with pytest.raises(ValueError, match="no face"):
+        open_any_faces(str(tmp_path / "sky"), tmp_path / "no_aligned")
