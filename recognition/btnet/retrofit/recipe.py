@@ -40,7 +40,7 @@ def recipe(faces: str, work: Path, *, num_faces: int, device: str, labels: bool)
 
     Args:
         faces: what they are called.
-        work: folder of `trunk.pt`, and of the run.
+        work: folder of `trunk.pt`, and of the run to be.
         num_faces: to learn from.
         device: cpu or cuda.
         labels: learn from identities too.

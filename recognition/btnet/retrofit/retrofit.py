@@ -30,6 +30,7 @@ from btnet.retrofit.recipe import BRANCHES, plan, recipe, seconds_per_step
 from btnet.retrofit.split import hold_out
 from btnet.retrofit.trunk import find_trunk, open_trunk
 from btnet.serving.embedding import embed_images
+from btnet.training.distributed import chosen_device
 from btnet.training.run import train
 
 __all__ = ["Request", "WorseError", "retrofit"]
@@ -102,7 +103,7 @@ def retrofit(request: Request) -> Judged:
 
 def _retrofit(request: Request, work: Path) -> Judged:
     start = time.monotonic()
-    device = request.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = chosen_device(request.device or "").type
     path = find_trunk(request.trunk)
     if path.suffix != ".onnx":
         open_trunk(path, np.empty(0, np.uint8))  # what is none is refused before faces are looked for
@@ -113,10 +114,12 @@ def _retrofit(request: Request, work: Path) -> Judged:
     asked |= {"trunk": os.path.abspath(path), "faces": os.path.abspath(request.faces), "device": device}
     if (work / _PLAN).is_file():
         planned = read_json(work / _PLAN)
-        if planned["asked"] != asked:
+        before = planned["asked"]
+        if told := [
+            f"{key} was {before[key]}, now it is {asked[key]}" for key in asked if before[key] != asked[key]
+        ]:
             raise ValueError(
-                f"{work}: holds an interrupted run of {planned['asked']}, now it is {asked}; ask for the same again, "
-                "or remove that folder"
+                f"{work}: holds another run, {'; '.join(told)}; ask for the same, or remove that folder"
             )
         show(f"{work}: going on with an interrupted run")
     else:
@@ -142,7 +145,10 @@ def _retrofit(request: Request, work: Path) -> Judged:
         "num_held_out": len(images),
         "has_identities": planned["has_identities"],
         "similar_from_cosine": planned["threshold"],
-        "licences": {"trunk": request.trunk_licence, "faces": request.faces_licence},
+        "licences": {
+            "trunk": request.trunk_licence or model.trunk.origin.get("licence", ""),
+            "faces": request.faces_licence,
+        },
         "labels": request.labels,
         "branches": {str(r): verdict for r, verdict in judged.branches.items()},
         "curve": [point.as_dict() for point in judged.curve],

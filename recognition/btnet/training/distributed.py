@@ -91,7 +91,7 @@ def distributed_context(
         ValueError: for an unknown precision, or a device that is not there.
     """
     rank, world_size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    chosen = _device(device)
+    chosen = chosen_device(device)
     if world_size > 1:
         backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
         # Unless asked for --standalone or c10d, torchrun keeps one store over its restarts, in which ranks that are
@@ -129,7 +129,8 @@ def keep_freed_memory() -> Iterator[None]:
         libc.malloc_trim(0)
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """Where "cpu", "cuda" or "" (cuda where there is one) computes; ValueError for what is not there."""
     kind = name or ("cuda" if torch.cuda.is_available() else "cpu")
     if kind not in ("cpu", "cuda"):
         raise ValueError(f"device {name!r}: expected cpu or cuda; the rank chooses the GPU")
