@@ -466,20 +466,29 @@ def test_rates_that_a_set_cannot_carry_are_dashes_with_a_reason(
 
 
 @pytest.mark.real
-def test_phi_hr_collapses_on_real_14_px_faces_as_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("every", "expected", "within"),
+    [
+        (15, 77.5, 0.5),
+        # All 3,000 pairs, which take minutes: measured elsewhere, with a finer grid of thresholds.
+        pytest.param(1, 77.73, 0.3, marks=pytest.mark.nightly),
+    ],
+)
+def test_phi_hr_collapses_on_real_14_px_faces_as_measured(
+    every: int, expected: float, within: float, tmp_path: Path
+) -> None:
     """The whole path on real input: decoding, shrinking, enlarging, mirror, folds.
 
-    Every fifteenth pair, at the sizes that a wrong detail moves (112&112 is 99.8 whatever happens to small faces).
-    All 3,000 pairs give 77.53; measured elsewhere, with a finer grid of thresholds: 77.73.
+    At the sizes that a wrong detail moves (112&112 is 99.8 whatever happens to small faces).
     """
     trunk, pairs = SHARED / "weights" / "mobilefacenet_s1_128.pt", SHARED / "faces" / "val_pairs.txt"
     for path in (trunk, pairs):
         if not path.is_file():
             pytest.skip(f"real input absent: {path.name} is not below BTNET_SHARED (default: ../shared)")
-    (tmp_path / "pairs.txt").write_text("".join(pairs.read_text().splitlines(keepends=True)[::15]))
+    (tmp_path / "pairs.txt").write_text("".join(pairs.read_text().splitlines(keepends=True)[::every]))
     made = ["make-bin", tmp_path / "pairs.txt", "--root", pairs.parent, "--output", tmp_path / "val.bin"]
     assert main([str(word) for word in made]) == 0
     command = ["evaluate", trunk, "--bin", tmp_path / "val.bin", "--pairs", "14-14", "--batch-size", "16"]
     assert main([*map(str, command), "--output", str(tmp_path / "x.json")]) == 0
     accuracy = results_of(tmp_path / "x.json")["mobilefacenet_s1_128", (14, 14)]["accuracy"]
-    assert 100 * accuracy == pytest.approx(77.5, abs=0.5)
+    assert 100 * accuracy == pytest.approx(expected, abs=within)

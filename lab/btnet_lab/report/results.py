@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from btnet.evaluation.rates import is_measurable
 from btnet.files.text import is_whole, naming, read_json
 from btnet.model_folder import manifest
 from btnet.model_folder.model_files import is_listed
@@ -206,8 +207,24 @@ def _set(path: Path, entry: Mapping[str, Any]) -> ResultSet:
         str(entry.get("name", path.stem)),
         str(digest) if digest else None,
         facts,
-        results,
+        [_measurable_rates(result, facts) for result in results],
     )
+
+
+def _measurable_rates(result: dict[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The result without rates that its set cannot carry, which older files have numbers for."""
+    pairs, same = number(facts.get("num_pairs")), number(facts.get("num_same"))
+    impostors = number(result.get("num_impostors"))
+    if impostors is None and pairs is not None and same is not None:
+        impostors = pairs - same
+    kept = dict(result)
+    for key, count in (("tar_at_far", impostors), ("tpir20", number(result.get("num_unmated")))):
+        if count is not None and isinstance(result.get(key), dict):
+            kept[key] = {
+                rate: value if is_measurable(float(rate), int(count)) else None
+                for rate, value in result[key].items()
+            }
+    return kept
 
 
 def _call_by_role(models: Iterable[dict[str, Any]], sets: Iterable[ResultSet]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet
+from btnet_lab.report.results import NOT_MEASURED, ResultFile, ResultSet, read_results
 from btnet_lab.report.table import Table
 from btnet_lab.report.verification import verification_section
 from btnet_lab.report.verification_scores import collect, pair_key
@@ -170,6 +171,20 @@ def test_a_rate_that_its_set_cannot_carry_is_a_dash() -> None:
     ]
     assert cells(table, "phi_hr") == {"112&14, FAR 0.01": pytest.approx(70), "112&14, FAR 0.001": None}
     assert table.notes == (NOT_MEASURED,)
+
+
+def test_rates_of_older_files_that_their_set_cannot_carry_are_dashes(tmp_path: Path) -> None:
+    result = {
+        "model": "phi_hr",
+        "pair": [112, 14],
+        "accuracy": 0.9,
+        "tar_at_far": {"0.01": 0.7, "0.001": 0.6},
+    }
+    found = {"name": "lfw", "sha256": "ab", "num_pairs": 300, "num_same": 150, "results": [result]}
+    (tmp_path / "x.json").write_text(json.dumps({"task": "verification", "sets": [found]}))
+    [rates] = [table for table in tables(read_results(tmp_path / "x.json")) if "TAR at FAR" in table.title]
+    assert cells(rates, "phi_hr") == {"112&14, FAR 0.01": pytest.approx(70), "112&14, FAR 0.001": None}
+    assert rates.notes == (NOT_MEASURED,)
 
 
 def test_a_run_of_two_branches_keeps_the_numbers_of_both_whatever_its_role_says() -> None:
