@@ -65,6 +65,15 @@ class Threshold:
     tar: float | None = None
     fpir: dict[int, float] = field(default_factory=dict)
 
+    @property
+    def cells(self) -> tuple[str, str, str]:
+        """Threshold, interval and TAR in %, as tables show them."""
+        return (
+            "not measurable" if self.threshold is None else f"{self.threshold:.3f}",
+            "-" if self.interval is None else f"{self.interval[0]:.3f} to {self.interval[1]:.3f}",
+            "-" if self.tar is None else f"{100 * self.tar:.1f}",
+        )
+
 
 class Impostors:
     """The highest scores of pairs of different people, as they are and for any draw of the people.

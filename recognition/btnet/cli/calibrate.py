@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from btnet.calibration.thresholds import Threshold
 from btnet.cli import options
 from btnet.console import progress_bar, show, show_table
 
@@ -41,17 +40,10 @@ def run(args: argparse.Namespace) -> None:
         found = calibrate(recognizer, faces, Path(args.faces).name, progress=progress)
     found.save(args.model)
     rows = [
-        [f"{each.sizes[0]} px", f"{each.fmr:g}", *_cells(each)]
+        [f"{each.sizes[0]} px", f"{each.fmr:g}", *each.cells]
         for each in found.thresholds
         if each.sizes[1] == recognizer.resolutions[0]
     ]
     columns = ["probe", "false match rate", "threshold", "95 % interval", "TAR, %"]
     show_table(f"Gallery at {recognizer.resolutions[0]} px", columns, rows)
     show(f"{found.faces['num_faces']} faces of {found.faces['num_people']} people, {found.faces['small']}")
-
-
-def _cells(found: Threshold) -> list[str]:
-    if found.threshold is None or found.interval is None:
-        return ["not measurable", "-", "-"]
-    tar = "-" if found.tar is None else f"{100 * found.tar:.1f}"
-    return [f"{found.threshold:.3f}", f"{found.interval[0]:.3f} to {found.interval[1]:.3f}", tar]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from btnet.console import tracked
 from btnet.data.found_images import walk_images
 from btnet.detection.detections import Detections, Detector
-from btnet.files.atomic import refuse_existing, replacing, temporary_name
+from btnet.files.atomic import put_in_place, refuse_existing, replacing, temporary_name
 from btnet.images.codec import decode_image, encode_jpeg, encode_png
 from btnet.serving.alignment import align_face, face_size, residual
 
@@ -194,7 +194,7 @@ def _free_name(name: str, number: str, ending: str, taken: set[str]) -> str:
 @contextmanager
 def _whole_folder(output: Path) -> Iterator[Path]:
     """A draft beside `output` that takes its place at the end, or goes if the block raises."""
-    draft, former = temporary_name(output), temporary_name(beside(output, "former"))
+    draft = temporary_name(output)
     try:
         draft.mkdir()
     except OSError as error:
@@ -202,12 +202,9 @@ def _whole_folder(output: Path) -> Iterator[Path]:
         raise
     try:
         yield draft
-        if output.exists():
-            output.rename(former)
-        draft.rename(output)
+        put_in_place(draft, output)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(former, ignore_errors=True)
 
 
 def _contact_sheet(folder: Path, names: list[str]) -> NDArray[np.uint8]:

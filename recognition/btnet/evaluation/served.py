@@ -15,13 +15,11 @@ from btnet.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from btnet.evaluation.cosine import unit_rows
 from btnet.evaluation.verification import kfold_correct, pair_scores
 
-__all__ = ["ServedPairs", "ServedPoint", "distinct_faces", "served_pairs", "served_point"]
+__all__ = ["ServedPairs", "ServedPoint", "distinct_faces", "served_pairs", "served_point", "strangers"]
 
 _MIN_MATCHED = 20
 _MOST_MATCHED = 3000
-# Standard deviations above the median of two faces' cosine from which on they may show one person: of a real trunk
-# 5e-6 of the impostor pairs lie there, and 95 % of the matched ones.
-_FAR_OUT = 5.0
+_DEVIATIONS = 5.0
 
 
 class ServedPairs(NamedTuple):
@@ -59,6 +57,17 @@ class ServedPoint:
         return {**asdict(self), "verdict": self.verdict}
 
 
+def strangers(cosines: NDArray[np.float32]) -> tuple[float, float]:
+    """Median cosine of two strangers, and the one from which on two faces may show one person.
+
+    Assumes that most of the pairs show strangers, whose cosines are close to normal: the limit lies 5 deviations above
+    their median. Of a real trunk 5e-6 of the impostor pairs lie above it.
+    """
+    # The lower half of the bulk: pairs of one person, should there be many, lie above.
+    low, median = np.quantile(cosines, [0.159, 0.5])
+    return float(median), float(median + _DEVIATIONS * (median - low))
+
+
 def distinct_faces(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
     """Rows of faces that show different people, as far as the trunk can tell; for faces without identities.
 
@@ -67,11 +76,10 @@ def distinct_faces(embeddings: NDArray[np.float32]) -> NDArray[np.int64]:
     """
     rows = unit_rows(embeddings, "faces")
     scores = rows @ rows.T
-    # The lower half of the bulk: pairs of one person, should there be many, lie above.
-    low, median = np.quantile(scores[~np.eye(len(rows), dtype=np.bool_)], [0.159, 0.5])
+    _, limit = strangers(scores[~np.eye(len(rows), dtype=np.bool_)])
     kept: list[int] = []
     for row in range(len(rows)):
-        if not (scores[row, kept] > median + _FAR_OUT * (median - low)).any():
+        if not (scores[row, kept] > limit).any():
             kept.append(row)
     return np.array(kept, np.int64)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["only_run", "refuse_existing", "replacing", "replacing_together", "temporary_name"]
+__all__ = ["only_run", "put_in_place", "refuse_existing", "replacing", "replacing_together", "temporary_name"]
 
 
 def temporary_name(path: Path) -> Path:
@@ -73,6 +73,16 @@ def replacing_together(folder: Path, leader: str) -> Iterator[Path]:
             os.replace(draft / name, folder / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def put_in_place(draft: Path, output: Path) -> None:
+    """Rename a finished folder; what was there before goes once the new one is in its place."""
+    former = output.with_name(f".{output.name}.old")
+    shutil.rmtree(former, ignore_errors=True)
+    if output.exists():
+        output.rename(former)
+    draft.rename(output)
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def refuse_existing(*paths: Path, overwrite: bool, option: str = "--overwrite") -> None:

@@ -110,14 +110,12 @@ def _verdicts(calibration: Calibration | None) -> str:
             f"Provisional thresholds from {faces['num_faces']} faces without identities: no false match rate is "
             "claimed. `btnet calibrate MODEL FACES` with identities measures one."
         )
+    gallery = max(each.sizes[1] for each in calibration.thresholds)
     rows = (
-        (f"{each.sizes[1]}&{each.sizes[0]} px", f"{each.fmr:g}",
-         "not measurable" if each.threshold is None else f"{each.threshold:.3f}",
-         "-" if each.interval is None else f"{each.interval[0]:.3f} to {each.interval[1]:.3f}",
-         "-" if each.tar is None else f"{100 * each.tar:.1f}")
+        (f"{each.sizes[1]}&{each.sizes[0]} px", f"{each.fmr:g}", *each.cells)
         for each in calibration.thresholds
-        if max(each.sizes) == max(max(other.sizes) for other in calibration.thresholds)
-    )  # fmt: skip
+        if each.sizes[1] == gallery
+    )
     head = ("gallery&probe", "false match rate", "threshold", "95 % interval", "matched pairs above, %")
     return f"{lead}\n\n{_table(head, rows)}"
 

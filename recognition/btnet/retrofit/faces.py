@@ -16,6 +16,7 @@ from btnet.data.aligned import need_aligned
 from btnet.data.faces import CorruptImageError, FaceSet, FolderFaces, open_faces
 from btnet.data.folder_faces import UnlabelledFaces
 from btnet.data.found_images import FoundImages, walk_images
+from btnet.evaluation.cosine import unit_normalise
 from btnet.images.codec import decode_image
 from btnet.serving.embedding import embed_images
 
@@ -83,7 +84,7 @@ def embed_faces(
     for part in tracked(parts, doing, len(parts)):
         images, kept = read_faces(faces, part)
         found = embed_images(trunk, images, batch_size=batch, mirror=False)
-        yield found / np.linalg.norm(found, axis=1, keepdims=True).clip(1e-12), kept
+        yield unit_normalise(found), kept
 
 
 def _are_aligned(found: FoundImages) -> bool:

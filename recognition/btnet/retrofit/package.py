@@ -19,7 +19,7 @@ from btnet.retrofit.card import model_card
 from btnet.serving.calibrating import anchor_sizes, calibrate
 from btnet.serving.recognizer import Recognizer
 
-__all__ = ["put_in_place", "write_package"]
+__all__ = ["write_package"]
 
 _CARD, _PICTURE = "README.md", "served.png"
 _ONNX: Final = ("onnx", "onnxscript", "onnxruntime")
@@ -65,16 +65,6 @@ def write_package(
     record_files(
         draft, [path for path in (draft / _CARD, draft / _PICTURE, *draft.glob("onnx/*")) if path.is_file()]
     )
-
-
-def put_in_place(draft: Path, output: Path) -> None:
-    """Rename a finished draft; what was there before goes when the new folder is in its place."""
-    former = output.with_name(f".{output.name}.old")
-    shutil.rmtree(former, ignore_errors=True)
-    if output.exists():
-        output.rename(former)
-    draft.rename(output)
-    shutil.rmtree(former, ignore_errors=True)
 
 
 def _calibrate(draft: Path, held_out: FaceSet, facts: Mapping[str, Any], device: str) -> Calibration | None:

@@ -20,12 +20,12 @@ from btnet.console import show
 from btnet.data.bin_sets import write_bin
 from btnet.data.faces import FaceSet, Subset
 from btnet.data.views import resize
-from btnet.files.atomic import only_run, refuse_existing, replacing
+from btnet.files.atomic import only_run, put_in_place, refuse_existing, replacing
 from btnet.files.text import read_json
 from btnet.method.btnet import BTNet
 from btnet.retrofit.faces import open_any_faces, read_faces
 from btnet.retrofit.judge import SIZES, Judged, judge
-from btnet.retrofit.package import put_in_place, write_package
+from btnet.retrofit.package import write_package
 from btnet.retrofit.recipe import BRANCHES, plan, recipe, seconds_per_step
 from btnet.retrofit.split import hold_out
 from btnet.retrofit.trunk import find_trunk, open_trunk
@@ -105,8 +105,8 @@ def _retrofit(request: Request, work: Path) -> Judged:
     start = time.monotonic()
     device = chosen_device(request.device or "").type
     path = find_trunk(request.trunk)
-    if path.suffix != ".onnx":
-        open_trunk(path, np.empty(0, np.uint8))  # what is none is refused before faces are looked for
+    # What is none is refused before faces are looked for; an ONNX file needs faces to be read.
+    trunk = None if path.suffix == ".onnx" else open_trunk(path)
     faces = open_any_faces(
         request.faces, work / _ALIGNED, detector=request.detector, unlabelled=request.unlabelled
     )
@@ -123,7 +123,7 @@ def _retrofit(request: Request, work: Path) -> Judged:
             )
         show(f"{work}: going on with an interrupted run")
     else:
-        planned = {"asked": asked, **_plan(request, work, path, faces, device, start)}
+        planned = {"asked": asked, **_plan(request, work, path, trunk, faces, device, start)}
         with replacing(work / _PLAN) as temporary:
             temporary.write_text(json.dumps(planned))
     run = train(planned["config"], Subset(faces, np.array(planned["train"], np.int64)))
@@ -159,11 +159,18 @@ def _retrofit(request: Request, work: Path) -> Judged:
 
 
 def _plan(
-    request: Request, work: Path, path: Path, faces: FaceSet, device: str, start: float
+    request: Request,
+    work: Path,
+    path: Path,
+    trunk: Backbone | None,
+    faces: FaceSet,
+    device: str,
+    start: float,
 ) -> dict[str, Any]:
     """Trunk, split and schedule: all that is decided before the first step."""
-    some = np.random.default_rng(0).permutation(len(faces))[:512]
-    trunk = open_trunk(path, read_faces(faces, some)[0] if path.suffix == ".onnx" else np.empty(0, np.uint8))
+    if trunk is None:
+        some = np.random.default_rng(0).permutation(len(faces))[:512]
+        trunk = open_trunk(path, read_faces(faces, some)[0])
     write_weights(work / "trunk.pt", trunk.state_dict(), trunk.origin)
     trunk.to(device)
     trunk.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

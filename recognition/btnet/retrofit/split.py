@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from btnet.backbones.backbone import Backbone
 from btnet.data.faces import FaceSet
+from btnet.evaluation.served import strangers
 from btnet.retrofit.faces import embed_faces
 
 __all__ = ["Split", "hold_out", "similar_groups", "similarity_threshold"]
@@ -18,7 +19,6 @@ __all__ = ["Split", "hold_out", "similar_groups", "similarity_threshold"]
 _FEWEST_FACES, _FEWEST_PEOPLE = 120, 20
 _HELD_OUT: Final = (60, 2000)  # faces: at least, at most; between them a tenth
 _POOL: Final = 50_000  # faces among which those to hold out are chosen: all pairs of them are compared
-_DEVIATIONS: Final = 5.0
 _ONE_PERSON: Final = 0.3  # median cosine of two faces; strangers have about 0
 _BLOCK: Final = 2048
 
@@ -88,23 +88,21 @@ def hold_out(faces: FaceSet, trunk: Backbone, named: str, *, unlabelled: bool = 
 
 
 def similarity_threshold(embeddings: NDArray[np.float32], named: str) -> float:
-    """The cosine from which on two faces may show one person: 5 deviations above the median of all pairs.
+    """The cosine from which on two faces may show one person, see `strangers`.
 
-    Most pairs show strangers, whose cosines are close to normal: one in three million lies there. Of a real trunk and
-    7,269 faces of 2,748 people it is 0.47; three quarters of the pairs of one person lie above.
+    Of a real trunk and 7,269 faces of 2,748 people it is 0.47; three quarters of the pairs of one person lie above.
 
     Raises:
         ValueError: if most faces are alike: one person, or no faces.
     """
     some = embeddings[np.random.default_rng(0).permutation(len(embeddings))[:2000]]
-    # The lower half of the bulk: pairs of one person, should there be many, lie above.
-    low, median = np.quantile((some @ some.T)[np.triu_indices(len(some), 1)], [0.159, 0.5])
+    median, limit = strangers((some @ some.T)[np.triu_indices(len(some), 1)])
     if median > _ONE_PERSON:
         raise ValueError(
             f"{named}: two of these images have a median cosine of {median:.2f}, strangers about 0; they seem to show "
             f"one person, or no aligned faces: give faces of {_FEWEST_PEOPLE} people at least"
         )
-    return float(median + _DEVIATIONS * (median - low))
+    return limit
 
 
 def similar_groups(

@@ -47,12 +47,12 @@ def find_trunk(named: str) -> Path:
     return found[0]
 
 
-def open_trunk(path: Path, faces: NDArray[np.uint8]) -> Backbone:
+def open_trunk(path: Path, faces: NDArray[np.uint8] | None = None) -> Backbone:
     """Load a trunk that branches can be made for, in eval mode; it takes RGB.
 
     Args:
         path: from `find_trunk`.
-        faces: aligned, uint8 RGB [N, 112, 112, 3]; an ONNX file's merged BatchNorms are restored with them.
+        faces: aligned, uint8 RGB [N, 112, 112, 3]; an ONNX file needs them: its merged BatchNorms are restored.
 
     Raises:
         ValueError: for what holds no trunk, or one that is not made for faces of 112 px.
@@ -60,6 +60,7 @@ def open_trunk(path: Path, faces: NDArray[np.uint8]) -> Backbone:
     if path.suffix == ".onnx":
         from btnet.interop.onnx_trunk import import_onnx
 
+        assert faces is not None
         try:
             trunk = import_onnx(path, faces, colour_order="RGB").trunk
         except ValueError:  # it does not say its range: then that of insightface's recognition models

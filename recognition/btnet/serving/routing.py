@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from btnet.serving.fusion import fusion_weights
 from btnet.serving.optical import OpticalSelector
-from btnet.serving.selection import indicator_of, select
+from btnet.serving.selection import Strategy, indicator_of, select, selected_resolutions
 
 __all__ = ["Routing"]
 
@@ -58,7 +58,8 @@ class Routing:
             return np.asarray(np.array(self.resolutions)[self.weights(crops).argmax(axis=1)], np.int64)
         if self.selector is not None:
             return self.selector.resolutions_of(self.selector.optical_sizes(crops), self.resolutions)
-        return np.array([self.by_size(crop.shape[1], crop.shape[0]) for crop in crops], np.int64)
+        sizes = np.array([crop.shape[1::-1] for crop in crops], np.int64)
+        return selected_resolutions(sizes, self.resolutions, Strategy(self.indicator, self.rule))
 
     def weights(self, crops: Sequence[NDArray[np.uint8]]) -> NDArray[np.float64]:
         """How much each network says about each crop under fusion, [N, K] in the order of `resolutions`."""
