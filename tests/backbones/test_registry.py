@@ -15,10 +15,9 @@ from btnet.backbones import registry as names
 from btnet.backbones.backbone import Backbone
 from btnet.backbones.iresnet import IResNet
 from btnet.backbones.mobilefacenet import MobileFaceNet
-from btnet.backbones.state import fingerprint
 from btnet.backbones.trunk_file import backbone_of, write_weights
 from btnet.method.coupling import Unit, strides_at
-from btnet.model_folder.manifest import write_manifest
+from btnet.method.saved_model import write_model
 from btnet.serving.loading import load_model
 from btnet.serving.recognizer import Recognizer
 
@@ -88,16 +87,7 @@ def test_a_trunk_a_phi_mm_and_a_branch_load_from_their_files(make: type[Backbone
 
     native = trunk.rebuild(16).eval()
     folder = tmp_path / "phi_mm"
-    folder.mkdir()
-    write_weights(folder / "model.pt", native.state_dict())
-    write_manifest(
-        folder,
-        arch=native.arch,
-        trunk_fingerprint=fingerprint(native.state_dict()),
-        resolutions=[],
-        interpolation="bilinear",
-        input_size=16,
-    )
+    write_model(folder, native, (), "bilinear", input_size=16)
     network = load_model(folder, high_resolution=tmp_path / "trunk.pt").networks[16]
     faces = torch.rand(2, 3, 16, 16) * 2 - 1
     with torch.inference_mode():

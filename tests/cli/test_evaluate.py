@@ -25,7 +25,7 @@ from btnet.evaluation.verification import kfold_accuracy, pair_scores, tar_at_fa
 from btnet.images.resize import resize
 from btnet.inference import Recognizer
 from btnet.method.btnet import BTNet
-from btnet.model_folder.manifest import write_manifest
+from btnet.method.saved_model import write_model
 from btnet.serving.embedding import embed_images
 from btnet.serving.face_model import FaceModel
 from btnet.serving.loading import load_matched, load_model
@@ -92,17 +92,7 @@ def phi_hr(tmp_path: Path) -> Path:
 @pytest.fixture
 def phi_mm(tmp_path: Path) -> Path:
     folder = tmp_path / "phi_mm"
-    folder.mkdir()
-    network = tiny(8)
-    torch.save(network.state_dict(), folder / "model.pt")
-    write_manifest(
-        folder,
-        arch=network.arch,
-        trunk_fingerprint=fingerprint(network.state_dict()),
-        resolutions=[],
-        interpolation="bilinear",
-        input_size=8,
-    )
+    write_model(folder, tiny(8), (), "bilinear", input_size=8)
     return folder
 
 

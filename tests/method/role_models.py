@@ -8,9 +8,8 @@ import torch
 from torch import nn
 
 from btnet.backbones.iresnet import IResNet
-from btnet.backbones.state import fingerprint
 from btnet.method.btnet import BTNet
-from btnet.model_folder.manifest import write_manifest
+from btnet.method.saved_model import write_model
 
 SIZE, RESOLUTION = 112, 14
 
@@ -38,16 +37,5 @@ def save_branch(folder: Path, tail_from: str | None = None) -> Path:
 
 
 def save_native(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    made = network(RESOLUTION)
-    torch.save(made.state_dict(), folder / "model.pt")
-    write_manifest(
-        folder,
-        arch=made.arch,
-        trunk_fingerprint=fingerprint(made.state_dict()),
-        resolutions=[],
-        interpolation="bilinear",
-        input_size=RESOLUTION,
-        role="phi_14",
-    )
+    write_model(folder, network(RESOLUTION), (), "bilinear", input_size=RESOLUTION, role="phi_14")
     return folder
